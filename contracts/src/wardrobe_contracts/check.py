@@ -1,0 +1,75 @@
+"""Task `check`: is this dataset fit to train on? It also splits it, so that what is trained on is what was checked."""
+
+from typing import Annotated
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from .base import Digest, Order, Record
+
+TRAIN_FILE = "train.jsonl"
+HELDOUT_FILE = "heldout.jsonl"
+
+
+class CheckConfig(Order):
+    """Order to check a dataset under the real tokenizer and template, and to write its two sides.
+
+    Writes `train.jsonl` and `heldout.jsonl` (the accepted rows, unchanged) into `output_folder`.
+    """
+
+    base_folder: str
+    base_fingerprint: Digest
+    dataset_file: str
+    """The JSON Lines file as mounted; may be missing, which is then the answer."""
+    source: str
+    """`spec.dataset.source` as the person wrote it, for messages."""
+    sequence_length: PositiveInt
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)]
+    seed: NonNegativeInt
+    """Seed of the split; a row's side is hash(seed, normalised prompt), so it never changes as data grows."""
+    output_folder: str
+
+
+class TokenLengths(Record):
+    """Lengths of whole rows in tokens, before truncation."""
+
+    min: NonNegativeInt
+    median: NonNegativeInt
+    p95: NonNegativeInt
+    max: NonNegativeInt
+
+
+class Frame(Record):
+    """The opening and closing that (nearly) all training answers share, for example a greeting.
+
+    A score on the body leaves the frame out: a department's greeting is learnt in a few steps and would flatter it.
+    """
+
+    opening: str = ""
+    closing: str = ""
+
+
+class CheckReport(Record):
+    """What the dataset is. Counts are rows unless said otherwise."""
+
+    dataset_digest: Digest
+    train_digest: Digest
+    heldout_digest: Digest
+    rows: PositiveInt
+    train_rows: PositiveInt
+    heldout_rows: PositiveInt
+    dropped_rows: NonNegativeInt
+    """Rows left out because truncation removes their whole answer."""
+    truncated_rows: NonNegativeInt
+    """Rows kept that lose the end of their answer."""
+    duplicate_rows: NonNegativeInt
+    conflicting_prompts: NonNegativeInt
+    """Prompts that occur with different answers."""
+    shared_answers: NonNegativeInt
+    """Held-out rows whose answer is also some training row's."""
+    tokens: TokenLengths
+    label_tokens: PositiveInt
+    """Tokens that carry a label, over the training side, per epoch."""
+    label_density: float
+    """label_tokens / all tokens of the training side, after truncation."""
+    frame: Frame
+    warnings: list[str] = []

@@ -1,0 +1,83 @@
+"""What an adapter is, how it was made and how good it is: `manifest.json` beside its files."""
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveInt
+
+from .base import Digest, Method, Record, Variant
+from .training import Lora, Quantization, Schedule
+
+ADAPTER_CONFIG_FILE = "adapter_config.json"
+ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
+MANIFEST_FILE = "manifest.json"
+ADAPTER_FILES = (ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE)
+"""The files whose digests make the adapter's digest."""
+
+
+class Score(Record):
+    """Mean negative log-likelihood per token, natural log, and its exponential."""
+
+    loss: float
+    perplexity: float
+    tokens: PositiveInt
+
+    @classmethod
+    def of(cls, total: float, tokens: int) -> Self:
+        """From the summed negative log-likelihood of `tokens` tokens."""
+        loss = total / tokens
+        return cls(loss=round(loss, 4), perplexity=round(math.exp(min(loss, 80.0)), 2), tokens=tokens)
+
+
+class Comparison(Record):
+    """Base and candidate on the same tokens."""
+
+    base: Score
+    candidate: Score
+
+
+class Evaluation(Record):
+    """Scores on the held-out side, on one variant of the base."""
+
+    variant: Variant
+    whole: Comparison
+    """All tokens of the answers, their end token included."""
+    body: Comparison
+    """The same without the frame (see `check.Frame`)."""
+
+
+class Lineage(Record):
+    """Where an adapter comes from."""
+
+    job: str
+    job_uid: str
+    dataset_source: str
+    dataset_digest: Digest
+    train_rows: PositiveInt
+    heldout_rows: PositiveInt
+    method: Method
+    lora: Lora
+    quantization: Quantization | None
+    schedule: Schedule
+    packages: dict[str, str]
+
+
+class BaseReference(Record):
+    """The base an adapter belongs to."""
+
+    name: str
+    digest: Digest
+    chat_template_digest: Digest
+
+
+class Manifest(Record):
+    """Contents of `manifest.json`. Its sha256 is an Adapter's `spec.manifestDigest`."""
+
+    format: Literal[1] = 1
+    line: str
+    digest: Digest
+    files: dict[str, Digest]
+    """adapter_config.json, adapter_model.safetensors and probes.json."""
+    base: BaseReference
+    lineage: Lineage
+    evaluations: Annotated[list[Evaluation], Field(min_length=1)]

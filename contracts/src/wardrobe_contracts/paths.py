@@ -1,0 +1,32 @@
+"""Where things are: in the store, and in the pods that the operator makes."""
+
+STORE_CLAIM = "wardrobe-store"
+
+BASE = "/wardrobe/base"
+"""The base model's folder (train, assess)."""
+MODELS = "/wardrobe/models"
+"""The whole claim that should hold the base (inspect, which must be able to say that a folder is missing)."""
+DATASETS = "/wardrobe/datasets"
+"""The claim or ConfigMap that should hold the dataset (check)."""
+RUN = "/wardrobe/run"
+"""`runs/<run>` of the store."""
+LINE = "/wardrobe/line"
+"""`adapters/<line>` of the store (assess)."""
+
+CONFIG_VARIABLE = "WARDROBE_CONFIG"
+"""Environment variable with a task's order as JSON."""
+
+
+def run_in_store(run: str) -> str:
+    """Folder of a run inside the store."""
+    return f"runs/{run}"
+
+
+def line_in_store(line: str) -> str:
+    """Folder of a line's artifacts inside the store."""
+    return f"adapters/{line}"
+
+
+def artifact_in_store(line: str, digest: str) -> str:
+    """Folder of one published artifact inside the store."""
+    return f"{line_in_store(line)}/{digest.removeprefix('sha256:')}"

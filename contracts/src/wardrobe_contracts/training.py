@@ -1,0 +1,107 @@
+"""Task `train`: one attempt of one run."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from .base import Accelerator, Digest, Method, Order, Record
+
+PROGRESS_PORT = 8081
+"""Where rank 0's launcher serves `/progress` (JSON) and `/metrics` (Prometheus)."""
+
+ADAPTER_FOLDER = "adapter"
+"""Inside an attempt's folder: what training leaves for assess."""
+
+
+class Lora(Order):
+    """LoRA hyperparameters (Hu et al. 2021): delta W = alpha / rank * B A."""
+
+    rank: Annotated[int, Field(ge=1, le=512)]
+    alpha: PositiveInt
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    target_modules: Annotated[list[str], Field(min_length=1)]
+    """Module names, or the single word `all-linear`."""
+
+
+class Quantization(Order):
+    """How QLoRA holds the frozen base (Dettmers et al. 2023)."""
+
+    type: Literal["NF4"]
+    double_quantization: bool
+
+
+class Schedule(Order):
+    """How long and how fast."""
+
+    epochs: PositiveFloat
+    learning_rate: PositiveFloat
+    batch_size: PositiveInt
+    """Rows per optimizer step."""
+    micro_batch_size: PositiveInt
+    """Rows per forward pass; batch_size is a multiple of it."""
+    sequence_length: PositiveInt
+    seed: NonNegativeInt
+
+    @model_validator(mode="after")
+    def _whole_accumulation(self) -> Self:
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError("batchSize must be a multiple of microBatchSize")
+        return self
+
+    @property
+    def gradient_accumulation_steps(self) -> int:
+        """Micro-batches per optimizer step, on one process."""
+        return self.batch_size // self.micro_batch_size
+
+
+class TrainConfig(Order):
+    """Order to train an adapter on checked data."""
+
+    base_folder: str
+    base_fingerprint: Digest
+    data_folder: str
+    """Folder of the check's output."""
+    train_digest: Digest
+    """Of `train.jsonl`: what is trained on is what was checked."""
+    output_folder: str
+    """This attempt's own folder; the adapter goes to `<output_folder>/adapter`."""
+    method: Method
+    lora: Lora
+    quantization: Quantization | None
+    schedule: Schedule
+    accelerator: Accelerator
+
+    @model_validator(mode="after")
+    def _quantization_follows_method(self) -> Self:
+        if (self.quantization is not None) != (self.method is Method.QLORA):
+            raise ValueError("quantization is set exactly when method is QLoRA")
+        return self
+
+
+class Progress(Record):
+    """Where an attempt is now, as served by its launcher."""
+
+    stage: Literal["Loading", "Training", "Saving"]
+    step: NonNegativeInt = 0
+    steps: NonNegativeInt = 0
+    epoch: float = 0.0
+    loss: float | None = None
+    """Mean loss per label token since the last report."""
+    tokens_per_second: float | None = None
+    seconds_left: NonNegativeInt | None = None
+
+
+class TrainingSummary(Record):
+    """What an attempt did."""
+
+    steps: PositiveInt
+    tokens: PositiveInt
+    """Tokens passed through the model, padding left out."""
+    seconds: float
+    first_loss: float
+    last_loss: float
+    trainable_parameters: PositiveInt
+    peak_memory_bytes: PositiveInt
+    """Highest resident size (CPU) or torch allocation (GPU) of rank 0."""
+    packages: dict[str, str]
+    """Versions of the libraries that determine the outcome."""
