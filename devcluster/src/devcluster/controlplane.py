@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from devcluster import build, commands, kubeconfig, pki, ports, processes
+from devcluster import build, commands, kubeconfig, kubectl, pki, ports, processes
 from devcluster.console import DevclusterError
 from devcluster.instance import NODE, Instance, all_instances, locked, named
 from devcluster.processes import Record
@@ -72,12 +72,8 @@ class ControlPlane:
         processes.stop([record for record in records if record.name == "apiserver"], grace=0)
 
     def run(self, *arguments: str, check: bool = True, stdin: str | None = None) -> str:
-        """Output of kubectl against this control plane."""
-        command = [str(self.kubectl), f"--kubeconfig={self.kubeconfig}", *arguments]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
-        if check and done.returncode != 0:
-            raise DevclusterError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
-        return done.stdout
+        """Output of kubectl against this control plane; see kubectl.run."""
+        return kubectl.run(self.kubeconfig, *arguments, check=check, stdin=stdin)
 
     def stop(self) -> None:
         """End every daemon and remove the folder. Harmless when repeated."""
@@ -106,15 +102,17 @@ class ControlPlane:
         self.start_apiserver()
         if controller_manager:
             binary = build.program("kube-controller-manager")
-            argv = commands.controller_manager(binary, pki=self.instance.pki, kubeconfig=self.kubeconfig)
+            own = kubeconfig.for_user(self.instance.pki, "controller-manager", self.url)
+            argv = commands.controller_manager(binary, pki=self.instance.pki, kubeconfig=own)
             self._spawn("controller-manager", argv)
             self._await_service_account()
         if scheduler:
-            self._spawn("scheduler", commands.scheduler(build.program("kube-scheduler"), kubeconfig=self.kubeconfig))
+            own = kubeconfig.for_user(self.instance.pki, "scheduler", self.url)
+            self._spawn("scheduler", commands.scheduler(build.program("kube-scheduler"), kubeconfig=own))
 
     def _await_service_account(self) -> None:
         def there() -> bool:
-            return bool(self.run("get", "serviceaccount", "default", "--ignore-not-found", "-oname", check=False))
+            return kubectl.exists(self.kubeconfig, "serviceaccount", "default")
 
         require(there, seconds=START_SECONDS, what="the default ServiceAccount", every=0.2)
 
@@ -135,7 +133,7 @@ def start(
     try:
         if not detached:
             plane._keep()
-        pki.create(instance.pki, [pki.apiserver([LOOPBACK, commands.FIRST_SERVICE]), pki.ADMIN, pki.KUBELET_CLIENT])
+        pki.create(instance.pki, [pki.apiserver([LOOPBACK, commands.FIRST_SERVICE]), *pki.CONTROL_PLANE])
         kubeconfig.write(instance.kubeconfig, pki=instance.pki, user="admin", server=plane.url)
         plane._start_daemons(controller_manager=controller_manager, scheduler=scheduler)
     except BaseException:
@@ -185,19 +183,19 @@ def _reserve(name: str, *, detached: bool) -> Instance:
     return instance
 
 
-def wait_ready(instance: Instance, port: int, record: Record) -> None:
+def wait_ready(instance: Instance, port: int, record: Record, *, host: str = LOOPBACK) -> None:
     """Return when the apiserver's /readyz is well; raises with the end of its log when it died or took too long."""
     context = ssl.create_default_context(cafile=str(instance.pki / "ca.crt"))
     context.load_cert_chain(instance.pki / "admin.crt", instance.pki / "admin.key")
-    ready = until(lambda: not processes.alive(record) or _is_ready(port, context), seconds=START_SECONDS)
+    ready = until(lambda: not processes.alive(record) or _is_ready(host, port, context), seconds=START_SECONDS)
     if not ready or not processes.alive(record):
         processes.reap(record.pid)
         log = instance.logs / "apiserver.log"
         raise DevclusterError(f"the apiserver did not come up; the end of {log}:\n{processes.last_lines(log)}")
 
 
-def _is_ready(port: int, context: ssl.SSLContext) -> bool:
-    connection = http.client.HTTPSConnection(LOOPBACK, port, timeout=2, context=context)
+def _is_ready(host: str, port: int, context: ssl.SSLContext) -> bool:
+    connection = http.client.HTTPSConnection(host, port, timeout=2, context=context)
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status == http.HTTPStatus.OK

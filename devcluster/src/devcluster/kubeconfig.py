@@ -24,6 +24,13 @@ def render(*, server: str, authority: bytes, certificate: bytes, key: bytes) -> 
     return yaml.safe_dump(document, sort_keys=False)
 
 
+def for_user(pki: Path, user: str, server: str) -> Path:
+    """The kubeconfig of a daemon, beside its certificate."""
+    target = pki / f"{user}.kubeconfig"
+    write(target, pki=pki, user=user, server=server)
+    return target
+
+
 def write(target: Path, *, pki: Path, user: str, server: str) -> None:
     """Write a kubeconfig of the certificate `user` under `pki`, readable by us only."""
     text = render(

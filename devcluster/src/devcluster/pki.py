@@ -41,6 +41,9 @@ def client(name: str, subject: str) -> Certificate:
 
 ADMIN = client("admin", "/O=system:masters/CN=admin")
 KUBELET_CLIENT = client("kubelet-client", "/O=system:masters/CN=apiserver-kubelet")
+CONTROLLER_MANAGER = client("controller-manager", "/CN=system:kube-controller-manager")
+SCHEDULER = client("scheduler", "/CN=system:kube-scheduler")
+CONTROL_PLANE = [ADMIN, KUBELET_CLIENT, CONTROLLER_MANAGER, SCHEDULER]
 
 
 def create(folder: Path, certificates: list[Certificate]) -> None:
