@@ -1,0 +1,251 @@
+"""What the apiserver does with the kinds: defaults, columns, immutability, status."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NOW = "2026-11-22T12:00:00Z"
+SHA = "sha256:" + "a" * 64
+
+pytestmark = pytest.mark.controlplane
+
+
+def example(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((EXAMPLES / name).read_text())
+    return document
+
+
+def smallest_run() -> dict[str, Any]:
+    return {
+        "apiVersion": "wardrobe.dev/v1alpha1",
+        "kind": "FineTuneJob",
+        "metadata": {"name": "smallest"},
+        "spec": {
+            "baseModel": {"name": "tantanila-base"},
+            "output": {"adapter": "cardiology"},
+            "dataset": {"source": "configmap://cardiology/train.jsonl"},
+        },
+    }
+
+
+def condition(kind: str, status: str, reason: str) -> dict[str, Any]:
+    return {"type": kind, "status": status, "reason": reason, "message": "As it is.", "lastTransitionTime": NOW}
+
+
+def table(text: str) -> tuple[list[str], list[str]]:
+    """Columns and first row of kubectl's output, cut where the headers begin."""
+    header, row = text.splitlines()[:2]
+    names = header.split()
+    starts = [header.index(name) for name in names]
+    ends = [*starts[1:], None]
+    return names, [row[start:end].strip() for start, end in zip(starts, ends, strict=True)]
+
+
+def test_defaults_of_a_run(shared_api: Any) -> None:
+    spec = shared_api.try_create(smallest_run())["spec"]
+    assert spec["method"] == "QLoRA"
+    assert spec["dataset"]["validation"] == {"fraction": "0.2", "seed": 7}
+    assert spec["lora"] == {"rank": 16, "alpha": 32, "dropout": "0", "targetModules": ["all-linear"]}
+    assert spec["training"] == {
+        "epochs": "3",
+        "learningRate": "2e-4",
+        "batchSize": 16,
+        "microBatchSize": 4,
+        "sequenceLength": 1024,
+        "seed": 7,
+    }
+    assert spec["parallelism"] == {"accelerator": "GPU"}
+    assert "quantization" not in spec
+    assert "pod" not in spec
+
+
+def test_defaults_fill_what_is_left_out_of_a_group(shared_api: Any) -> None:
+    run = smallest_run()
+    run["spec"] |= {"training": {"epochs": "1"}, "quantization": {}, "lora": {"rank": 4}}
+    spec = shared_api.try_create(run)["spec"]
+    assert spec["training"]["learningRate"] == "2e-4"
+    assert spec["lora"]["alpha"] == 32
+    assert spec["quantization"] == {"type": "NF4", "doubleQuantization": "Enabled"}
+
+
+def test_default_variants_of_a_base(shared_api: Any) -> None:
+    base = example("tantanila/basemodel.yaml")
+    del base["spec"]["variants"]
+    assert shared_api.try_create(base)["spec"]["variants"] == ["None", "INT8", "NF4"]
+
+
+@pytest.mark.parametrize("rate", ["2e-4", "1.5e-5", "0.0002", "0.5", "9e-1", "0.000000001"])
+def test_learning_rates(rate: str, shared_api: Any) -> None:
+    run = smallest_run()
+    run["spec"]["training"] = {"learningRate": rate}
+    assert 0 < float(shared_api.try_create(run)["spec"]["training"]["learningRate"]) < 1
+
+
+@pytest.mark.parametrize("epochs", ["3", "0.5", "0.05", "1.25", "999.99", "10"])
+def test_epochs(epochs: str, shared_api: Any) -> None:
+    run = smallest_run()
+    run["spec"]["training"] = {"epochs": epochs}
+    assert float(shared_api.try_create(run)["spec"]["training"]["epochs"]) > 0
+
+
+@pytest.mark.parametrize("fraction", ["0.01", "0.1", "0.2", "0.25", "0.333", "0.5", "0.50"])
+def test_fractions(fraction: str, shared_api: Any) -> None:
+    run = smallest_run()
+    run["spec"]["dataset"]["validation"] = {"fraction": fraction}
+    assert 0.01 <= float(shared_api.try_create(run)["spec"]["dataset"]["validation"]["fraction"]) <= 0.5
+
+
+def test_variants_of_a_base_may_grow(api: Any) -> None:
+    base = example("tantanila/basemodel.yaml")
+    base["spec"]["variants"] = ["NF4"]
+    api.create(base)
+    base["spec"]["variants"] = ["NF4", "INT8"]
+    assert api.replace(base)["spec"]["variants"] == ["NF4", "INT8"]
+
+
+def test_labels_of_an_immutable_kind_may_change(api: Any) -> None:
+    adapter = example("adapters/as-made.yaml")
+    api.create(adapter)
+    api.kubectl("label", "adapter", "cardiology-v1", "example.com/team=heart")
+    api.replace(adapter)
+
+
+@pytest.mark.parametrize(
+    ("name", "patch"),
+    [
+        ("finetunejob-all-fields.yaml", {"spec": {"training": {"epochs": "9"}}}),
+        ("adapters/as-made.yaml", {"spec": {"lora": {"rank": 4}}}),
+    ],
+)
+def test_kubectl_patch_of_an_immutable_spec(name: str, patch: dict[str, Any], api: Any) -> None:
+    document = example(name)
+    api.create(document)
+    with pytest.raises(Exception, match="spec is immutable"):
+        api.kubectl(
+            "patch", document["kind"], document["metadata"]["name"], "--type=merge", f"-p={yaml.safe_dump(patch)}"
+        )
+
+
+def test_spec_write_leaves_status_alone(api: Any) -> None:
+    base = example("tantanila/basemodel.yaml")
+    api.create(base)
+    api.write_status({**base, "status": {"digest": SHA}})
+    assert api.replace({**base, "status": {}})["status"] == {"digest": SHA}
+
+
+def test_columns_of_a_base(api: Any) -> None:
+    base = example("tantanila/basemodel.yaml")
+    api.create(base)
+    status = {
+        "observedGeneration": 1,
+        "conditions": [condition("Ready", "True", "Inspected")],
+        "digest": SHA,
+        "fingerprint": SHA,
+        "files": 7,
+        "sizeBytes": 11817000,
+        "summary": "5.8M LlamaForCausalLM, 1024 tokens",
+        "shape": {
+            "architecture": "LlamaForCausalLM",
+            "modelType": "llama",
+            "parameters": 5773568,
+            "hiddenSize": 256,
+            "intermediateSize": 768,
+            "layers": 6,
+            "attentionHeads": 8,
+            "keyValueHeads": 4,
+            "headDim": 32,
+            "vocabularySize": 4096,
+            "contextLength": 1024,
+            "dtype": "bfloat16",
+            "embeddings": "Tied",
+        },
+        "tokenizer": {
+            "digest": SHA,
+            "vocabularySize": 4096,
+            "eosToken": "<|end|>",
+            "padToken": "<|pad|>",
+            "chatTemplateDigest": SHA,
+            "generationMarker": "Absent",
+        },
+    }
+    assert api.write_status({**base, "status": status})["status"] == status
+    assert table(api.kubectl("get", "bm"))[0] == ["NAME", "READY", "REASON", "MODEL", "VARIANTS", "AGE"]
+    names, row = table(api.kubectl("get", "bm", "-o=wide"))
+    assert names == ["NAME", "READY", "REASON", "MODEL", "VARIANTS", "DIGEST", "SOURCE", "AGE"]
+    assert row[:4] == ["tantanila-base", "True", "Inspected", "5.8M LlamaForCausalLM, 1024 tokens"]
+    assert row[5:7] == [SHA, "pvc://models/tantanila-base"]
+
+
+def test_columns_of_a_run(api: Any) -> None:
+    run = example("tantanila/finetunejob-cardiology.yaml")
+    api.create(run)
+    status = {
+        "observedGeneration": 1,
+        "conditions": [condition("Succeeded", "Unknown", "Running"), condition("Reconciling", "True", "Running")],
+        "run": "cardiology-0b8f2a53",
+        "attempts": 1,
+        "adapter": "cardiology-v1",
+        "score": "4.07 → 2.48 (-39 %)",
+        "dataset": {
+            "digest": SHA,
+            "rows": 555,
+            "trainRows": 457,
+            "heldoutRows": 98,
+            "droppedRows": 0,
+            "truncatedRows": 0,
+            "warnings": ["Three prompts occur with different answers."],
+        },
+        "progress": {
+            "summary": "training 42/114, 50s left",
+            "stage": "Training",
+            "step": 42,
+            "steps": 114,
+            "epoch": "0.74",
+            "loss": "2.61",
+            "tokensPerSecond": "3300.5",
+            "secondsLeft": 50,
+            "updated": NOW,
+        },
+    }
+    assert api.write_status({**run, "status": status})["status"] == status
+    names, row = table(api.kubectl("get", "ftj"))
+    assert names == ["NAME", "SUCCEEDED", "REASON", "PROGRESS", "SCORE", "ADAPTER", "AGE"]
+    summary, score = status["progress"]["summary"], status["score"]  # type: ignore[index]
+    assert row[:-1] == ["cardiology", "Unknown", "Running", summary, score, "cardiology-v1"]
+    assert table(api.kubectl("get", "ftj", "-o=wide"))[1][6:8] == ["QLoRA", "tantanila-base"]
+
+
+def test_columns_of_an_adapter(api: Any) -> None:
+    adapter = example("adapters/as-made.yaml")
+    api.create(adapter)
+    status = {
+        "observedGeneration": 1,
+        "conditions": [condition("Ready", "True", "Accepted")],
+        "score": "4.07 → 2.48 (-39 %)",
+    }
+    api.write_status({**adapter, "status": status})
+    names, row = table(api.kubectl("get", "adapters"))
+    assert names == ["NAME", "READY", "REASON", "SCORE", "BASE", "METHOD", "AGE"]
+    assert row[:-1] == ["cardiology-v1", "True", "Accepted", status["score"], "tantanila-base", "QLoRA"]
+    assert table(api.kubectl("get", "adapters", "-o=wide"))[1][6] == adapter["spec"]["digest"]
+
+
+def test_one_category_lists_all_kinds(api: Any) -> None:
+    for name in ("tantanila/basemodel.yaml", "tantanila/finetunejob-cardiology.yaml", "adapters/as-made.yaml"):
+        api.create(example(name))
+    listed = api.kubectl("get", "wardrobe", "-o=name").split()
+    assert listed == [
+        "adapter.wardrobe.dev/cardiology-v1",
+        "basemodel.wardrobe.dev/tantanila-base",
+        "finetunejob.wardrobe.dev/cardiology",
+    ]
+
+
+@pytest.mark.parametrize(
+    "field", ["spec.dataset.validation.fraction", "status.progress.summary", "spec.pod.tolerations"]
+)
+def test_kubectl_explains_fields(field: str, api: Any) -> None:
+    assert "DESCRIPTION:" in api.kubectl("explain", f"finetunejob.{field}")
