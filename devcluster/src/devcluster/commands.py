@@ -74,6 +74,9 @@ def controller_manager(binary: Path, *, pki: Path, kubeconfig: Path) -> list[str
         "--leader-elect=false",
         "--node-monitor-grace-period=5m",
         "--secure-port=0",
+        "--kube-api-qps=500",  # the default throttles the controllers' start to 5 s
+        "--kube-api-burst=1000",
+        f"--flex-volume-plugin-dir={pki / 'none'}",  # else it makes one below /usr/libexec
     ]
 
 

@@ -71,11 +71,11 @@ def containerd(instance: Instance) -> str:
     return CONTAINERD.format(folder=instance.folder, pause=PAUSE)
 
 
-def runtime_spec(default: str, folders: list[Path]) -> str:
-    """containerd's default for containers plus host folders, read-only. What pods ask for is laid over it."""
+def runtime_spec(default: str, shown: list[Path]) -> str:
+    """containerd's default for containers plus paths of the host, read-only. What pods ask for is laid over it."""
     spec = json.loads(default)
-    for folder in folders:
-        mount = {"destination": str(folder), "type": "bind", "source": str(folder)}
+    for path in shown:
+        mount = {"destination": str(path), "type": "bind", "source": str(path)}
         spec["mounts"].append({**mount, "options": ["rbind", "ro", "nosuid", "nodev"]})
     return json.dumps(spec)
 

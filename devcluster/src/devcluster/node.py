@@ -33,7 +33,7 @@ PORT = 6443
 URL = f"https://{configs.NODE_IP}:{PORT}"
 GPU = "nvidia.com/gpu"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # fixed: what a daemon finds is no accident
-HOST_FOLDERS = (Path("/usr"), Path("/etc/ssl"), Path("/etc/alternatives"), environments.ROOT)
+HOST_PATHS = (*map(Path, ("/usr", "/etc/ssl", "/etc/alternatives", "/etc/ld.so.cache")), environments.ROOT)
 DAEMONS = (
     "etcd",
     "apiserver",
@@ -160,11 +160,11 @@ def _write_configs(node: Instance) -> None:
     folder = node.folder
     (folder / "cni").mkdir()
     default = network.run("ctr", "oci", "spec")
-    folders = [host for host in HOST_FOLDERS if host.is_dir()]
+    shown = [path for path in HOST_PATHS if path.exists()]
     own = kubeconfig.for_user(node.pki, "kube-proxy", URL)
     files = {
         "containerd.toml": configs.containerd(node),
-        "spec.json": configs.runtime_spec(default, folders),
+        "spec.json": configs.runtime_spec(default, shown),
         "cni/10.conflist": configs.network(node),
         "kubelet.yaml": configs.kubelet(node, cgroup=teardown.group(node)),
         "proxy.yaml": configs.proxy(own, bridge_is_filtered=network.bridge_is_filtered()),

@@ -132,7 +132,7 @@ def _clean_host_paths(instance: Instance, made: list[str]) -> None:
         if link.is_symlink() and link.readlink().is_relative_to(instance.folder):
             link.unlink(missing_ok=True)
     for top in HOST_PATHS:
-        if str(top) in made:
+        if str(top) in made and top.is_dir():
             _remove_tree(top)
 
 
