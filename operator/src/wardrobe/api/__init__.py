@@ -1,0 +1,1 @@
+"""Typed specs and statuses: resources are parsed once, at the edge."""

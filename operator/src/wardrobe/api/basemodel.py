@@ -1,0 +1,64 @@
+"""Kind BaseModel: a frozen base."""
+
+from wardrobe_contracts.base import Variant
+
+from .meta import Metadata, Resource, Status, Typed
+
+KIND = "BaseModel"
+PLURAL = "basemodels"
+
+
+class BaseModelSpec(Typed):
+    """What the platform team writes."""
+
+    source: str
+    variants: list[Variant] = [Variant.NONE, Variant.INT8, Variant.NF4]
+
+
+class ShapeStatus(Typed):
+    """Facts for planners and people, from config.json and the weights' headers."""
+
+    architecture: str
+    model_type: str
+    parameters: int
+    hidden_size: int
+    intermediate_size: int
+    layers: int
+    attention_heads: int
+    key_value_heads: int
+    head_dim: int
+    vocabulary_size: int
+    context_length: int
+    dtype: str
+    embeddings: str
+
+
+class TokenizerStatus(Typed):
+    """Facts about the tokenizer and its chat template."""
+
+    digest: str
+    vocabulary_size: int
+    eos_token: str
+    pad_token: str | None = None
+    chat_template_digest: str
+    generation_marker: str
+
+
+class BaseModelStatus(Status):
+    """What inspection found."""
+
+    digest: str | None = None
+    fingerprint: str | None = None
+    files: int | None = None
+    size_bytes: int | None = None
+    summary: str | None = None
+    shape: ShapeStatus | None = None
+    tokenizer: TokenizerStatus | None = None
+
+
+class BaseModelResource(Resource):
+    """A BaseModel as read."""
+
+    metadata: Metadata
+    spec: BaseModelSpec
+    status: BaseModelStatus = BaseModelStatus()

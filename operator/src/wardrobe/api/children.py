@@ -1,0 +1,21 @@
+"""Labels and annotations by which the operator knows its children again."""
+
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGED_BY = "wardrobe"
+OWNER_KIND_LABEL = "wardrobe.dev/owner-kind"
+OWNER_LABEL = "wardrobe.dev/owner"
+RUN_LABEL = "wardrobe.dev/run"
+TASK_LABEL = "wardrobe.dev/task"
+NUMBER_LABEL = "wardrobe.dev/number"
+LINE_LABEL = "wardrobe.dev/line"
+RUN_UID_LABEL = "wardrobe.dev/run-uid"
+
+RESULT_ANNOTATION = "wardrobe.dev/result"
+"""On a Job: its task's result as JSON, copied from the pod's termination message."""
+BASE_DIGEST_ANNOTATION = "wardrobe.dev/base-digest"
+"""On a Job: the base that it was made for."""
+ADAPTER_ANNOTATION = "wardrobe.dev/adapter"
+"""On an assess Job: the Adapter that its run made, so that a deleted Adapter is not made again."""
+
+CONTAINER = "trainer"
+"""Name of the only container in a task's pod."""

@@ -1,0 +1,86 @@
+"""What all kinds share: names, metadata, conditions, and the base of typed specs."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+GROUP = "wardrobe.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+Manifest = dict[str, Any]
+"""An object as the API's JSON."""
+
+ConditionStatus = Literal["True", "False", "Unknown"]
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """A resource by name: what is deleted and made again under its name is the same key."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+class Typed(BaseModel):
+    """A part of a resource: camelCase in YAML, snake_case here. The apiserver has validated it already."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+
+class Condition(Typed):
+    """One condition, as in `metav1.Condition`. lastTransitionTime moves only when status does."""
+
+    type: str
+    status: ConditionStatus
+    reason: str
+    message: str
+    last_transition_time: str
+    observed_generation: int = 0
+
+
+class Metadata(Typed):
+    """The part of ObjectMeta that decisions use."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int = 1
+    resource_version: str = ""
+    deletion_timestamp: str | None = None
+    labels: dict[str, str] = {}
+
+
+class NamedReference(Typed):
+    """A reference to a resource in the same namespace."""
+
+    name: str
+
+
+class Status(Typed):
+    """What every status has."""
+
+    observed_generation: int | None = None
+    conditions: list[Condition] = []
+
+    def condition(self, kind: str) -> Condition | None:
+        """The condition of that type, if it was ever set."""
+        return next((found for found in self.conditions if found.type == kind), None)
+
+    def to_manifest(self) -> dict[str, Any]:
+        """The status as it stands in the API; absent values are left out."""
+        return self.model_dump(by_alias=True, exclude_none=True, mode="json")
+
+
+class Resource(Typed):
+    """A custom resource as read from the API."""
+
+    metadata: Metadata
+
+    @classmethod
+    def parse(cls, manifest: dict[str, Any]) -> Self:
+        """From the API's JSON. Raises pydantic.ValidationError where the CRD in the cluster is another version's."""
+        return cls.model_validate(manifest)

@@ -1,0 +1,78 @@
+"""What the decisions need to know, read live: never from an event or a cache."""
+
+import asyncio
+
+from wardrobe.api import adapter, basemodel, children
+from wardrobe.api.basemodel import BaseModelResource
+from wardrobe.api.finetunejob import FineTuneJobResource
+from wardrobe.api.meta import Key, Manifest
+from wardrobe.plan import basemodel as basemodel_plan
+from wardrobe.plan import finetunejob as run_plan
+from wardrobe.plan import tasks
+from wardrobe.plan.finetunejob import Existing, Tasks
+from wardrobe.plan.lines import Line
+from wardrobe.plan.needs import Missing, Need
+from wardrobe.resources.inspect_job import run_name
+from wardrobe.resources.line import line_name, read_line
+
+from .client import Kube
+
+
+async def for_base(kube: Kube, base: BaseModelResource) -> basemodel_plan.Seen:
+    """A BaseModel's Job and what it would mount."""
+    jobs, pods = await _children(kube, base.metadata.namespace, run_name(base))
+    inspect = tasks.view("inspect", jobs, pods)
+    needs = basemodel_plan.needs(base, inspect)
+    return basemodel_plan.Seen(inspect, await _missing(kube, base.metadata.namespace, needs))
+
+
+async def for_run(kube: Kube, run: FineTuneJobResource) -> run_plan.Seen:
+    """A run's base and Jobs; what the next pod would mount; and the line where a number is wanted."""
+    namespace = run.metadata.namespace
+    base, (jobs, pods) = await asyncio.gather(
+        base_model(kube, namespace, run.spec.base_model.name), _children(kube, namespace, run.run)
+    )
+    seen = Tasks(*(tasks.view(task, jobs, pods) for task in ("check", "train", "assess")))
+    missing = await _missing(kube, namespace, run_plan.needs(run, base, seen))
+    if not run_plan.wants_number(seen):
+        return run_plan.Seen(base, seen, missing)
+    line = await the_line(kube, namespace, run.spec.output.adapter)
+    return run_plan.Seen(base, seen, missing, line, await _versions(kube, namespace, line.name))
+
+
+async def base_model(kube: Kube, namespace: str, name: str) -> BaseModelResource | None:
+    """The BaseModel of that name."""
+    manifest = await kube.get(Key(basemodel.KIND, namespace, name))
+    return BaseModelResource.parse(manifest) if manifest else None
+
+
+async def the_line(kube: Kube, namespace: str, line: str) -> Line:
+    """The line's record, or the beginning of one."""
+    return read_line(line, await kube.get(Key("ConfigMap", namespace, line_name(line))))
+
+
+async def _children(kube: Kube, namespace: str, run: str) -> tuple[list[Manifest], list[Manifest]]:
+    selector = f"{children.RUN_LABEL}={run}"
+    jobs, pods = await asyncio.gather(kube.list("Job", namespace, selector), kube.list("Pod", namespace, selector))
+    return jobs, pods
+
+
+async def _versions(kube: Kube, namespace: str, line: str) -> tuple[Existing, ...]:
+    """All Adapters of the line, imports without our labels included."""
+    found = [manifest for manifest in await kube.list(adapter.KIND, namespace) if manifest["spec"]["line"] == line]
+    return tuple(
+        Existing(
+            name=manifest["metadata"]["name"],
+            version=manifest["spec"]["version"],
+            run_uid=manifest["metadata"].get("labels", {}).get(children.RUN_UID_LABEL),
+        )
+        for manifest in found
+    )
+
+
+async def _missing(kube: Kube, namespace: str, needs: list[Need]) -> Missing | None:
+    for need in needs:
+        found = await kube.get(need.object(namespace))
+        if found is None or (need.key and need.key not in found.get("data", {}) | found.get("binaryData", {})):
+            return need.missing(namespace)
+    return None

@@ -1,0 +1,45 @@
+"""Conditions: what is true now, with times that move only when a status changes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from wardrobe.api.meta import Condition, ConditionStatus, Status
+from wardrobe.api.reasons import ConditionType
+
+MESSAGE_LIMIT = 2048
+"""Characters; metav1.Condition allows 32768, but nobody reads that."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A condition without its bookkeeping."""
+
+    type: ConditionType
+    status: ConditionStatus
+    reason: str
+    message: str
+
+
+def conditions(before: Status, facts: Iterable[Fact], generation: int, now: str) -> list[Condition]:
+    """Facts as conditions; the time of a condition whose status stayed is kept."""
+    return [_condition(before.condition(fact.type), fact, generation, now) for fact in facts]
+
+
+def _condition(before: Condition | None, fact: Fact, generation: int, now: str) -> Condition:
+    same = before is not None and before.status == fact.status
+    return Condition(
+        type=fact.type,
+        status=fact.status,
+        reason=fact.reason,
+        message=fact.message[:MESSAGE_LIMIT],
+        last_transition_time=before.last_transition_time if same and before else now,
+        observed_generation=generation,
+    )
+
+
+def kstatus(top: Fact) -> list[Fact]:
+    """The two conditions that kstatus readers (Flux, Argo CD, `kubectl wait`) look for, derived from the top one."""
+    return [
+        Fact(ConditionType.RECONCILING, "True" if top.status == "Unknown" else "False", top.reason, top.message),
+        Fact(ConditionType.STALLED, "True" if top.status == "False" else "False", top.reason, top.message),
+    ]

@@ -1,0 +1,46 @@
+"""Kubernetes Events: one per transition of a resource's top condition, none while nothing changes."""
+
+import hashlib
+
+from wardrobe.api.meta import API_VERSION, Key, Manifest, Metadata, Status
+from wardrobe.api.reasons import ConditionType
+
+SOURCE = "wardrobe-operator"
+NOTE_LIMIT = 1000
+
+
+def transition(kind: str, owner: Metadata, before: Status, after: Status, now: str) -> Manifest | None:
+    """The Event to post, if the top condition's status or reason changed. Its name makes posting idempotent."""
+    new = after.condition(ConditionType.SUCCEEDED) or after.condition(ConditionType.READY)
+    if new is None:
+        return None
+    old = before.condition(new.type)
+    if old and (old.status, old.reason) == (new.status, new.reason):
+        return None
+    key = Key(kind, owner.namespace, owner.name)
+    mark = hashlib.sha256(f"{owner.uid}{owner.resource_version}{new.reason}".encode()).hexdigest()[:12]
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{owner.name}.{mark}", "namespace": owner.namespace},
+        "involvedObject": _reference(key, owner),
+        "type": "Warning" if new.status == "False" else "Normal",
+        "reason": new.reason,
+        "message": new.message[:NOTE_LIMIT],
+        "source": {"component": SOURCE},
+        "reportingComponent": SOURCE,
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
+
+
+def _reference(key: Key, owner: Metadata) -> Manifest:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": key.kind,
+        "name": key.name,
+        "namespace": key.namespace,
+        "uid": owner.uid,
+        "resourceVersion": owner.resource_version,
+    }

@@ -1,0 +1,264 @@
+"""How far a task is, read from its Job and pod; and what its next step is.
+
+A task is one program of the trainer image, run in a Job of one pod. Job and pod are read, never remembered:
+the pod's termination message says how it ended, the Job's annotation keeps that, and the exit code in the Job's
+condition is what remains when both are gone.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import pydantic
+
+from wardrobe.api.children import CONTAINER, NUMBER_LABEL, RESULT_ANNOTATION, TASK_LABEL
+from wardrobe.api.meta import Key, Manifest
+from wardrobe.api.reasons import Refused, Waiting
+from wardrobe_contracts.exits import ExitCode, Reason
+from wardrobe_contracts.result import Result, Task
+
+from .plan import Annotate, Apply, Delete, Write
+
+RETRIES = 10
+"""Attempts that infrastructure may cost a task before it counts as failed."""
+
+STUCK_REASONS = {
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "RunContainerError",
+}
+"""Waiting reasons of a container that no further waiting cures by itself."""
+
+
+@dataclass(frozen=True)
+class TaskView:
+    """The newest Job of a task, with its pod if there still is one."""
+
+    task: Task
+    number: int
+    job: Manifest
+    pod: Manifest | None
+
+    @property
+    def key(self) -> Key:
+        """The Job."""
+        return Key("Job", self.job["metadata"]["namespace"], self.job["metadata"]["name"])
+
+
+@dataclass(frozen=True)
+class Pending:
+    """It goes on."""
+
+    reason: str
+    message: str
+    pod_ip: str | None = None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The task has said how it ended."""
+
+    result: Result
+    recorded: bool
+    """Whether the Job's annotation has it already."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The Job succeeded, and its result is gone with its pod; the task keeps it in the store and can say it again."""
+
+
+TaskState = Pending | Ended | Lost
+
+
+@dataclass(frozen=True)
+class Step:
+    """A task's state, and the writes that carry it on."""
+
+    state: Pending | Ended
+    writes: tuple[Write, ...] = ()
+
+
+def view(task: Task, jobs: Iterable[Manifest], pods: Iterable[Manifest]) -> TaskView | None:
+    """The newest Job of `task` among a run's Jobs; Jobs that are being deleted do not count."""
+    mine = [
+        job
+        for job in jobs
+        if job["metadata"]["labels"].get(TASK_LABEL) == task and not job["metadata"].get("deletionTimestamp")
+    ]
+    if not mine:
+        return None
+    job = max(mine, key=_number)
+    uid = job["metadata"]["uid"]
+    owned = (pod for pod in pods if any(ref["uid"] == uid for ref in pod["metadata"].get("ownerReferences", [])))
+    return TaskView(task, _number(job), job, next(owned, None))
+
+
+def _number(job: Manifest) -> int:
+    return int(job["metadata"]["labels"][NUMBER_LABEL])
+
+
+def state(seen: TaskView) -> TaskState:
+    """How far the task is. Pure: everything is in the two manifests."""
+    if recorded := _recorded(seen):
+        return Ended(recorded, recorded=True)
+    if (said := _said(seen)) is not None:
+        return Ended(said, recorded=False)
+    if _job_condition(seen.job, "Complete"):
+        return Lost()
+    if failed := _job_condition(seen.job, "Failed"):
+        return Ended(from_job_condition(seen.task, failed.get("message", "")), recorded=False)
+    if seen.job["spec"].get("suspend"):
+        message = "somebody suspended the attempt's Job"
+        return Ended(_ending(seen.task, ExitCode.PREEMPTED, Reason.TERMINATED, message), recorded=False)
+    return _pending(seen.pod)
+
+
+def record(seen: TaskView | None) -> tuple[Write, ...]:
+    """The first write after a container's end: its result goes to the Job, before anything is built on it."""
+    if seen is None:
+        return ()
+    now = state(seen)
+    if not isinstance(now, Ended) or now.recorded:
+        return ()
+    return (Annotate(seen.key, {RESULT_ANNOTATION: now.result.termination_message()}),)
+
+
+def advance(seen: TaskView | None, build: Callable[[int], Manifest]) -> Step:
+    """Carry a task on: make its Job, make it again where infrastructure took it, or report how it ended.
+
+    `build` makes the Job of attempt n (from 1). Recording results is `record`'s.
+    """
+    if seen is None:
+        return Step(Pending(Waiting.STARTING, "the pod is being made"), (Apply(build(1)),))
+    now = state(seen)
+    if isinstance(now, Pending):
+        return Step(now)
+    if isinstance(now, Lost):
+        message = "the Job's pod went before its result was read; it is asked again"
+        return Step(Pending(Waiting.RETRYING, message), (Delete(seen.key, seen.job["metadata"]["uid"]),))
+    if not now.result.exit_code.infrastructure:
+        return Step(now)
+    if seen.number > RETRIES:
+        message = f"{seen.number} attempts were lost to the infrastructure; the last: {now.result.message}"
+        exhausted = now.result.model_copy(update={"exit_code": ExitCode.UNKNOWN, "message": message})
+        return Step(Ended(exhausted, recorded=True))
+    message = f"attempt {seen.number} was lost ({now.result.message}); attempt {seen.number + 1} is being made"
+    return Step(Pending(Waiting.RETRYING, message), (Apply(build(seen.number + 1)),))
+
+
+def wants_job(seen: TaskView | None) -> bool:
+    """Whether `advance` would make a Job."""
+    if seen is None:
+        return True
+    now = state(seen)
+    return isinstance(now, Ended) and now.result.exit_code.infrastructure and seen.number <= RETRIES
+
+
+def failure_reason(result: Result) -> str:
+    """The condition reason of a failed task: its own, or that all retries were used up."""
+    exhausted = result.reason in {Reason.TERMINATED, Reason.STORE_FAILED} and not result.exit_code.infrastructure
+    return Refused.RETRIES_EXHAUSTED if exhausted else result.reason
+
+
+def failure_message(result: Result) -> str:
+    """What a person reads: the problem in its four parts where there is one."""
+    return str(result.problem) if result.problem else result.message
+
+
+def from_job_condition(task: Task, message: str) -> Result:
+    """What a Job's Failed condition still tells when its pod is gone.
+
+    The controller writes "Container trainer for pod ns/p failed with exit code 65 matching FailJob rule at index 0"
+    and "Pod ns/p has condition DisruptionTarget matching FailJob rule at index 1".
+    """
+    if "DisruptionTarget" in message:
+        return _ending(task, ExitCode.PREEMPTED, Reason.TERMINATED, "the pod was evicted or its node went away")
+    if found := re.search(r"failed with exit code (\d+)", message):
+        return _from_exit_code(task, int(found.group(1)))
+    return _ending(task, ExitCode.UNKNOWN, Reason.UNKNOWN, f"the pod is gone and its Job says only: {message}")
+
+
+def _recorded(seen: TaskView) -> Result | None:
+    text = seen.job["metadata"].get("annotations", {}).get(RESULT_ANNOTATION)
+    return _parse(text) if text else None
+
+
+def _said(seen: TaskView) -> Result | None:
+    """What the pod says, from its container's end or from the pod's own (evicted pods may have no container state)."""
+    if seen.pod is None:
+        return None
+    status = seen.pod.get("status", {})
+    ended = _container(status).get("state", {}).get("terminated")
+    if ended:
+        return _parse(ended.get("message", "")) or _from_termination(seen.task, ended)
+    if status.get("phase") == "Failed":
+        text = status.get("message") or status.get("reason") or "the pod failed before its container ran"
+        return _ending(seen.task, ExitCode.PREEMPTED, Reason.TERMINATED, text)
+    return None
+
+
+def _from_termination(task: Task, ended: Manifest) -> Result:
+    if ended.get("reason") == "OOMKilled":
+        message = "the container was killed by the kernel: it used more memory than its limit. Raise spec.pod.resources"
+        return _ending(task, ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY, message)
+    return _from_exit_code(task, ended["exitCode"])
+
+
+def _from_exit_code(task: Task, code: int) -> Result:
+    known = ExitCode(code) if code in set(ExitCode) and code else ExitCode.UNKNOWN
+    reason = {
+        ExitCode.OUT_OF_MEMORY: Reason.OUT_OF_MEMORY,
+        ExitCode.DIVERGED: Reason.DIVERGED,
+        ExitCode.STORE: Reason.STORE_FAILED,
+        ExitCode.PREEMPTED: Reason.TERMINATED,
+    }.get(known, Reason.UNKNOWN)
+    message = f"{task} ended with exit code {code} and left no message; look at the pod's log"
+    return _ending(task, known, reason, message)
+
+
+def _ending(task: Task, code: ExitCode, reason: Reason, message: str) -> Result:
+    return Result(task=task, exit_code=code, reason=reason, message=message)
+
+
+def _parse(text: str) -> Result | None:
+    try:
+        return Result.model_validate_json(text)
+    except pydantic.ValidationError:
+        return None
+
+
+def _job_condition(job: Manifest, kind: str) -> Manifest | None:
+    found = (c for c in job.get("status", {}).get("conditions", []) if c["type"] == kind and c["status"] == "True")
+    return next(found, None)
+
+
+def _container(pod_status: Manifest) -> Manifest:
+    found = (c for c in pod_status.get("containerStatuses", []) if c["name"] == CONTAINER)
+    return next(found, {})
+
+
+def _pending(pod: Manifest | None) -> Pending:
+    if pod is None:
+        return Pending(Waiting.STARTING, "the pod is being made")
+    status = pod.get("status", {})
+    for condition in status.get("conditions", []):
+        if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
+            return Pending(Waiting.UNSCHEDULABLE, _unschedulable(condition.get("message", "")))
+    waiting = _container(status).get("state", {}).get("waiting", {})
+    if waiting.get("reason") in STUCK_REASONS:
+        return Pending(Waiting.POD_STUCK, f"{waiting['reason']}: {waiting.get('message', '')}")
+    if status.get("phase") == "Running":
+        return Pending(Waiting.RUNNING, "the pod runs", status.get("podIP"))
+    return Pending(Waiting.STARTING, "the pod is being started")
+
+
+def _unschedulable(message: str) -> str:
+    return (
+        f"no node fits the pod: {message} Free or add a node, or write another run whose spec.pod.resources, "
+        "nodeSelector and tolerations fit one"
+    )

@@ -1,0 +1,84 @@
+"""Volumes and mounts of a task's pod. One volume per claim, however many mounts it has."""
+
+from dataclasses import dataclass
+
+from wardrobe.api.meta import Manifest
+from wardrobe.api.sources import ClaimSource, ConfigMapSource, Source
+from wardrobe_contracts import paths
+
+
+@dataclass(frozen=True)
+class Mount:
+    """Where something appears in the pod."""
+
+    volume: Manifest
+    path: str
+    sub_path: str = ""
+    read_only: bool = True
+
+
+def base(source: ClaimSource) -> Mount:
+    """Only the model's folder; it exists, because inspection has read it."""
+    return Mount(_claim(source.claim), paths.BASE, source.path)
+
+
+def models(source: ClaimSource) -> Mount:
+    """The whole claim: a subPath that is missing would be made, not reported."""
+    return Mount(_claim(source.claim), paths.MODELS)
+
+
+def dataset(source: Source) -> Mount:
+    """The whole claim, for the same reason, or the one key of a ConfigMap."""
+    if isinstance(source, ConfigMapSource):
+        items = [{"key": source.key, "path": source.key}]
+        volume = {"name": "dataset", "configMap": {"name": source.name, "items": items}}
+        return Mount(volume, paths.DATASETS)
+    return Mount(_claim(source.claim), paths.DATASETS)
+
+
+def dataset_file(source: Source) -> str:
+    """Where the dataset is in the pod."""
+    inside = source.key if isinstance(source, ConfigMapSource) else source.path
+    return f"{paths.DATASETS}/{inside}"
+
+
+def run(name: str) -> Mount:
+    """The run's own folder of the store, made by the kubelet at the first mount."""
+    return Mount(_claim(paths.STORE_CLAIM), paths.RUN, paths.run_in_store(name), read_only=False)
+
+
+def line(name: str) -> Mount:
+    """The line's folder of the store: staging and publishing happen within this one mount."""
+    return Mount(_claim(paths.STORE_CLAIM), paths.LINE, paths.line_in_store(name), read_only=False)
+
+
+def scratch() -> list[Mount]:
+    """Writable places of a container whose root is read-only; shared memory counts against the memory limit."""
+    shared = {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}
+    return [
+        Mount({"name": "tmp", "emptyDir": {}}, "/tmp", read_only=False),  # noqa: S108  the container's own
+        Mount(shared, "/dev/shm", read_only=False),  # noqa: S108
+    ]
+
+
+def pod_volumes(mounts: list[Mount]) -> list[Manifest]:
+    """The distinct volumes behind the mounts."""
+    return list({mount.volume["name"]: mount.volume for mount in mounts}.values())
+
+
+def container_mounts(mounts: list[Mount]) -> list[Manifest]:
+    """The mounts as the container lists them."""
+    return [_mount(mount) for mount in mounts]
+
+
+def _mount(mount: Mount) -> Manifest:
+    manifest: Manifest = {"name": mount.volume["name"], "mountPath": mount.path}
+    if mount.sub_path:
+        manifest["subPath"] = mount.sub_path
+    if mount.read_only:
+        manifest["readOnly"] = True
+    return manifest
+
+
+def _claim(name: str) -> Manifest:
+    return {"name": f"claim-{name}"[:63], "persistentVolumeClaim": {"claimName": name}}

@@ -1,0 +1,12 @@
+"""What the operator is told at its start."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings that reach the things that are built. All have a flag and an environment variable in `__main__`."""
+
+    trainer_image: str
+    user_id: int = 10001
+    """uid, gid and fsGroup of every pod that touches the store."""

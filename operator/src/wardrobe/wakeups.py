@@ -1,0 +1,104 @@
+"""From a watch event to a key in the queue: only what a decision reads wakes a resource.
+
+An event wakes when its gist is new; a gist leaves out what decisions do not read, above all our own status writes.
+"""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable
+
+from wardrobe.api import children
+from wardrobe.api.meta import Key, Manifest
+from wardrobe.plan.tasks import STUCK_REASONS
+from wardrobe.workqueue import WorkQueue
+
+
+class Wakeups:
+    """Turns events into keys, and remembers which resource waits on which other."""
+
+    def __init__(self, queue: WorkQueue) -> None:
+        self._queue = queue
+        self._gists: dict[str, Hashable] = {}
+        self._waiters: defaultdict[Key, set[Key]] = defaultdict(set)
+        self._waits: dict[Key, frozenset[Key]] = {}
+
+    def waits_on(self, key: Key, others: frozenset[Key]) -> None:
+        """From now on, `key` is woken when one of `others` changes, and by no former ones."""
+        for other in self._waits.pop(key, frozenset()):
+            self._waiters[other].discard(key)
+            if not self._waiters[other]:
+                del self._waiters[other]
+        if others:
+            self._waits[key] = others
+        for other in others:
+            self._waiters[other].add(key)
+
+    def resource_event(self, kind: str, event: str | None, manifest: Manifest) -> None:
+        """One of our kinds was listed, added, changed or deleted."""
+        key = _key(kind, manifest)
+        if self._is_new(event, manifest, resource_gist(manifest)):
+            self._queue.add(key)
+        if self._is_new(event, manifest, condition_gist(manifest), "conditions"):
+            self._wake(self._waiters.get(key, ()))
+
+    def child_event(self, event: str | None, manifest: Manifest) -> None:
+        """A Job or a pod that carries our labels was listed, added, changed or deleted."""
+        labels = manifest["metadata"]["labels"]
+        owner = Key(labels[children.OWNER_KIND_LABEL], manifest["metadata"]["namespace"], labels[children.OWNER_LABEL])
+        gist = job_gist(manifest) if "backoffLimit" in manifest["spec"] else pod_gist(manifest)
+        if self._is_new(event, manifest, gist):
+            self._queue.add(owner)
+
+    def _is_new(self, event: str | None, manifest: Manifest, gist: Hashable, aspect: str = "") -> bool:
+        mark = f"{manifest['metadata']['uid']}/{aspect}"
+        if event == "DELETED":
+            self._gists.pop(mark, None)
+            return True
+        before = self._gists.get(mark)
+        self._gists[mark] = gist
+        return gist is not None and gist != before
+
+    def _wake(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self._queue.add(key)
+
+
+def resource_gist(manifest: Manifest) -> Hashable:
+    """Spec changes, deletion, and a status that somebody wiped."""
+    metadata = manifest["metadata"]
+    wiped = not manifest.get("status", {}).get("conditions")
+    return (metadata["generation"], metadata.get("deletionTimestamp"), wiped)
+
+
+def condition_gist(manifest: Manifest) -> Hashable:
+    """What others wait for: the words of all conditions."""
+    conditions = manifest.get("status", {}).get("conditions", [])
+    return tuple(sorted((c["type"], c["status"], c["reason"], c["message"]) for c in conditions))
+
+
+def job_gist(job: Manifest) -> Hashable:
+    """An end that nobody has recorded, or a suspension; a Job that merely runs is its pod's business."""
+    if children.RESULT_ANNOTATION in job["metadata"].get("annotations", {}):
+        return None
+    ended = [c["type"] for c in job.get("status", {}).get("conditions", []) if c["type"] in {"Complete", "Failed"}]
+    suspended = bool(job["spec"].get("suspend"))
+    return (tuple(ended), suspended) if ended or suspended else None
+
+
+def pod_gist(pod: Manifest) -> Hashable:
+    """Running, stuck or ended; a pod on its way is no news."""
+    status = pod.get("status", {})
+    containers = status.get("containerStatuses", [])
+    ended = any("terminated" in c.get("state", {}) for c in containers) or status.get("phase") == "Failed"
+    if ended:
+        return "ended"
+    waiting = {c.get("state", {}).get("waiting", {}).get("reason") for c in containers}
+    if stuck := waiting & STUCK_REASONS:
+        return ("stuck", *sorted(stuck))
+    refused = [c.get("message") for c in status.get("conditions", []) if c.get("reason") == "Unschedulable"]
+    if refused:
+        return ("unschedulable", *refused)
+    return ("running", status.get("podIP")) if status.get("phase") == "Running" else None
+
+
+def _key(kind: str, manifest: Manifest) -> Key:
+    return Key(kind, manifest["metadata"]["namespace"], manifest["metadata"]["name"])
