@@ -1,18 +1,24 @@
 """What all tests share."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from devcluster import controlplane
+if TYPE_CHECKING:  # the trainer's environment has no devcluster
+    from devcluster.controlplane import ControlPlane
 
 REPOSITORY = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
-def control_plane() -> Iterator[controlplane.ControlPlane]:
+def control_plane() -> Iterator[ControlPlane]:
     """A real apiserver with Wardrobe's CRDs, of this test run alone. Tests keep apart by namespace."""
+    from devcluster import controlplane  # noqa: PLC0415  only where it is asked for
+
     with controlplane.start() as plane:
         plane.run("apply", f"--filename={REPOSITORY / 'crds'}")
         plane.run("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
