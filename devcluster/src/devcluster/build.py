@@ -58,14 +58,18 @@ HELM = Module("helm", ("helm",), ("tool",), STRIP, "about 1 min")
 MODULES = (KUBERNETES, COREDNS, HELM)
 
 
-def cache_root() -> Path:
-    """WARDROBE_CACHE, else /var/cache/wardrobe for root and a folder of the user's own for others."""
+def cache_roots() -> list[Path]:
+    """Where programs may be: WARDROBE_CACHE, else the machine's and (not for root) the user's own.
+
+    The last is where we build.
+    """
     if named := os.environ.get("WARDROBE_CACHE"):
-        return Path(named).resolve()
+        return [Path(named).resolve()]
+    machine = Path("/var/cache/wardrobe")
     if os.geteuid() == 0:
-        return Path("/var/cache/wardrobe")
+        return [machine]
     own = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(own) / "wardrobe"
+    return [machine, Path(own) / "wardrobe"]
 
 
 def source(module: Module) -> Path:
@@ -102,24 +106,27 @@ def fingerprint(files: dict[str, bytes], *options: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def target(module: Module) -> Path:
-    """The folder in the cache for the module as it is now."""
+def targets(module: Module) -> list[Path]:
+    """The folders in the caches for the module as it is now."""
     folder = source(module)
     files = [file for file in folder.rglob("*") if file.suffix in {".mod", ".sum", ".go"}]
     contents = {str(file.relative_to(folder)): file.read_bytes() for file in files}
     if not contents:
         raise DevclusterError(f"no Go module in {folder}: devcluster runs from a checkout, installed editable")
-    return cache_root() / "bin" / f"{module.name}-{fingerprint(contents, go_version(), module.ldflags)}"
+    name = f"{module.name}-{fingerprint(contents, go_version(), module.ldflags)}"
+    return [root / "bin" / name for root in cache_roots()]
 
 
 def ensure(module: Module) -> Path:
     """Folder with the module's programs; builds them when the cache has none."""
-    folder = target(module)
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(folder.parent):
-            if not folder.is_dir():
-                _build(module, folder)
+    places = targets(module)
+    if built := next((place for place in places if place.is_dir()), None):
+        return built
+    folder = places[-1]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(folder.parent):
+        if not folder.is_dir():  # another process may have built it while we waited
+            _build(module, folder)
     return folder
 
 

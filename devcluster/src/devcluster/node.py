@@ -76,8 +76,9 @@ def up(*, gpus: int = 8) -> bool:
         build.ensure(module)
     with locked(NODE):
         node = instance()
-        if is_up(node):
+        if any(running(node).values()):
             refuse_anothers(node.read_state())
+        if is_up(node):
             environments.sync()
             set_gpus(node, gpus)
             return False
@@ -95,7 +96,7 @@ def down(*, force: bool = False) -> bool:
         raise DevclusterError("only root can take the node down")
     with locked(NODE):
         node = instance()
-        if is_up(node) and not force:
+        if any(running(node).values()) and not force:
             refuse_anothers(node.read_state())
         return teardown.down(node)
 
