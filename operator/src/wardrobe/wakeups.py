@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterable
 
 from wardrobe.api import children
 from wardrobe.api.meta import Key, Manifest
+from wardrobe.api.reasons import ConditionType
 from wardrobe.plan.tasks import STUCK_REASONS
 from wardrobe.workqueue import WorkQueue
 
@@ -35,9 +36,11 @@ class Wakeups:
     def resource_event(self, kind: str, event: str | None, manifest: Manifest) -> None:
         """One of our kinds was listed, added, changed or deleted."""
         key = _key(kind, manifest)
-        if self._is_new(event, manifest, resource_gist(manifest)):
+        changed = self._is_new(event, manifest, spec_gist(manifest), "spec")
+        wiped = self._is_new(event, manifest, wiped_gist(manifest), "wiped")
+        if changed or wiped:
             self._queue.add(key)
-        if self._is_new(event, manifest, condition_gist(manifest), "conditions"):
+        if self._is_new(event, manifest, readiness_gist(manifest), "readiness"):
             self._wake(self._waiters.get(key, ()))
 
     def child_event(self, event: str | None, manifest: Manifest) -> None:
@@ -48,7 +51,7 @@ class Wakeups:
         if self._is_new(event, manifest, gist):
             self._queue.add(owner)
 
-    def _is_new(self, event: str | None, manifest: Manifest, gist: Hashable, aspect: str = "") -> bool:
+    def _is_new(self, event: str | None, manifest: Manifest, gist: Hashable, aspect: str = "child") -> bool:
         mark = f"{manifest['metadata']['uid']}/{aspect}"
         if event == "DELETED":
             self._gists.pop(mark, None)
@@ -62,17 +65,21 @@ class Wakeups:
             self._queue.add(key)
 
 
-def resource_gist(manifest: Manifest) -> Hashable:
-    """Spec changes, deletion, and a status that somebody wiped."""
-    metadata = manifest["metadata"]
-    wiped = not manifest.get("status", {}).get("conditions")
-    return (metadata["generation"], metadata.get("deletionTimestamp"), wiped)
+def spec_gist(manifest: Manifest) -> Hashable:
+    """What the user changes: the spec, or that the resource goes."""
+    return (manifest["metadata"]["generation"], manifest["metadata"].get("deletionTimestamp"))
 
 
-def condition_gist(manifest: Manifest) -> Hashable:
-    """What others wait for: the words of all conditions."""
-    conditions = manifest.get("status", {}).get("conditions", [])
-    return tuple(sorted((c["type"], c["status"], c["reason"], c["message"]) for c in conditions))
+def wiped_gist(manifest: Manifest) -> Hashable:
+    """News only where there is no status: a new resource, or one whose status somebody wiped."""
+    return None if manifest.get("status", {}).get("conditions") else "wiped"
+
+
+def readiness_gist(manifest: Manifest) -> Hashable:
+    """What others wait for: whether it is ready, and as what."""
+    status = manifest.get("status", {})
+    ready = [c["status"] for c in status.get("conditions", []) if c["type"] == ConditionType.READY]
+    return (*ready, status.get("digest"))
 
 
 def job_gist(job: Manifest) -> Hashable:
@@ -85,7 +92,7 @@ def job_gist(job: Manifest) -> Hashable:
 
 
 def pod_gist(pod: Manifest) -> Hashable:
-    """Running, stuck or ended; a pod on its way is no news."""
+    """Stuck or ended, and for the one that reports progress its address; a pod on its way is no news."""
     status = pod.get("status", {})
     containers = status.get("containerStatuses", [])
     ended = any("terminated" in c.get("state", {}) for c in containers) or status.get("phase") == "Failed"
@@ -97,7 +104,8 @@ def pod_gist(pod: Manifest) -> Hashable:
     refused = [c.get("message") for c in status.get("conditions", []) if c.get("reason") == "Unschedulable"]
     if refused:
         return ("unschedulable", *refused)
-    return ("running", status.get("podIP")) if status.get("phase") == "Running" else None
+    runs = status.get("phase") == "Running" and pod["metadata"]["labels"][children.TASK_LABEL] == "train"
+    return ("running", status.get("podIP")) if runs else None
 
 
 def _key(kind: str, manifest: Manifest) -> Key:

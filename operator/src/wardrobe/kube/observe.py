@@ -1,7 +1,5 @@
 """What the decisions need to know, read live: never from an event or a cache."""
 
-import asyncio
-
 from wardrobe.api import adapter, basemodel, children
 from wardrobe.api.basemodel import BaseModelResource
 from wardrobe.api.finetunejob import FineTuneJobResource
@@ -29,10 +27,10 @@ async def for_base(kube: Kube, base: BaseModelResource) -> basemodel_plan.Seen:
 async def for_run(kube: Kube, run: FineTuneJobResource) -> run_plan.Seen:
     """A run's base and Jobs; what the next pod would mount; and the line where a number is wanted."""
     namespace = run.metadata.namespace
-    base, (jobs, pods) = await asyncio.gather(
-        base_model(kube, namespace, run.spec.base_model.name), _children(kube, namespace, run.run)
-    )
+    jobs, pods = await _children(kube, namespace, run.run)
     seen = Tasks(*(tasks.view(task, jobs, pods) for task in ("check", "train", "assess")))
+    wanted = run_plan.wants_base(seen)
+    base = await base_model(kube, namespace, run.spec.base_model.name) if wanted else None
     missing = await _missing(kube, namespace, run_plan.needs(run, base, seen))
     if not run_plan.wants_number(seen):
         return run_plan.Seen(base, seen, missing)
@@ -52,9 +50,10 @@ async def the_line(kube: Kube, namespace: str, line: str) -> Line:
 
 
 async def _children(kube: Kube, namespace: str, run: str) -> tuple[list[Manifest], list[Manifest]]:
+    """A run's Jobs, and its pods while any of them may know what no Job says yet."""
     selector = f"{children.RUN_LABEL}={run}"
-    jobs, pods = await asyncio.gather(kube.list("Job", namespace, selector), kube.list("Pod", namespace, selector))
-    return jobs, pods
+    jobs = await kube.list("Job", namespace, selector)
+    return jobs, await kube.list("Pod", namespace, selector) if tasks.unrecorded(jobs) else []
 
 
 async def _versions(kube: Kube, namespace: str, line: str) -> tuple[Existing, ...]:

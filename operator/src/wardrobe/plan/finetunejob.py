@@ -79,14 +79,19 @@ def tidy(run: FineTuneJobResource, line: Line) -> Plan:
 
 
 def needs(run: FineTuneJobResource, base: BaseModelResource | None, seen: Tasks) -> list[Need]:
-    """What the next pod will mount; asked for only before its Job is made."""
-    if base is None or not any(_next_job(seen)):
+    """What the run's pods will mount; asked for before the first of them is made."""
+    if base is None or seen.check is not None:
         return []
-    found = [
+    return [
         Need.claim("the namespace's store", paths.STORE_CLAIM, "Wardrobe keeps runs and adapters in it"),
         Need.claim("the BaseModel's spec.source", parse_claim(base.spec.source).claim, "it holds the model's files"),
+        _dataset_need(run),
     ]
-    return [*found, _dataset_need(run)] if seen.check is None else found
+
+
+def wants_base(seen: Tasks) -> bool:
+    """Whether the next decision makes something that names the base."""
+    return any(_next_job(seen)) or wants_number(seen)
 
 
 def wants_number(seen: Tasks) -> bool:
@@ -102,7 +107,7 @@ def decide(run: FineTuneJobResource, seen: Seen, settings: Settings, now: str) -
         status=status(run, reached, now),
         writes=(*recordings, *writes),
         requeue_after=_look_again(reached, seen),
-        waits_on=frozenset({Key(basemodel.KIND, run.metadata.namespace, run.spec.base_model.name)}),
+        waits_on=_waits_on(run, reached),
         progress_url=_progress_url(reached),
     )
 
@@ -153,8 +158,10 @@ def _blocked(run: FineTuneJobResource, seen: Seen, task: Task) -> Pending | Ende
         return Pending(Waiting.BASE_MODEL_NOT_FOUND, message)
     ready = base.status.condition(ConditionType.READY)
     if ready is None or ready.status != "True":
-        why = ready.message if ready else "it was not looked at yet"
-        return Pending(Waiting.BASE_MODEL_NOT_READY, f"BaseModel {name} is not Ready: {why}")
+        failed = ready is not None and ready.status == "False"
+        why = "its inspection failed" if failed else "it is not inspected yet"
+        message = f"BaseModel {name} is not Ready: {why}; see `kubectl describe bm {name}`"
+        return Pending(Waiting.BASE_MODEL_NOT_READY, message)
     if _other_base(seen.tasks, base):
         message = f"BaseModel {name} now has other files than the run began with. Create a new FineTuneJob"
         changed = Result(task=task, exit_code=ExitCode.BAD_BASE, reason=Reason.BASE_CHANGED, message=message)
@@ -257,6 +264,14 @@ def _look_again(reached: Reached, seen: Seen) -> float | None:
     if isinstance(reached.state, Ended):
         return None
     return LOOK_AGAIN_SECONDS if seen.missing else RESYNC_SECONDS
+
+
+def _waits_on(run: FineTuneJobResource, reached: Reached) -> frozenset[Key]:
+    """The base, while it is what is missing; afterwards nothing that happens to it concerns the run."""
+    reason = reached.state.reason if isinstance(reached.state, Pending) else None
+    if reason not in {Waiting.BASE_MODEL_NOT_FOUND, Waiting.BASE_MODEL_NOT_READY}:
+        return frozenset()
+    return frozenset({Key(basemodel.KIND, run.metadata.namespace, run.spec.base_model.name)})
 
 
 def _progress_url(reached: Reached) -> str | None:

@@ -75,8 +75,7 @@ def _top(reached: Reached) -> Fact:
         return Fact(ConditionType.SUCCEEDED, "True", Done.SUCCEEDED, message)
     fact = _current(reached)
     words = _WORDS[reached.stage]
-    healthy = fact.reason in {Waiting.STARTING, Waiting.RUNNING}
-    reason = words.now if healthy else fact.reason
+    reason = words.now if fact.reason == Waiting.RUNNING else fact.reason
     return Fact(ConditionType.SUCCEEDED, fact.status, reason, f"{words.doing}: {fact.message}")
 
 

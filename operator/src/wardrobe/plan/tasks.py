@@ -115,7 +115,12 @@ def state(seen: TaskView) -> TaskState:
     if seen.job["spec"].get("suspend"):
         message = "somebody suspended the attempt's Job"
         return Ended(_ending(seen.task, ExitCode.PREEMPTED, Reason.TERMINATED, message), recorded=False)
-    return _pending(seen.pod)
+    return _pending(seen)
+
+
+def unrecorded(jobs: Iterable[Manifest]) -> bool:
+    """Whether any Job's end may still have to be read from its pod."""
+    return any(RESULT_ANNOTATION not in job["metadata"].get("annotations", {}) for job in jobs)
 
 
 def record(seen: TaskView | None) -> tuple[Write, ...]:
@@ -134,7 +139,7 @@ def advance(seen: TaskView | None, build: Callable[[int], Manifest]) -> Step:
     `build` makes the Job of attempt n (from 1). Recording results is `record`'s.
     """
     if seen is None:
-        return Step(Pending(Waiting.STARTING, "the pod is being made"), (Apply(build(1)),))
+        return _make(build(1))
     now = state(seen)
     if isinstance(now, Pending):
         return Step(now)
@@ -242,19 +247,20 @@ def _container(pod_status: Manifest) -> Manifest:
     return next(found, {})
 
 
-def _pending(pod: Manifest | None) -> Pending:
-    if pod is None:
-        return Pending(Waiting.STARTING, "the pod is being made")
-    status = pod.get("status", {})
+def _make(job: Manifest) -> Step:
+    return Step(Pending(Waiting.RUNNING, f"Job {job['metadata']['name']}"), (Apply(job),))
+
+
+def _pending(seen: TaskView) -> Pending:
+    status = seen.pod.get("status", {}) if seen.pod else {}
     for condition in status.get("conditions", []):
         if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
             return Pending(Waiting.UNSCHEDULABLE, _unschedulable(condition.get("message", "")))
     waiting = _container(status).get("state", {}).get("waiting", {})
     if waiting.get("reason") in STUCK_REASONS:
         return Pending(Waiting.POD_STUCK, f"{waiting['reason']}: {waiting.get('message', '')}")
-    if status.get("phase") == "Running":
-        return Pending(Waiting.RUNNING, "the pod runs", status.get("podIP"))
-    return Pending(Waiting.STARTING, "the pod is being started")
+    address = status.get("podIP") if status.get("phase") == "Running" else None
+    return Pending(Waiting.RUNNING, f"Job {seen.key.name}", address)
 
 
 def _unschedulable(message: str) -> str:

@@ -1,0 +1,88 @@
+"""The operator as a process of its own, outside the cluster, as `python -m wardrobe` or dying on purpose."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .waiting import eventually
+
+STARTS_WITHIN = 30.0
+
+
+@dataclass
+class Operator:
+    """A running operator."""
+
+    process: "subprocess.Popen[bytes]"
+    port: int
+    log: Path
+
+    def healthy(self) -> bool:
+        """Whether liveness is served and good."""
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/healthz", timeout=2) as answer:  # noqa: S310
+            return bool(answer.status == 200)
+        return False
+
+    @property
+    def url(self) -> str:
+        """Of metrics and liveness."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def metrics(self) -> str:
+        """The metrics page."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:  # noqa: S310
+            text: str = answer.read().decode()
+        return text
+
+    def api_requests(self) -> int:
+        """API requests that this operator made until now, watches left out."""
+        lines = [line for line in self.metrics().splitlines() if line.startswith("wardrobe_api_requests_total{")]
+        return round(sum(float(line.rsplit(" ", 1)[1]) for line in lines))
+
+    def kill(self) -> None:
+        """SIGKILL, as a node's failure would."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM, as a rollout would; returns the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+
+def start(
+    kubeconfig: Path, namespace: str, folder: Path, *, module: str = "wardrobe", image: str = "none", more: str = ""
+) -> Operator:
+    """Start an operator for one namespace; `module` may be a wrapper of it. Its log goes to the folder."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    log = folder / f"operator-{port}.log"
+    arguments = ["--trainer-image", image, "--namespaces", namespace, "--port", str(port), *more.split()]
+    environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "PYTHONPATH": str(Path(__file__).parents[1])}
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments], env=environment, stdout=file, stderr=subprocess.STDOUT
+        )
+    return Operator(process, port, log)
+
+
+@contextlib.contextmanager
+def running(
+    kubeconfig: Path, namespace: str, folder: Path, *, module: str = "wardrobe", image: str = "none", more: str = ""
+) -> Iterator[Operator]:
+    """An operator while the block runs; returns once it serves liveness."""
+    operator = start(kubeconfig, namespace, folder, module=module, image=image, more=more)
+    try:
+        eventually(operator.healthy, within=STARTS_WITHIN, what=f"operator, see {operator.log}")
+        yield operator
+    finally:
+        operator.stop()

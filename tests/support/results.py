@@ -1,0 +1,108 @@
+"""Results as the trainer's tasks report them, for tests in which no task runs."""
+
+from wardrobe_contracts.assessment import Assessment
+from wardrobe_contracts.base import Variant
+from wardrobe_contracts.check import CheckReport, Frame, TokenLengths
+from wardrobe_contracts.exits import ExitCode, Reason
+from wardrobe_contracts.inspection import Inspection, Shape, TokenizerFacts
+from wardrobe_contracts.manifest import Comparison, Evaluation, Score
+from wardrobe_contracts.problem import Problem
+from wardrobe_contracts.result import Result, Task
+from wardrobe_contracts.training import TrainingSummary
+
+
+def digest(letter: str) -> str:
+    """A well-formed digest that is easy to tell apart."""
+    return f"sha256:{letter * 64}"
+
+
+SHAPE = Shape(
+    architecture="LlamaForCausalLM",
+    model_type="llama",
+    parameters=5_770_000,
+    hidden_size=256,
+    intermediate_size=768,
+    layers=6,
+    attention_heads=8,
+    key_value_heads=4,
+    head_dim=32,
+    vocabulary_size=4096,
+    context_length=1024,
+    dtype="bfloat16",
+    tied_embeddings=True,
+)
+INSPECTION = Inspection(
+    digest=digest("a"),
+    fingerprint=digest("b"),
+    files=7,
+    size_bytes=11_800_000,
+    shape=SHAPE,
+    tokenizer=TokenizerFacts(
+        digest=digest("c"),
+        vocabulary_size=4096,
+        eos_token="<|end|>",
+        pad_token="<|pad|>",
+        chat_template_digest=digest("d"),
+        generation_marker=False,
+    ),
+)
+REPORT = CheckReport(
+    dataset_digest=digest("1"),
+    train_digest=digest("2"),
+    heldout_digest=digest("3"),
+    rows=555,
+    train_rows=457,
+    heldout_rows=98,
+    dropped_rows=0,
+    truncated_rows=3,
+    duplicate_rows=2,
+    conflicting_prompts=1,
+    shared_answers=4,
+    tokens=TokenLengths(min=40, median=200, p95=400, max=700),
+    label_tokens=90_000,
+    label_density=0.8,
+    frame=Frame(opening="Hello.", closing="Good bye."),
+    warnings=["fewer than 500 rows to train on"],
+)
+SUMMARY = TrainingSummary(
+    steps=114,
+    tokens=180_000,
+    seconds=61.5,
+    first_loss=4.1,
+    last_loss=2.4,
+    trainable_parameters=500_000,
+    peak_memory_bytes=1_000_000_000,
+    packages={"torch": "2.13.0", "peft": "0.21.2"},
+)
+
+
+def evaluation(variant: Variant, base: float = 4.07, candidate: float = 2.48) -> Evaluation:
+    """Held-out scores on one variant."""
+    whole = Comparison(base=Score.of(base * 1000, 1000), candidate=Score.of(candidate * 1000, 1000))
+    body = Comparison(base=Score.of(3.47 * 800, 800), candidate=Score.of(3.36 * 800, 800))
+    return Evaluation(variant=variant, whole=whole, body=body)
+
+
+ASSESSMENT = Assessment(
+    digest=digest("e"),
+    manifest_digest=digest("f"),
+    size_bytes=2_000_000,
+    rank=16,
+    target_modules=["q_proj", "v_proj"],
+    evaluations=[evaluation(variant) for variant in Variant],
+    probes=8,
+)
+
+
+def success(task: Task) -> Result:
+    """The task's success."""
+    payload = {"inspect": INSPECTION, "check": REPORT, "train": SUMMARY, "assess": ASSESSMENT}[task]
+    field = {"inspect": "inspection", "check": "check", "train": "training", "assess": "assessment"}[task]
+    done = Result(task=task, exit_code=ExitCode.SUCCEEDED, reason=Reason.SUCCEEDED, message="done")
+    return done.model_copy(update={field: payload})
+
+
+def failure(task: Task, code: ExitCode, reason: Reason) -> Result:
+    """The task's failure, with a problem in four parts."""
+    problem = Problem(field="spec.dataset.source", value="x", rule="rows are JSON", next_step="Mend row 3")
+    return Result(task=task, exit_code=code, reason=reason, message=str(problem), problem=problem)
