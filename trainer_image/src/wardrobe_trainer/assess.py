@@ -1,0 +1,184 @@
+"""Task `assess`: re-open the trained adapter, measure it on every variant of the base, record probes, publish."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from peft import PeftModel
+from pydantic import ValidationError
+
+from wardrobe_contracts.assessment import AssessConfig, Assessment
+from wardrobe_contracts.base import Digest, Variant
+from wardrobe_contracts.check import HELDOUT_FILE, Frame
+from wardrobe_contracts.digests import of_files, sha256, sha256_file
+from wardrobe_contracts.exits import Reason
+from wardrobe_contracts.manifest import (
+    ADAPTER_CONFIG_FILE,
+    ADAPTER_WEIGHTS_FILE,
+    MANIFEST_FILE,
+    Evaluation,
+    Manifest,
+)
+from wardrobe_contracts.probes import PROBES_FILE, Probes, ProbeScores
+from wardrobe_contracts.result import RESULT_FILE, Result
+
+from . import probes
+from .adapter_files import AdapterFacts, normalised_config, read_config, refuse, require_fits, validate
+from .console import say
+from .dataset import FIELD, Row, read_rows
+from .evaluate import evaluate, prepare
+from .inspection import context_length, load_config
+from .loading import free_memory, load_base
+from .model_files import require_unchanged
+from .problems import TaskError, bad_data
+from .publish import clear_stage, publish, published, target_of
+from .tokens import load_chat
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the candidate did on all variants."""
+
+    evaluations: list[Evaluation]
+    drafts: list[probes.Draft]
+    scores: dict[Variant, list[ProbeScores]]
+
+
+def assess(config: AssessConfig) -> Assessment:
+    """Measure and publish the candidate. Raises TaskError where it, the base or the data are not as they must be."""
+    line, candidate = Path(config.line_folder), Path(config.candidate_folder)
+    clear_stage(line, config.run)
+    require_unchanged(Path(config.base_folder), config.base_fingerprint)
+    facts = validate(candidate, config.lineage.lora.rank)
+    settled = normalised_config(read_config(candidate), config.base.name)
+    digests = {
+        ADAPTER_CONFIG_FILE: sha256(settled),
+        ADAPTER_WEIGHTS_FILE: sha256_file(candidate / ADAPTER_WEIGHTS_FILE),
+    }
+    digest = of_files(digests)
+    say(f"candidate {digest}: rank {facts.rank}, {len(facts.sides)} modules")
+    if published(line, digest):
+        say("an artifact of this digest is published already; it stays as it is")
+        return describe(line, digest, facts)
+    measured = measure(config, facts)
+    recorded = probes.assemble(
+        measured.drafts, measured.scores, adapter=digest, base=config.base.digest, seed=config.lineage.schedule.seed
+    )
+    probes_file = recorded.model_dump_json(by_alias=True, indent=1).encode()
+    manifest = Manifest(
+        line=config.line,
+        digest=digest,
+        files={**digests, PROBES_FILE: sha256(probes_file)},
+        base=config.base,
+        lineage=config.lineage,
+        evaluations=measured.evaluations,
+    )
+    contents: dict[str, bytes | Path] = {
+        ADAPTER_CONFIG_FILE: settled,
+        ADAPTER_WEIGHTS_FILE: candidate / ADAPTER_WEIGHTS_FILE,
+        PROBES_FILE: probes_file,
+        MANIFEST_FILE: manifest.model_dump_json(by_alias=True, indent=2).encode(),
+    }
+    publish(line, config.run, digest, contents)
+    say(f"published {target_of(line, digest)}")
+    return describe(line, digest, facts)
+
+
+def describe(line: Path, digest: Digest, facts: AdapterFacts) -> Assessment:
+    """What stands in the store, read from there: the answer is the same whoever published it."""
+    target = target_of(line, digest)
+    manifest = Manifest.model_validate_json((target / MANIFEST_FILE).read_bytes())
+    recorded = Probes.model_validate_json((target / PROBES_FILE).read_bytes())
+    return Assessment(
+        digest=digest,
+        manifest_digest=sha256_file(target / MANIFEST_FILE),
+        size_bytes=sum(path.stat().st_size for path in target.iterdir()),
+        rank=facts.rank,
+        target_modules=facts.target_modules,
+        evaluations=manifest.evaluations,
+        probes=len(recorded.probes),
+        indistinguishable=recorded.indistinguishable,
+    )
+
+
+def measure(config: AssessConfig, facts: AdapterFacts) -> Measured:
+    """Load each variant in turn, one at a time in memory. Raises TaskError."""
+    base, length = Path(config.base_folder), config.lineage.schedule.sequence_length
+    chat = load_chat(base)
+    rows = read_heldout(config)
+    heldout = prepare(chat, rows, read_frame(Path(config.data_folder)), length)
+    prompts = probes.choose(chat, rows, config.lineage.schedule.seed, context_length(load_config(base)))
+    say(f"{len(rows)} held-out rows, {sum(len(row.body) for row in heldout)} answer tokens, {len(prompts)} probes")
+    drafts: list[probes.Draft] = []
+    evaluations: list[Evaluation] = []
+    scores: dict[Variant, list[ProbeScores]] = {}
+    for variant in in_order(config.variants):
+        model = load_candidate(config, facts, variant)
+        drafts = drafts or probes.draft(chat, model, prompts)
+        require_probes(drafts, len(prompts))
+        evaluations.append(evaluate(model, variant, heldout))
+        scores[variant] = probes.score(model, drafts)
+        say(summary(evaluations[-1], probes.difference(scores[variant])))
+        del model
+        free_memory()
+    return Measured(evaluations, drafts, scores)
+
+
+def in_order(variants: list[Variant]) -> list[Variant]:
+    """Each variant once, the unquantized base first: the completions are generated on it."""
+    return sorted(set(variants), key=list(Variant).index)
+
+
+def load_candidate(config: AssessConfig, facts: AdapterFacts, variant: Variant) -> PeftModel:
+    """The base in one variant with the candidate on it. Raises TaskError where they do not fit."""
+    base = load_base(Path(config.base_folder), variant, config.accelerator)
+    require_fits(base, facts.sides)
+    model = PeftModel.from_pretrained(base, config.candidate_folder, is_trainable=False)
+    return model.eval()
+
+
+def require_probes(drafts: list[probes.Draft], prompts: int) -> None:
+    """Without a probe nobody can prove which adapter answers. Raises TaskError."""
+    if not drafts:
+        raise refuse(
+            f"the candidate answers none of {prompts} held-out prompts with text",
+            "Look at the training's loss; lower spec.training.learningRate, or check the dataset's answers",
+        )
+
+
+def summary(evaluation: Evaluation, difference: float) -> str:
+    """One line about a variant."""
+    whole, body = evaluation.whole, evaluation.body
+    return (
+        f"on {evaluation.variant}: loss {whole.base.loss:.4f} -> {whole.candidate.loss:.4f}, "
+        f"body {body.base.loss:.4f} -> {body.candidate.loss:.4f}, probes differ by {difference:.2f} per token"
+    )
+
+
+def read_heldout(config: AssessConfig) -> list[Row]:
+    """The held-out side as the check wrote it. Raises TaskError where it is another."""
+    path = Path(config.data_folder) / HELDOUT_FILE
+    found = sha256_file(path) if path.is_file() else "missing"
+    if found != config.heldout_digest:
+        raise _data_changed(f"{path.name} is {found[:19]}, not {config.heldout_digest[:19]} as the check recorded")
+    return read_rows(path, str(path))
+
+
+def read_frame(data_folder: Path) -> Frame:
+    """The frame that the check found in the training answers. Raises TaskError where its record is gone."""
+    try:
+        report = Result.model_validate_json((data_folder / RESULT_FILE).read_bytes()).check
+    except (OSError, ValidationError) as error:
+        raise _data_changed(f"the check's {RESULT_FILE} cannot be read: {error}") from error
+    if report is None:
+        raise _data_changed(f"the check's {RESULT_FILE} has no report")
+    return report.frame
+
+
+def _data_changed(rule: str) -> TaskError:
+    return bad_data(
+        Reason.DATA_CHANGED,
+        field=FIELD,
+        value="the run's copy",
+        rule=rule,
+        next_step="Leave the run's folder alone; make a new FineTuneJob to check and train again",
+    )

@@ -1,0 +1,62 @@
+"""The frame of a dataset's answers: the words with which nearly all of them begin and end.
+
+A department's greeting is learnt within a few steps. A loss over whole answers then falls by a lot and says little, so
+scores are also taken on the body, which is the answer without its frame.
+"""
+
+import re
+from collections import Counter
+
+from wardrobe_contracts.check import Frame
+
+SHARE = 0.9
+"""Share of the answers that must have the opening, and of those the closing, for it to be a frame."""
+_WORD = re.compile(r"\S+\s*")
+
+
+def find_frame(answers: list[str]) -> Frame:
+    """Longest opening and closing, in whole words, that at least SHARE of the answers have.
+
+    Where this would leave no body in most answers they are all alike, and there is no frame.
+    """
+    words = [_WORD.findall(answer.strip()) for answer in answers]
+    opening = "".join(_common_start(words)).strip()
+    closing = "".join(reversed(_common_start([_backwards(answer) for answer in answers]))).strip()
+    frame = Frame(opening=opening, closing=closing)
+    bodies = sum(1 for answer in answers if _bounds(answer, frame)[0] < _bounds(answer, frame)[1])
+    return frame if 2 * bodies > len(answers) else Frame()
+
+
+def _backwards(answer: str) -> list[str]:
+    return list(reversed(re.findall(r"\s*\S+", answer.strip())))
+
+
+def _common_start(sequences: list[list[str]]) -> list[str]:
+    """Words that at least SHARE of all sequences begin with; white space counts as it is in most of them."""
+    needed = SHARE * len(sequences)
+    start: list[str] = []
+    remaining = sequences
+    while remaining:
+        following = Counter(words[len(start)].strip() for words in remaining if len(words) > len(start))
+        word, count = following.most_common(1)[0] if following else ("", 0)
+        if count < needed:
+            break
+        remaining = [words for words in remaining if len(words) > len(start) and words[len(start)].strip() == word]
+        start.append(Counter(words[len(start)] for words in remaining).most_common(1)[0][0])
+    return start
+
+
+def body_of(answer: str, frame: Frame) -> tuple[int, int, bool]:
+    """Range of characters of an answer's body, and whether the closing follows it."""
+    start, end = _bounds(answer, frame)
+    return start, max(start, end), bool(frame.closing) and answer.rstrip().endswith(frame.closing)
+
+
+def _bounds(answer: str, frame: Frame) -> tuple[int, int]:
+    start, end = len(answer) - len(answer.lstrip()), len(answer.rstrip())
+    if frame.opening and answer.startswith(frame.opening, start):
+        start += len(frame.opening)
+    if frame.closing and answer.endswith(frame.closing, start, end):
+        end -= len(frame.closing)
+    trimmed = answer[start:end]
+    return start + len(trimmed) - len(trimmed.lstrip()), end - (len(trimmed) - len(trimmed.rstrip()))

@@ -1,0 +1,127 @@
+"""Golden prompts, the candidate's answers to them, and their scores under base and candidate on every variant."""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from peft import PeftModel
+from transformers import GenerationConfig
+
+from wardrobe_contracts.base import Digest, Variant
+from wardrobe_contracts.probes import Probe, Probes, ProbeScores
+
+from .dataset import Row
+from .scoring import Passage, log_probabilities
+from .split import prompt_key
+from .tokens import Chat
+
+COUNT = 8
+COMPLETION_TOKENS = 32
+"""Enough to go past a department's greeting (about 20 tokens), which all its versions share, into what tells them
+apart."""
+DISTINGUISHABLE = 0.1
+"""Mean absolute difference of log-probabilities per token (nats) that a proof needs.
+
+Engines compute in bfloat16, whose 8 significant bits round a logit of 16 by up to 2**-4 / 2 = 0.03; two engines then
+disagree by some 0.02 per token on average. Five times that is told apart without doubt.
+"""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A prompt with its completion, not yet scored."""
+
+    prompt: str
+    completion: str
+    prompt_tokens: int
+    ids: list[int]
+    """Tokens of prompt and completion together, as an engine reads them."""
+
+    @property
+    def passage(self) -> Passage:
+        """The completion's tokens are scored."""
+        return Passage(self.ids, list(range(self.prompt_tokens, len(self.ids))))
+
+
+def choose(chat: Chat, rows: list[Row], seed: int, context: int) -> list[str]:
+    """Rendered prompts of up to COUNT held-out rows, picked by hash: the same for every version on the same data."""
+    by_key = {prompt_key(row.messages): row for row in rows}
+    ordered = sorted(by_key, key=lambda key: hashlib.sha256(f"probe {seed}\n{key}".encode()).digest())
+    prompts = (chat.render(by_key[key].messages[:-1], prompt=True) for key in ordered)
+    fitting = [text for text in prompts if len(chat.ids(text)) + COMPLETION_TOKENS <= context]
+    return fitting[:COUNT]
+
+
+def draft(chat: Chat, model: PeftModel, prompts: list[str]) -> list[Draft]:
+    """The candidate's greedy completions; those that do not survive being read again as text are left out."""
+    made = (make_draft(chat, prompt, complete(chat, model, prompt)) for prompt in prompts)
+    return [item for item in made if item is not None]
+
+
+@torch.inference_mode()
+def complete(chat: Chat, model: PeftModel, prompt: str) -> str:
+    """Greedy completion of at most COMPLETION_TOKENS tokens, without its end token."""
+    ids = torch.tensor([chat.ids(prompt)], device=model.device)
+    settings = GenerationConfig(  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+        do_sample=False,
+        max_new_tokens=COMPLETION_TOKENS,
+        eos_token_id=sorted(chat.stop_ids),
+        pad_token_id=min(chat.stop_ids),
+    )
+    mask = torch.ones_like(ids)
+    output = model.generate(input_ids=ids, attention_mask=mask, generation_config=settings)  # type: ignore[no-untyped-call]  # peft leaves it untyped
+    new = [token for token in output[0, ids.shape[1] :].tolist() if token not in chat.stop_ids]
+    return str(chat.tokenizer.decode(new, clean_up_tokenization_spaces=False))
+
+
+def make_draft(chat: Chat, prompt: str, completion: str) -> Draft | None:
+    """Read prompt and completion as one text, as an engine will; None where the boundary between them moves."""
+    whole = completion.rstrip("\ufffd")  # the last character may have been cut within its bytes
+    before, ids = chat.ids(prompt), chat.ids(prompt + whole)
+    if len(ids) <= len(before) or ids[: len(before)] != before:
+        return None
+    return Draft(prompt, whole, len(before), ids)
+
+
+def score(model: PeftModel, drafts: list[Draft]) -> list[ProbeScores]:
+    """Scores of each completion under base and candidate, each in a forward pass of its own, as an engine would."""
+    return [_score(model, item.passage) for item in drafts]
+
+
+def _score(model: PeftModel, passage: Passage) -> ProbeScores:
+    adapter = log_probabilities(model, [passage])[0]
+    with model.disable_adapter():
+        base = log_probabilities(model, [passage])[0]
+    return ProbeScores(base=_rounded(base), adapter=_rounded(adapter))
+
+
+def _rounded(values: torch.Tensor) -> list[float]:
+    return [round(value, 5) for value in values.tolist()]
+
+
+def difference(scores: list[ProbeScores]) -> float:
+    """Mean absolute difference between base and adapter per token, over all completions."""
+    pairs = [pair for item in scores for pair in zip(item.base, item.adapter, strict=True)]
+    return sum(abs(base - adapter) for base, adapter in pairs) / len(pairs)
+
+
+def assemble(
+    drafts: list[Draft], scores: dict[Variant, list[ProbeScores]], *, adapter: Digest, base: Digest, seed: int
+) -> Probes:
+    """The contents of probes.json."""
+    return Probes(
+        adapter_digest=adapter,
+        base_digest=base,
+        seed=seed,
+        probes=[
+            Probe(
+                prompt=item.prompt,
+                prompt_tokens=item.prompt_tokens,
+                completion=item.completion,
+                completion_tokens=len(item.ids) - item.prompt_tokens,
+                scores={variant: scores[variant][index] for variant in scores},
+            )
+            for index, item in enumerate(drafts)
+        ],
+        indistinguishable=[variant for variant in scores if difference(scores[variant]) < DISTINGUISHABLE],
+    )

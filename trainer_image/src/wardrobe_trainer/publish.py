@@ -1,0 +1,104 @@
+"""Publication: an artifact appears whole under its digest, or not at all, and is never changed afterwards."""
+
+import shutil
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from wardrobe_contracts.base import Digest
+from wardrobe_contracts.digests import of_files, sha256_file
+from wardrobe_contracts.manifest import ADAPTER_FILES, MANIFEST_FILE, Manifest
+
+from .files import sync_folder, sync_tree
+from .problems import bad_adapter
+
+
+class NotWholeError(Exception):
+    """A folder is not the artifact that its name promises."""
+
+
+def target_of(line_folder: Path, digest: Digest) -> Path:
+    """Where an artifact belongs."""
+    return line_folder / digest.removeprefix("sha256:")
+
+
+def stage_of(line_folder: Path, run: str) -> Path:
+    """Where a run builds its artifact, within the mount of its target, so that one rename publishes it."""
+    return line_folder / f".{run}"
+
+
+def verify(folder: Path, digest: Digest) -> Manifest:
+    """Manifest of a whole artifact. Raises NotWholeError with what is wrong, OSError where the store fails."""
+    try:
+        manifest = Manifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
+        found = {name: sha256_file(folder / name) for name in manifest.files}
+    except FileNotFoundError as error:
+        raise NotWholeError(f"{Path(error.filename).name} is missing") from error
+    except ValidationError as error:
+        raise NotWholeError(f"{MANIFEST_FILE} is not a manifest") from error
+    if changed := sorted(name for name in found if found[name] != manifest.files[name]):
+        raise NotWholeError(f"{', '.join(changed)} differ from the manifest")
+    if manifest.digest != digest or of_files({name: found[name] for name in ADAPTER_FILES if name in found}) != digest:
+        raise NotWholeError(f"it is the artifact {manifest.digest}")
+    return manifest
+
+
+def published(line_folder: Path, digest: Digest) -> bool:
+    """Whether the artifact is there and whole. Raises TaskError where something else is in its place."""
+    target = target_of(line_folder, digest)
+    if not target.exists():
+        return False
+    try:
+        verify(target, digest)
+    except NotWholeError as error:
+        raise bad_adapter(
+            value=str(target),
+            rule=f"an artifact of this digest is already in the store and is damaged: {error}",
+            next_step="Find out what changed it; if no Adapter names it, move the folder away and run the job again",
+        ) from error
+    return True
+
+
+def publish(line_folder: Path, run: str, digest: Digest, contents: dict[str, bytes | Path]) -> None:
+    """Stage, verify, sync and rename. `contents` are file names to bytes, or to a file to copy.
+
+    Raises OSError where the store fails, NotWholeError where what was written does not read back. In any case, an
+    interruption by SIGTERM included, nothing half remains.
+    """
+    stage = stage_of(line_folder, run)
+    clear_stage(line_folder, run)
+    try:
+        stage.mkdir(parents=True)
+        for name, content in contents.items():
+            _put(stage / name, content)
+        sync_tree(stage)
+        verify(stage, digest)
+        move(stage, target_of(line_folder, digest))
+    except BaseException:
+        shutil.rmtree(stage, ignore_errors=True)
+        raise
+
+
+def clear_stage(line_folder: Path, run: str) -> None:
+    """Remove what an earlier, killed pod of the same run left."""
+    stage = stage_of(line_folder, run)
+    if stage.exists():
+        shutil.rmtree(stage)
+
+
+def _put(path: Path, content: bytes | Path) -> None:
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        shutil.copyfile(content, path)
+
+
+def move(stage: Path, target: Path) -> None:
+    """Publish by one rename. Where another run was first with the same digest, its folder stays and ours goes."""
+    try:
+        stage.rename(target)
+    except OSError:
+        if not target.exists():
+            raise
+        shutil.rmtree(stage)
+    sync_folder(target.parent)

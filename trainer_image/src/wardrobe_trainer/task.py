@@ -1,0 +1,157 @@
+"""Running a task: order in, work, record out. Every ending, foreseen or not, leaves a `result.json`."""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from wardrobe_contracts.assessment import Assessment
+from wardrobe_contracts.check import CheckReport
+from wardrobe_contracts.exits import ExitCode, Reason
+from wardrobe_contracts.inspection import Inspection
+from wardrobe_contracts.paths import CONFIG_VARIABLE
+from wardrobe_contracts.problem import Problem
+from wardrobe_contracts.result import RESULT_FILE, Result, Task
+from wardrobe_contracts.training import TrainingSummary
+
+from .console import say
+from .files import write_durably
+from .problems import TaskError, TerminatedError
+
+TERMINATION_LOG_VARIABLE = "WARDROBE_TERMINATION_LOG"
+"""Overrides the kubelet's path, for tests."""
+_TERMINATION_LOG = "/dev/termination-log"
+
+OrderT = TypeVar("OrderT", bound=BaseModel)
+Payload = Inspection | CheckReport | TrainingSummary | Assessment
+
+
+def parse_order(model: type[OrderT], text: str | None) -> OrderT:
+    """The order that a pod's environment carries. Raises TaskError naming every wrong field."""
+    if text is None:
+        raise _bad_order("(not set)", "the order must be given as JSON")
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        faults = [f"{'.'.join(str(part) for part in item['loc']) or 'order'}: {item['msg']}" for item in error.errors()]
+        raise _bad_order(f"{len(faults)} faults", "; ".join(faults)) from error
+
+
+def _bad_order(value: str, rule: str) -> TaskError:
+    problem = Problem(
+        field=CONFIG_VARIABLE,
+        value=value,
+        rule=rule,
+        next_step="Run operator and trainer image of the same version; report a defect if they are",
+    )
+    return TaskError(ExitCode.BAD_CONFIG, Reason.CONFIG_INVALID, problem)
+
+
+def outcome(task: Task, work: Callable[[], Payload | Result]) -> Result:
+    """Do the work and describe how it ended. Never raises."""
+    try:
+        done = work()
+        return done if isinstance(done, Result) else succeeded(task, done)
+    except TaskError as error:
+        return failed(task, error)
+    except TerminatedError:
+        return terminated(task)
+    except Exception as error:  # noqa: BLE001 - the boundary: whatever it is becomes a record
+        traceback.print_exc()
+        code, reason = classify(error)
+        return Result(task=task, exit_code=code, reason=reason, message=_last_line(error))
+
+
+def failed(task: Task, error: TaskError) -> Result:
+    """Result of a task that cannot go on, and it is known why."""
+    return Result(task=task, exit_code=error.code, reason=error.reason, message=str(error), problem=error.problem)
+
+
+def classify(error: Exception) -> tuple[ExitCode, Reason]:
+    """Class of an error that no rule of ours foresaw. torch is not imported here, so its errors go by name."""
+    text = str(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
+        return ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY
+    if isinstance(error, OSError):
+        return ExitCode.STORE, Reason.STORE_FAILED
+    return ExitCode.UNKNOWN, Reason.UNKNOWN
+
+
+def _last_line(error: Exception) -> str:
+    return traceback.format_exception_only(error)[-1].strip()
+
+
+def succeeded(task: Task, payload: Payload) -> Result:
+    """Result of a task that did its work."""
+    message = {
+        Inspection: "the base model can be adapted",
+        CheckReport: "the dataset can be trained on",
+        TrainingSummary: "the adapter is trained",
+        Assessment: "the adapter is published",
+    }[type(payload)]
+    field = {Inspection: "inspection", CheckReport: "check", TrainingSummary: "training", Assessment: "assessment"}
+    values: dict[str, Any] = {field[type(payload)]: payload}
+    return Result(task=task, exit_code=ExitCode.SUCCEEDED, reason=Reason.SUCCEEDED, message=message, **values)
+
+
+def terminated(task: Task) -> Result:
+    """Result of a task that was told to stop."""
+    return Result(
+        task=task, exit_code=ExitCode.PREEMPTED, reason=Reason.TERMINATED, message="stopped by SIGTERM before it ended"
+    )
+
+
+def recorded(task: Task, folder: Path) -> Result | None:
+    """How this task already ended in this folder, where that is final.
+
+    A Job whose pod and annotation are gone is made again, and must report what happened without redoing it. An
+    attempt to train has its folder to itself, so any ending of it stands; the other tasks are done again in the same
+    folder after an ending that was not their own fault.
+    """
+    try:
+        result = Result.model_validate_json((folder / RESULT_FILE).read_bytes())
+    except (OSError, ValidationError):
+        return None
+    final = task == "train" or not result.exit_code.infrastructure
+    return result if result.task == task and final else None
+
+
+def record(result: Result, folder: Path | None) -> Result:
+    """Write the record, then its copy for the kubelet. A record that cannot be written is itself a failure."""
+    if folder is not None:
+        try:
+            write_durably(folder / RESULT_FILE, result.model_dump_json(by_alias=True, indent=2).encode())
+        except OSError as error:
+            message = f"{result.message}; {RESULT_FILE} cannot be written to {folder}: {error}"
+            code = ExitCode.STORE if result.succeeded else result.exit_code
+            result = Result(task=result.task, exit_code=code, reason=Reason.STORE_FAILED, message=message)
+    copy_to_termination_log(result)
+    return result
+
+
+def copy_to_termination_log(result: Result) -> None:
+    """Leave the record's short form where the kubelet looks; a pod without that file only loses the copy."""
+    path = Path(os.environ.get(TERMINATION_LOG_VARIABLE, _TERMINATION_LOG))
+    try:
+        path.write_text(result.termination_message())
+    except OSError as error:
+        print(f"termination message not written: {error}", file=sys.stderr)  # noqa: T201
+
+
+def announce(result: Result) -> None:
+    """The last line of the log: how it ended."""
+    say(f"{result.task} {'done' if result.succeeded else 'failed'}: {result.reason}: {result.message}")
+
+
+def output_folder(text: str | None) -> Path | None:
+    """Where to record that an order is wrong, if it says at least that much."""
+    try:
+        folder = json.loads(text or "")["outputFolder"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None
