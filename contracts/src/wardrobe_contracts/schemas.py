@@ -12,6 +12,8 @@ from .inspection import InspectConfig
 from .manifest import Manifest
 from .probes import Probes
 from .result import Result
+from .routes import Routes
+from .state import AgentState, RouterState
 from .training import Progress, TrainConfig
 
 PUBLISHED: tuple[type[BaseModel], ...] = (
@@ -23,6 +25,9 @@ PUBLISHED: tuple[type[BaseModel], ...] = (
     Result,
     Manifest,
     Probes,
+    Routes,
+    AgentState,
+    RouterState,
 )
 
 
