@@ -1,6 +1,11 @@
 """The JSON Schemas in contracts/schemas are those of the models, and say what was left behind."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
 
 from wardrobe_contracts import schemas
 
@@ -19,3 +24,17 @@ def test_missing_changed_and_orphaned_files_are_stale(tmp_path: Path) -> None:
     (tmp_path / "Probes.json").write_text("{}")
     (tmp_path / "Forgotten.json").write_text("{}")
     assert schemas.stale(tmp_path) == ["Forgotten.json", "Manifest.json", "Probes.json"]
+
+
+def required_but_nullable(schema: dict[str, Any]) -> Iterator[str]:
+    for title, model in {schema["title"]: schema, **schema.get("$defs", {})}.items():
+        for name in model.get("required", []):
+            if {"type": "null"} in model["properties"][name].get("anyOf", []):
+                yield f"{title}.{name}"
+
+
+@pytest.mark.xfail(strict=True, reason="TrainConfig, Lineage: quantization; TokenizerFacts: padToken; then remove this")
+def test_what_may_be_null_may_be_left_out() -> None:
+    """Orders and results are written without nulls: a field that may be null but not absent could not be read back."""
+    models: tuple[type[BaseModel], ...] = schemas.PUBLISHED
+    assert [name for model in models for name in required_but_nullable(model.model_json_schema())] == []
