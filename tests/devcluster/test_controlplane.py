@@ -1,5 +1,6 @@
 """Control planes without a node: several at once, apart from each other, gone afterwards."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -74,13 +75,19 @@ def test_without_controllers_pods_can_be_made() -> None:
         assert plane.run("get", "pods", "--output=name").strip() == "pod/lonely"
 
 
+def keeper_of(name: str) -> int:
+    listing = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True)
+    (line,) = [line for line in listing.stdout.splitlines() if line.endswith(f"devcluster.keeper {name}")]
+    return int(line.split()[0])
+
+
 def crash(*, keeper_too: bool) -> str:
     """Kill a program that owns a control plane; returns the instance's name."""
     with subprocess.Popen([sys.executable, "-c", CRASHING], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
         name = owner.stdout.readline().strip()
         if keeper_too:
-            subprocess.run(["pkill", "-KILL", "-f", f"devcluster.keeper {name}"], check=True)
+            os.kill(keeper_of(name), signal.SIGKILL)
         owner.send_signal(signal.SIGKILL)
     return name
 

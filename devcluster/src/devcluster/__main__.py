@@ -31,7 +31,7 @@ def up(options: Options) -> int:
     """Start the node."""
     if not node.up(gpus=options.gpus):
         kubeconfig = node.instance().kubeconfig
-        say(f"the node is up already; environments are in sync, {options.gpus} GPUs counted; KUBECONFIG={kubeconfig}")
+        say(f"the node is up already, its environments are in sync; export KUBECONFIG={kubeconfig}")
     return 0
 
 
@@ -122,7 +122,8 @@ Adder = Callable[[str, Command, str], argparse.ArgumentParser]
 
 def _node_options(add: Adder) -> None:
     start = add("up", up, "Start the node (root). Builds, installs and syncs what is missing. Harmless when up.")
-    start.add_argument("--gpus", type=int, default=8, metavar="N", help="GPUs the scheduler counts (default 8)")
+    text = f"GPUs the scheduler counts (default {node.DEFAULT_GPUS}, or as they are when the node is up)"
+    start.add_argument("--gpus", type=int, metavar="N", help=text)
     stop = add("down", down, "Stop the node and remove all it made: processes, mounts, links, volumes, state.")
     stop.add_argument("--force", action="store_true", help="also when another checkout started it")
     add("status", status, f"Show daemons, readiness and paths. Exit code 0: up and Ready, {NOT_UP}: not.")

@@ -111,6 +111,7 @@ def kubelet(instance: Instance, *, cgroup: str) -> str:
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": f"/{cgroup}",
         "enforceNodeAllocatable": [],
+        "nodeStatusReportFrequency": "20s",  # 5 min by default: what overwrites the status shows soon
         "failSwapOn": False,
         "failCgroupV1": False,
         "oomScoreAdj": 0,

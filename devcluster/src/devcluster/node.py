@@ -32,6 +32,7 @@ from devcluster.waiting import require
 PORT = 6443
 URL = f"https://{configs.NODE_IP}:{PORT}"
 GPU = "nvidia.com/gpu"
+DEFAULT_GPUS = 8
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # fixed: what a daemon finds is no accident
 HOST_PATHS = (*map(Path, ("/usr", "/etc/ssl", "/etc/alternatives", "/etc/ld.so.cache")), environments.ROOT)
 DAEMONS = (
@@ -64,8 +65,8 @@ def is_up(node: Instance) -> bool:
     return all(running(node).values())
 
 
-def up(*, gpus: int = 8) -> bool:
-    """Start the node; True when it was not up already.
+def up(*, gpus: int | None = None) -> bool:
+    """Start the node, with 8 GPUs unless told; True when it was not up already. No number leaves them as they are.
 
     Raises DevclusterError, with status 3 when it is up for another checkout.
     """
@@ -80,13 +81,14 @@ def up(*, gpus: int = 8) -> bool:
             refuse_anothers(node.read_state())
         if is_up(node):
             environments.sync()
-            set_gpus(node, gpus)
+            if gpus is not None:
+                set_gpus(node, gpus)
             return False
         if teardown.leftovers(node):
             say("a node that did not end well is still here in part; cleaning up first…")
             teardown.down(node)
         environments.sync()
-        _start(node, gpus)
+        _start(node, DEFAULT_GPUS if gpus is None else gpus)
         return True
 
 

@@ -1,0 +1,19 @@
+"""The node for tests that may take it down. They refuse to touch one that somebody uses."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from devcluster import node
+
+
+@pytest.fixture(scope="module")
+def no_node() -> Iterator[None]:
+    """No node is up, before and after."""
+    if os.geteuid() != 0:
+        pytest.skip("the node needs root")
+    if any(node.running(node.instance()).values()):
+        pytest.skip("a node is up and may be in use; these tests need it down: devcluster down")
+    yield
+    node.down(force=True)
