@@ -5,10 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
 from wardrobe_contracts import schemas
+from wardrobe_contracts.assessment import AssessConfig
+from wardrobe_contracts.check import CheckConfig
+from wardrobe_contracts.inspection import InspectConfig
+from wardrobe_contracts.result import Result
+from wardrobe_contracts.training import TrainConfig
 
+WITHOUT_NULLS = (InspectConfig, CheckConfig, TrainConfig, AssessConfig, Result)
 FOLDER = Path(schemas.__file__).parents[2] / "schemas"
 
 
@@ -36,5 +41,4 @@ def required_but_nullable(schema: dict[str, Any]) -> Iterator[str]:
 @pytest.mark.xfail(strict=True, reason="TrainConfig, Lineage: quantization; TokenizerFacts: padToken; then remove this")
 def test_what_may_be_null_may_be_left_out() -> None:
     """Orders and results are written without nulls: a field that may be null but not absent could not be read back."""
-    models: tuple[type[BaseModel], ...] = schemas.PUBLISHED
-    assert [name for model in models for name in required_but_nullable(model.model_json_schema())] == []
+    assert [name for model in WITHOUT_NULLS for name in required_but_nullable(model.model_json_schema())] == []
