@@ -19,7 +19,7 @@ def control_plane() -> Iterator[ControlPlane]:
     """A real apiserver with Wardrobe's CRDs, of this test run alone. Tests keep apart by namespace."""
     from devcluster import controlplane  # noqa: PLC0415  only where it is asked for
 
-    with controlplane.start() as plane:
+    with controlplane.start(controller_manager=True) as plane:
         plane.run("apply", f"--filename={REPOSITORY / 'crds'}")
         plane.run("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
         yield plane

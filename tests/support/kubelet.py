@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import urllib3
 from kubernetes import client
 
 from wardrobe.api import children
@@ -41,7 +42,8 @@ class Kubelet(threading.Thread):
     def run(self) -> None:
         """Serve the namespace's pods."""
         while not self._ended.wait(POLL_SECONDS):
-            with contextlib.suppress(client.ApiException):  # the apiserver may be away, a pod deleted meanwhile
+            # The apiserver may be away, a pod deleted meanwhile.
+            with contextlib.suppress(client.ApiException, urllib3.exceptions.HTTPError):
                 self._serve()
 
     def stop(self) -> None:

@@ -46,6 +46,12 @@ class Operator:
         lines = [line for line in self.metrics().splitlines() if line.startswith("wardrobe_api_requests_total{")]
         return round(sum(float(line.rsplit(" ", 1)[1]) for line in lines))
 
+    def resident_bytes(self) -> int:
+        """Resident memory of the process."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        kib = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
+        return int(kib) * 1024
+
     def kill(self) -> None:
         """SIGKILL, as a node's failure would."""
         self.process.kill()

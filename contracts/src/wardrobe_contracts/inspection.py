@@ -41,7 +41,7 @@ class TokenizerFacts(Record):
     """Over the tokenizer's files and the chat template."""
     vocabulary_size: PositiveInt
     eos_token: str
-    pad_token: str | None
+    pad_token: str | None = None
     chat_template_digest: Digest
     generation_marker: bool
     """Whether the template marks the assistant's tokens itself (`{% generation %}`)."""

@@ -57,7 +57,7 @@ class Lineage(Record):
     heldout_rows: PositiveInt
     method: Method
     lora: Lora
-    quantization: Quantization | None
+    quantization: Quantization | None = None
     schedule: Schedule
     packages: dict[str, str]
 

@@ -34,7 +34,7 @@ class Result(Record):
         return self.exit_code is ExitCode.SUCCEEDED
 
     def termination_message(self) -> str:
-        """JSON of at most TERMINATION_MESSAGE_LIMIT bytes: long texts are cut first, then a check's texts are left out."""
+        """JSON of at most TERMINATION_MESSAGE_LIMIT bytes: long texts are cut, more and more until it fits."""
         for limit in (1500, 600, 200):
             text = self._cut(limit).model_dump_json(by_alias=True, exclude_none=True)
             if len(text.encode()) <= TERMINATION_MESSAGE_LIMIT:

@@ -67,7 +67,7 @@ class TrainConfig(Order):
     """This attempt's own folder; the adapter goes to `<output_folder>/adapter`."""
     method: Method
     lora: Lora
-    quantization: Quantization | None
+    quantization: Quantization | None = None
     schedule: Schedule
     accelerator: Accelerator
 

@@ -9,13 +9,14 @@ from wardrobe.api.basemodel import BaseModelResource
 from wardrobe.api.finetunejob import FineTuneJobResource
 from wardrobe.api.meta import Key, Manifest, Resource, Status
 from wardrobe.kube import observe
-from wardrobe.kube.client import Kube
+from wardrobe.kube.client import Kube, RefusedError
 from wardrobe.plan import adapter as adapter_plan
 from wardrobe.plan import basemodel as base_plan
 from wardrobe.plan import finetunejob as run_plan
 from wardrobe.plan.diff import merge_patch
 from wardrobe.plan.events import transition
 from wardrobe.plan.plan import Plan
+from wardrobe.plan.refusal import refused
 from wardrobe.progress import ProgressPoller
 from wardrobe.settings import Settings
 
@@ -30,7 +31,7 @@ class Reconciler:
     now: Callable[[], str]
 
     async def reconcile(self, key: Key) -> Plan:
-        """Read, decide, write. Raises ConflictError (start over) or UnavailableError (later)."""
+        """Read, decide, write. Raises ConflictError (start over), RefusedError or UnavailableError (later)."""
         manifest = await self.kube.get(key)
         if manifest is None or manifest["metadata"].get("deletionTimestamp"):
             await self.poller.forget(key)
@@ -39,10 +40,16 @@ class Reconciler:
         plan = await self._decide(resource)
         if plan.progress_url is None:
             await self.poller.forget(key)
-        for write in plan.writes:
-            await self.kube.write(write)
+        before = manifest.get("status", {})
+        try:
+            for write in plan.writes:
+                await self.kube.write(write)
+        except RefusedError as refusal:
+            if plan.status is not None:
+                await self._say(key, resource, before, refused(resource, plan.status, str(refusal), self.now()))
+            raise
         if plan.status is not None:
-            await self._say(key, resource, manifest.get("status", {}), plan.status)
+            await self._say(key, resource, before, plan.status)
         if plan.progress_url is not None:
             self.poller.follow(key, plan.progress_url)
         return plan

@@ -12,7 +12,6 @@ from typing import Any
 
 import kopf
 from aiohttp import web
-from kubernetes.aio import client as kubernetes_client
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from wardrobe import handlers, health
@@ -44,13 +43,12 @@ class Process:
 
 async def run(settings: Settings, process: Process) -> None:
     """Run until SIGTERM, or until a part dies, which raises."""
-    async with connect() as connection:
-        await _run(settings, process, connection)
-
-
-async def _run(settings: Settings, process: Process, connection: kubernetes_client.ApiClient) -> None:
     metrics = Metrics()
-    kube = Kube(connection, metrics)
+    async with connect() as connection:
+        await _run(settings, process, metrics, Kube(connection, metrics))
+
+
+async def _run(settings: Settings, process: Process, metrics: Metrics, kube: Kube) -> None:
     queue = WorkQueue(time.monotonic)
     wakeups = Wakeups(queue)
     poller = ProgressPoller(kube, time.monotonic, timestamp)

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 
 from wardrobe.api.meta import Key
-from wardrobe.kube.client import ConflictError, UnavailableError
+from wardrobe.kube.client import ConflictError, RefusedError, UnavailableError
 from wardrobe.metrics import Metrics
 from wardrobe.plan.plan import Plan
 from wardrobe.reconcile import Reconciler
@@ -47,7 +47,7 @@ class Worker:
             log.info("%s: starting over: %s", key, conflict)
             self.queue.retry(key)
             return "conflict"
-        except UnavailableError as error:
+        except (RefusedError, UnavailableError) as error:
             log.warning("%s: trying again later: %s", key, error)
             self.queue.retry(key)
             return "error"

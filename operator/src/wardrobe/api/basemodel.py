@@ -1,5 +1,7 @@
 """Kind BaseModel: a frozen base."""
 
+from typing import Literal
+
 from wardrobe_contracts.base import Variant
 
 from .meta import Metadata, Resource, Status, Typed
@@ -30,7 +32,7 @@ class ShapeStatus(Typed):
     vocabulary_size: int
     context_length: int
     dtype: str
-    embeddings: str
+    embeddings: Literal["Tied", "Untied"]
 
 
 class TokenizerStatus(Typed):
@@ -41,7 +43,7 @@ class TokenizerStatus(Typed):
     eos_token: str
     pad_token: str | None = None
     chat_template_digest: str
-    generation_marker: str
+    generation_marker: Literal["Present", "Absent"]
 
 
 class BaseModelStatus(Status):

@@ -43,6 +43,8 @@ class Waiting(StrEnum):
     """A PersistentVolumeClaim that a pod would mount does not exist."""
     CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"
     """The ConfigMap, or its key, that holds the dataset does not exist."""
+    API_REFUSED = "ApiRefused"
+    """The API refused an object that the operator makes from the spec; the message is the apiserver's."""
     RETRYING = "Retrying"
     """The last attempt was lost to the infrastructure; another one is being made."""
 

@@ -24,6 +24,10 @@ class ConflictError(Exception):
     """Somebody else wrote first (409, or the object is gone): observe again, then decide again."""
 
 
+class RefusedError(Exception):
+    """The API refuses this object as it is (invalid, forbidden by policy or quota): a person has to read why."""
+
+
 class UnavailableError(Exception):
     """The API did not do what it was asked, and says why: try again later."""
 
@@ -78,15 +82,17 @@ class Kube:
                 return found
 
     async def write(self, write: Write) -> None:
-        """Carry out one write of a plan. Raises ConflictError where what it was decided upon no longer holds."""
+        """Carry out one write of a plan.
+
+        Raises ConflictError where what it was decided upon no longer holds, and RefusedError where the API does not
+        want the object.
+        """
         try:
             await self._write(write)
         except DynamicApiError as error:
-            gone = error.status in {404, 409}
-            if gone and isinstance(write, Delete):
+            if isinstance(write, Delete) and error.status in {404, 409}:
                 return
-            message = f"{type(write).__name__} {_name(write)}: {_said(error)}"
-            raise (ConflictError if gone else UnavailableError)(message) from error
+            raise _REACTIONS.get(error.status, UnavailableError)(f"{_name(write)}: {_said(error)}") from error
 
     async def patch_status(self, key: Key, patch: Manifest, resource_version: str | None = None) -> None:
         """Merge-patch the status; with a resourceVersion only if nobody wrote since it was read."""
@@ -164,6 +170,15 @@ class Kube:
             name=plural,
             client=self._client,
         )
+
+
+_REACTIONS: dict[int, type[Exception]] = {
+    400: RefusedError,
+    403: RefusedError,
+    404: ConflictError,
+    409: ConflictError,
+    422: RefusedError,
+}
 
 
 def _raw(_: object, answer: Manifest) -> Manifest:

@@ -1,0 +1,80 @@
+"""Reconciling a namespace of a real apiserver from inside the test, one key at a time, without watches.
+
+Each `Life` is an operator process: it remembers nothing of the one before, and can be killed after its n-th write.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from kubernetes.aio import client, config
+
+from wardrobe.api.meta import Key, Manifest
+from wardrobe.kube.client import ConflictError, Kube, RefusedError, UnavailableError
+from wardrobe.metrics import Metrics
+from wardrobe.reconcile import Reconciler
+from wardrobe.runtime import timestamp
+from wardrobe.settings import Settings
+
+from .fake_cluster import KilledError
+
+KINDS = ("BaseModel", "FineTuneJob", "Adapter")
+
+
+class NoPolling:
+    """Progress is pulled in other tests."""
+
+    def follow(self, key: Key, url: str) -> None: ...
+
+    async def forget(self, key: Key) -> None: ...
+
+
+class CountingKube(Kube):
+    """The operator's own client; counts requests, and dies right after a chosen write."""
+
+    def __init__(self, connection: client.ApiClient, dies_after: int | None = None) -> None:
+        super().__init__(connection, Metrics())
+        self.requests = 0
+        self.written = 0
+        self._dies_after = dies_after
+
+    async def _request(self, verb: str, path: str, **arguments: Any) -> Manifest:
+        self.requests += 1
+        answer = await super()._request(verb, path, **arguments)
+        if verb != "get":
+            self.written += 1
+            if self.written == self._dies_after:
+                raise KilledError
+        return answer
+
+
+@contextlib.asynccontextmanager
+async def connection(kubeconfig: Path) -> AsyncIterator[client.ApiClient]:
+    """A connection of the operator's kind."""
+    configuration = client.Configuration()
+    await config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
+    async with client.ApiClient(configuration) as made:
+        yield made
+
+
+def reconciler(kube: Kube) -> Reconciler:
+    """The operator's own."""
+    return Reconciler(kube, Settings("none"), NoPolling(), timestamp)  # type: ignore[arg-type]
+
+
+async def keys(kube: Kube, namespace: str) -> list[Key]:
+    """All our resources in the namespace."""
+    found = [(kind, manifest) for kind in KINDS for manifest in await kube.list(kind, namespace)]
+    return [Key(kind, namespace, manifest["metadata"]["name"]) for kind, manifest in found]
+
+
+async def work_until(kube: Kube, namespace: str, done: Callable[[], bool], *, within: float = 60) -> None:
+    """Reconcile everything again and again until `done`; raises KilledError where the kube is told to die."""
+    async with asyncio.timeout(within):
+        while not done():
+            for key in await keys(kube, namespace):
+                with contextlib.suppress(ConflictError, RefusedError, UnavailableError):
+                    await reconciler(kube).reconcile(key)
+            await asyncio.sleep(0.05)
