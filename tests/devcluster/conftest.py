@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from devcluster import node
+from devcluster.reservation import reserved
 
 
 @pytest.fixture(scope="module")
@@ -15,5 +16,6 @@ def no_node() -> Iterator[None]:
         pytest.skip("the node needs root")
     if any(node.running(node.instance()).values()):
         pytest.skip("a node is up and may be in use; these tests need it down: devcluster down")
-    yield
-    node.down(force=True)
+    with reserved():
+        yield
+        node.down(force=True)

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import tarfile
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,12 @@ from devcluster.environments import MEMBERS, Member
 
 REPOSITORY = Path(__file__).parents[2]
 EVERY = pytest.mark.parametrize("member", MEMBERS.values(), ids=list(MEMBERS))
+
+
+def workspace_members() -> list[str]:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    members: list[str] = project["tool"]["uv"]["workspace"]["members"]
+    return members
 
 
 def config_of(archive: bytes) -> dict[str, object]:
@@ -47,6 +54,14 @@ def test_image_runs_what_the_dockerfile_runs(member: Member) -> None:
     assert [json.loads(entry) for entry in found] == [list(member.entrypoint)]
     assert config_of(images.member(member))["Entrypoint"] == list(member.entrypoint)
     assert re.findall(r"^USER (\d+)", dockerfile, flags=re.MULTILINE) == [str(images.USER)]
+
+
+@EVERY
+def test_dockerfile_shows_uv_every_member_of_the_workspace(member: Member) -> None:
+    copied = re.findall(
+        r"^COPY (\w+)(?:/pyproject.toml)? \1/?$", (REPOSITORY / member.dockerfile).read_text(), re.MULTILINE
+    )
+    assert sorted(copied) == sorted(workspace_members())
 
 
 def test_layer_is_independent_of_time_and_user() -> None:
@@ -82,8 +97,9 @@ def test_sync_brings_an_edit_into_the_environment(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(environments, "ROOT", tmp_path / "opt")
     tree = tmp_path / "tree"
     tree.mkdir()
-    files = "pyproject.toml uv.lock contracts operator trainer_image/pyproject.toml devcluster/pyproject.toml"
-    subprocess.run(["cp", "-r", "--parents", *files.split(), tree], cwd=REPOSITORY, check=True)
+    files = ["pyproject.toml", "uv.lock", "contracts", "operator"]
+    files += [f"{other}/pyproject.toml" for other in workspace_members() if other not in files]
+    subprocess.run(["cp", "-r", "--parents", *files, tree], cwd=REPOSITORY, check=True)
     environments.sync(["operator"], tree=tree)
     edited = tree / "contracts/src/wardrobe_contracts/__init__.py"
     edited.write_text(edited.read_text() + "\nEDITED = 42\n")

@@ -1,5 +1,6 @@
 """The node in use: environments, volumes, services, GPUs, and what the tool says about it."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -160,6 +161,14 @@ def test_another_checkout_is_told_politely(tmp_path: Path, capsys: pytest.Captur
     said = capsys.readouterr().err
     assert f"ada started it from {tmp_path}" in said
     assert f"cd {tmp_path} && uv run devcluster down" in said
+
+
+def test_others_are_told_that_a_test_run_has_the_node() -> None:
+    for command in ("up", "down"):
+        argv = [sys.executable, "-m", "devcluster", command]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert done.returncode == 3
+        assert f"A test run (process {os.getpid()}) has the node" in done.stderr
 
 
 def test_status_logs_and_kubeconfig(capfd: pytest.CaptureFixture[str]) -> None:

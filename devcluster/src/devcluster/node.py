@@ -6,7 +6,6 @@ import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from devcluster import (
     build,
@@ -27,6 +26,7 @@ from devcluster.console import DevclusterError, say
 from devcluster.controlplane import wait_ready
 from devcluster.instance import NODE, Instance, checkout, locked, named
 from devcluster.processes import Record
+from devcluster.reservation import refuse_anothers, refuse_reserved
 from devcluster.waiting import require
 
 PORT = 6443
@@ -46,7 +46,6 @@ DAEMONS = (
     "coredns",
 )
 START_SECONDS = 60
-ANOTHERS = 3  # exit status: the node is up, for somebody else
 
 
 def instance() -> Instance:
@@ -76,6 +75,7 @@ def up(*, gpus: int | None = None) -> bool:
     for module in build.MODULES:
         build.ensure(module)
     with locked(NODE):
+        refuse_reserved()
         node = instance()
         if any(running(node).values()):
             refuse_anothers(node.read_state())
@@ -98,22 +98,11 @@ def down(*, force: bool = False) -> bool:
         raise DevclusterError("only root can take the node down")
     with locked(NODE):
         node = instance()
+        if not force:
+            refuse_reserved()
         if any(running(node).values()) and not force:
             refuse_anothers(node.read_state())
         return teardown.down(node)
-
-
-def refuse_anothers(state: dict[str, Any]) -> None:
-    """Raise, politely, when the node belongs to another checkout that still exists."""
-    theirs = Path(str(state.get("checkout", checkout())))
-    if theirs == checkout() or not theirs.is_dir():
-        return
-    raise DevclusterError(
-        f"The node is in use: {state.get('user', 'somebody')} started it from {theirs} on {state.get('since')}.\n"
-        f"There is one node at a time. When they are done: cd {theirs} && uv run devcluster down\n"
-        "If nobody needs it any more: devcluster down --force",
-        status=ANOTHERS,
-    )
 
 
 def _start(node: Instance, gpus: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from devcluster import build, cgroups, network, processes
-from devcluster.configs import BRIDGE, NETWORK
+from devcluster.configs import BRIDGE
 from devcluster.console import DevclusterError, say
 from devcluster.instance import Instance
 from devcluster.processes import Record
@@ -22,6 +22,8 @@ GRACE_SECONDS = 1.0
 HOST_PATHS = tuple(
     Path(path) for path in ("/run/containerd", "/var/lib/cni", "/var/lib/kubelet", "/var/log/containers", "/run/netns")
 )
+
+KUBELET_SOCKET = Path("/var/lib/kubelet/device-plugins/kubelet.sock")  # for device plugins; its path is fixed
 
 
 def group(instance: Instance) -> str:
@@ -126,8 +128,10 @@ def _remove_shim_sockets(instance: Instance) -> None:
 
 
 def _clean_host_paths(instance: Instance, made: list[str]) -> None:
-    for result in Path("/var/lib/cni/results").glob(f"{NETWORK}-*"):
-        result.unlink(missing_ok=True)
+    for result in Path("/var/lib/cni/results").glob("*"):
+        if str(instance.folder) in result.read_text():  # it names the network namespace, which is under our folder
+            result.unlink(missing_ok=True)
+    KUBELET_SOCKET.unlink(missing_ok=True)
     for link in Path("/var/log/containers").glob("*.log"):
         if link.is_symlink() and link.readlink().is_relative_to(instance.folder):
             link.unlink(missing_ok=True)

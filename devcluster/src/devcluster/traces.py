@@ -59,8 +59,8 @@ def snapshot() -> dict[str, object]:
         "control groups": sorted(groups),
         "kernel settings": network.read_settings(),
         "paths": [str(path) for path in WATCHED if path.exists()],
+        "files": sorted(str(file) for folder in teardown.HOST_PATHS for file in folder.rglob("*")),
         "folder": node.instance().folder.exists(),
-        "shim sockets": sorted(map(str, Path("/run/containerd/s").glob("*"))),
     }
 
 
