@@ -1,0 +1,11 @@
+"""Which engines there are, by the name that a deployment gives them."""
+
+from collections.abc import Callable
+
+import aiohttp
+
+from . import Engine
+from .transformers import TransformersEngine
+
+DIALECTS: dict[str, Callable[[aiohttp.ClientSession, str], Engine]] = {"Transformers": TransformersEngine}
+"""`spec.engine.type` to its dialect."""
