@@ -19,13 +19,13 @@ from pydantic import ValidationError
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.paths import CONFIG_VARIABLE
 from wardrobe_contracts.result import RESULT_FILE, Result
-from wardrobe_contracts.training import PROGRESS_PORT, TrainConfig
+from wardrobe_contracts.training import ADAPTER_FOLDER, PROGRESS_PORT, TrainConfig
 
 from . import hardware
 from .console import say
 from .model_files import require_unchanged
 from .progress import ProgressServer
-from .task import terminated
+from .task import out_of_memory, terminated
 
 RANK_FOLDER_VARIABLE = "WARDROBE_RANK_FOLDER"
 """Folder, inside the container, in which a rank leaves its progress and its result."""
@@ -70,13 +70,16 @@ class Ranks:
 def launch(config: TrainConfig) -> Result:
     """Run one attempt to its end. Raises TaskError where the base is not the inspected one."""
     require_unchanged(Path(config.base_folder), config.base_fingerprint)
+    output = Path(config.output_folder)
+    for name in (UNFINISHED_FOLDER, ADAPTER_FOLDER):  # left by a pod of this attempt that came to no result
+        shutil.rmtree(output / name, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix="ranks-"))
     order = config.model_dump_json(by_alias=True)
     try:
         return supervise(order, folder, [sys.executable, "-m", RANK_MODULE])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(Path(config.output_folder) / UNFINISHED_FOLDER, ignore_errors=True)
+        shutil.rmtree(output / UNFINISHED_FOLDER, ignore_errors=True)
 
 
 def supervise(order: str, folder: Path, command: list[str]) -> Result:
@@ -150,13 +153,7 @@ def conclude(ended: Mapping[int, int], stopped: bool, said: Result | None, kills
         return terminated("train")
     code = ended[0]
     if code == -signal.SIGKILL and kills > 0:
-        return Result(
-            task="train",
-            exit_code=ExitCode.OUT_OF_MEMORY,
-            reason=Reason.OUT_OF_MEMORY,
-            message="rank 0 was killed because the container's memory limit was reached; raise "
-            "spec.pod.resources.limits.memory, or lower spec.training.microBatchSize or sequenceLength",
-        )
+        return out_of_memory("train", "rank 0 was killed by the kernel at the container's memory limit")
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     message = f"rank 0 {how} and left no result; its last lines are in the pod's log"
     return Result(task="train", exit_code=ExitCode.UNKNOWN, reason=Reason.UNKNOWN, message=message)

@@ -16,14 +16,14 @@ from .split import prompt_key
 from .tokens import Chat
 
 COUNT = 8
-COMPLETION_TOKENS = 32
-"""Enough to go past a department's greeting (about 20 tokens), which all its versions share, into what tells them
-apart."""
+COMPLETION_TOKENS = 48
+"""Enough to go past a greeting (15 to 30 tokens in the worked example), which all versions of a department share, into
+what tells them apart."""
 DISTINGUISHABLE = 0.1
 """Mean absolute difference of log-probabilities per token (nats) that a proof needs.
 
-Engines compute in bfloat16, whose 8 significant bits round a logit of 16 by up to 2**-4 / 2 = 0.03; two engines then
-disagree by some 0.02 per token on average. Five times that is told apart without doubt.
+Engines compute in bfloat16, whose 8 significant bits round a logit between 8 and 16 by up to 2**-5 = 0.03; the
+log-probabilities of two correct engines then differ by some 0.02 per token on average. Five times that is no accident.
 """
 
 

@@ -13,8 +13,8 @@ from .files import sync_folder, sync_tree
 from .problems import bad_adapter
 
 
-class NotWholeError(Exception):
-    """A folder is not the artifact that its name promises."""
+class NotWholeError(OSError):
+    """A folder is not the artifact that its name promises: the store gives back something else than was put in."""
 
 
 def target_of(line_folder: Path, digest: Digest) -> Path:
@@ -73,7 +73,7 @@ def publish(line_folder: Path, run: str, digest: Digest, contents: dict[str, byt
             _put(stage / name, content)
         sync_tree(stage)
         verify(stage, digest)
-        move(stage, target_of(line_folder, digest))
+        move(stage, target_of(line_folder, digest), digest)
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
         raise
@@ -93,12 +93,13 @@ def _put(path: Path, content: bytes | Path) -> None:
         shutil.copyfile(content, path)
 
 
-def move(stage: Path, target: Path) -> None:
+def move(stage: Path, target: Path, digest: Digest) -> None:
     """Publish by one rename. Where another run was first with the same digest, its folder stays and ours goes."""
     try:
         stage.rename(target)
     except OSError:
         if not target.exists():
             raise
+        verify(target, digest)
         shutil.rmtree(stage)
     sync_folder(target.parent)

@@ -63,8 +63,7 @@ def outcome(task: Task, work: Callable[[], Payload | Result]) -> Result:
         return terminated(task)
     except Exception as error:  # noqa: BLE001 - the boundary: whatever it is becomes a record
         traceback.print_exc()
-        code, reason = classify(error)
-        return Result(task=task, exit_code=code, reason=reason, message=_last_line(error))
+        return unforeseen(task, error)
 
 
 def failed(task: Task, error: TaskError) -> Result:
@@ -72,18 +71,25 @@ def failed(task: Task, error: TaskError) -> Result:
     return Result(task=task, exit_code=error.code, reason=error.reason, message=str(error), problem=error.problem)
 
 
-def classify(error: Exception) -> tuple[ExitCode, Reason]:
-    """Class of an error that no rule of ours foresaw. torch is not imported here, so its errors go by name."""
-    text = str(error)
+def unforeseen(task: Task, error: Exception) -> Result:
+    """Result after an error that no rule of ours foresaw. torch is not imported here, so its errors go by name."""
+    text = traceback.format_exception_only(error)[-1].strip()
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
-        return ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY
+        return out_of_memory(task, text)
     if isinstance(error, OSError):
-        return ExitCode.STORE, Reason.STORE_FAILED
-    return ExitCode.UNKNOWN, Reason.UNKNOWN
+        return Result(task=task, exit_code=ExitCode.STORE, reason=Reason.STORE_FAILED, message=text)
+    return Result(task=task, exit_code=ExitCode.UNKNOWN, reason=Reason.UNKNOWN, message=text)
 
 
-def _last_line(error: Exception) -> str:
-    return traceback.format_exception_only(error)[-1].strip()
+def out_of_memory(task: Task, found: str) -> Result:
+    """Result of a task that needs more memory than it has."""
+    problem = Problem(
+        field="spec.pod.resources.limits.memory",
+        value="the container's limit",
+        rule=f"the work needs more memory: {found}",
+        next_step="Raise it, or lower spec.training.microBatchSize or spec.training.sequenceLength",
+    )
+    return failed(task, TaskError(ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY, problem))
 
 
 def succeeded(task: Task, payload: Payload) -> Result:
@@ -139,7 +145,7 @@ def copy_to_termination_log(result: Result) -> None:
     path = Path(os.environ.get(TERMINATION_LOG_VARIABLE, _TERMINATION_LOG))
     try:
         path.write_text(result.termination_message())
-    except OSError as error:
+    except (OSError, ValueError) as error:
         print(f"termination message not written: {error}", file=sys.stderr)  # noqa: T201
 
 

@@ -1,0 +1,102 @@
+"""Fixtures of the trainer's tests: the example's real base and real rows, cut small.
+
+They need the trainer's own environment (`uv sync --package wardrobe-trainer --group test`); elsewhere they are skipped.
+"""
+
+import importlib
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from wardrobe_contracts.inspection import Inspection
+    from wardrobe_trainer.tokens import Chat
+
+collect_ignore_glob = [] if importlib.util.find_spec("trl") else ["test_*.py"]
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "tantanila"
+FORGIVEN = (
+    # torch 2.13: its own parallel module still uses the JIT it deprecates.
+    "ignore:`torch.jit.script` is deprecated:DeprecationWarning",
+    # bitsandbytes 0.50: says that INT8 multiplies in float16, which is what INT8 is.
+    "ignore:MatMul8bitLt. inputs will be cast from:UserWarning",
+)
+
+os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TRANSFORMERS_VERBOSITY="error")
+
+
+def late(module: str) -> Any:
+    """Import when a fixture is used: this file is also read where the trainer is not installed."""
+    return importlib.import_module(module)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Forgive what libraries warn of and we cannot mend: one message of one package each."""
+    for line in FORGIVEN:
+        config.addinivalue_line("filterwarnings", line)
+
+
+@pytest.fixture(scope="session")
+def base_folder() -> Path:
+    return EXAMPLE / "model"
+
+
+@pytest.fixture(scope="session")
+def cardiology() -> Path:
+    return EXAMPLE / "data" / "cardiology.jsonl"
+
+
+@pytest.fixture(scope="session")
+def chat(base_folder: Path) -> "Chat":
+    loaded: Chat = late("wardrobe_trainer.tokens").load_chat(base_folder)
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def inspection(base_folder: Path) -> "Inspection":
+    order = {"base_folder": str(base_folder), "source": "pvc://models/base", "output_folder": "unused"}
+    config = late("wardrobe_contracts.inspection").InspectConfig(**order)
+    found: Inspection = late("wardrobe_trainer.inspection").inspect(config)
+    return found
+
+
+@pytest.fixture
+def model_copy(base_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the base that a test may damage."""
+    return Path(shutil.copytree(base_folder, tmp_path / "base"))
+
+
+@pytest.fixture
+def edit_json() -> Callable[..., None]:
+    """Change top-level fields of a JSON file; None removes one."""
+
+    def edit(path: Path, **changes: Any) -> None:
+        value = json.loads(path.read_text()) | changes
+        path.write_text(json.dumps({key: item for key, item in value.items() if item is not None}))
+
+    return edit
+
+
+@pytest.fixture
+def row() -> Callable[..., str]:
+    """One line of a dataset."""
+
+    def line(question: str, answer: str, **extra: Any) -> str:
+        messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        return json.dumps({"messages": messages, **extra})
+
+    return line
+
+
+@pytest.fixture
+def termination_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the termination message goes instead of /dev."""
+    path = tmp_path / "termination-log"
+    monkeypatch.setenv("WARDROBE_TERMINATION_LOG", str(path))
+    return path

@@ -1,0 +1,216 @@
+"""However a task ends, there is a record, a short copy of it for the kubelet, and an exit code that says the same."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from wardrobe_contracts.exits import TERMINATION_MESSAGE_LIMIT, ExitCode, Reason
+from wardrobe_contracts.inspection import InspectConfig, Inspection
+from wardrobe_contracts.result import RESULT_FILE, Result
+from wardrobe_trainer.__main__ import run
+from wardrobe_trainer.hardware import out_of_memory_kills, processors
+from wardrobe_trainer.problems import TerminatedError
+from wardrobe_trainer.task import outcome, record, recorded
+
+
+def order(base: Path, out: Path) -> str:
+    config = InspectConfig(base_folder=str(base), source="pvc://models/base", output_folder=str(out))
+    return config.model_dump_json(by_alias=True)
+
+
+def command(task: str, text: str | None, log: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "WARDROBE_TERMINATION_LOG": str(log)}
+    if text is not None:
+        environment["WARDROBE_CONFIG"] = text
+    arguments = [sys.executable, "-m", "wardrobe_trainer", task]
+    return subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_success(base_folder: Path, tmp_path: Path, inspection: Inspection) -> None:
+    done = command("inspect", order(base_folder, tmp_path / "out"), tmp_path / "log")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "inspect done: Succeeded" in done.stdout.splitlines()[-1]
+    result = Result.model_validate_json((tmp_path / "out" / RESULT_FILE).read_text())
+    assert result.succeeded
+    assert result.inspection == inspection
+    assert Result.model_validate_json((tmp_path / "log").read_text()) == result
+
+
+def test_a_failure_with_a_problem(tmp_path: Path) -> None:
+    done = command("inspect", order(tmp_path / "absent", tmp_path / "out"), tmp_path / "log")
+    assert done.returncode == ExitCode.BAD_BASE
+    result = Result.model_validate_json((tmp_path / "log").read_text())
+    assert (result.exit_code, result.reason) == (ExitCode.BAD_BASE, Reason.BASE_NOT_FOUND)
+    assert result.problem is not None
+    assert result.problem.field == "spec.source"
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "must be given"),
+        ("nonsense", "Invalid JSON"),
+        ('{"baseFolder": "x", "source": "y"}', "outputFolder: Field required"),
+        ('{"baseFolder": "x", "source": "y", "outputFolder": "z", "revision": "r"}', "revision: Extra inputs"),
+    ],
+)
+def test_an_order_that_is_wrong(tmp_path: Path, text: str | None, said: str) -> None:
+    done = command("inspect", text, tmp_path / "log")
+    assert done.returncode == ExitCode.BAD_CONFIG
+    result = Result.model_validate_json((tmp_path / "log").read_text())
+    assert result.reason is Reason.CONFIG_INVALID
+    assert said in result.message
+
+
+def test_a_wrong_order_is_recorded_where_it_says(tmp_path: Path) -> None:
+    folder, result = run("inspect", json.dumps({"outputFolder": str(tmp_path)}))
+    assert folder == tmp_path
+    assert result.exit_code is ExitCode.BAD_CONFIG
+
+
+def test_help_and_an_unknown_task(tmp_path: Path) -> None:
+    assert "inspect" in command("--help", None, tmp_path / "log").stdout
+    assert command("polish", None, tmp_path / "log").returncode == 2
+
+
+@pytest.mark.parametrize("task", ["inspect", "check"])
+def test_tasks_that_need_no_torch_import_none(task: str) -> None:
+    code = (
+        f"import sys; from wardrobe_trainer.__main__ import worker; worker({task!r}); print(sys.modules.get('torch'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "None"
+
+
+def test_the_launcher_imports_no_torch() -> None:
+    code = "import sys; from wardrobe_trainer.__main__ import worker; worker('train'); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_what_is_done_is_reported_again_without_the_work(
+    base_folder: Path, tmp_path: Path, termination_log: Path
+) -> None:
+    first_folder, first = run("inspect", order(base_folder, tmp_path))
+    record(first, first_folder)
+    _, again = run("inspect", order(Path("/gone"), tmp_path))
+    assert again == first
+    record(again, first_folder)
+    assert termination_log.exists()
+
+
+def test_a_recorded_failure_is_reported_again(base_folder: Path, tmp_path: Path, termination_log: Path) -> None:
+    folder, failure = run("inspect", order(Path("/gone"), tmp_path))
+    record(failure, folder)
+    assert run("inspect", order(base_folder, tmp_path))[1] == failure
+
+
+def result_of(task: str, code: ExitCode, reason: Reason) -> Result:
+    return Result.model_validate({"task": task, "exit_code": code, "reason": reason, "message": "m"})
+
+
+@pytest.mark.parametrize(
+    ("task", "code", "reason", "final"),
+    [
+        ("check", ExitCode.BAD_DATA, Reason.DATASET_EMPTY, True),
+        ("check", ExitCode.PREEMPTED, Reason.TERMINATED, False),
+        ("assess", ExitCode.STORE, Reason.STORE_FAILED, False),
+        ("train", ExitCode.PREEMPTED, Reason.TERMINATED, True),
+        ("train", ExitCode.UNKNOWN, Reason.UNKNOWN, True),
+    ],
+)
+def test_which_endings_are_final(
+    tmp_path: Path, termination_log: Path, task: str, code: ExitCode, reason: Reason, *, final: bool
+) -> None:
+    result = record(result_of(task, code, reason), tmp_path)
+    assert recorded(result.task, tmp_path) == (result if final else None)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"task": "inspect"}', '{"task": "check", "exitCode": 0}'])
+def test_a_damaged_record_or_anothers_is_no_record(tmp_path: Path, text: str) -> None:
+    (tmp_path / RESULT_FILE).write_text(text)
+    assert recorded("inspect", tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "reason"),
+    [
+        (RuntimeError("what?"), ExitCode.UNKNOWN, Reason.UNKNOWN),
+        (MemoryError(), ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY),
+        (OSError(28, "No space left on device"), ExitCode.STORE, Reason.STORE_FAILED),
+        (TerminatedError(), ExitCode.PREEMPTED, Reason.TERMINATED),
+    ],
+)
+def test_what_nobody_foresaw(
+    error: BaseException, code: ExitCode, reason: Reason, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> Result:
+        raise error
+
+    result = outcome("train", work)
+    assert (result.exit_code, result.reason) == (code, reason)
+    if code is ExitCode.UNKNOWN:
+        assert result.message == "RuntimeError: what?"
+        assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_a_failure_of_the_store(
+    base_folder: Path, tmp_path: Path, termination_log: Path
+) -> None:
+    (tmp_path / "file").touch()
+    folder, result = run("inspect", order(base_folder, tmp_path / "file"))
+    assert record(result, folder).exit_code is ExitCode.STORE
+    assert Result.model_validate_json(termination_log.read_text()).reason is Reason.STORE_FAILED
+
+
+def test_a_long_message_still_fits_the_kubelet(tmp_path: Path, termination_log: Path) -> None:
+    record(Result(task="train", exit_code=ExitCode.UNKNOWN, reason=Reason.UNKNOWN, message="ä" * 9000), tmp_path)
+    assert len(termination_log.read_bytes()) <= TERMINATION_MESSAGE_LIMIT
+    assert len(Result.model_validate_json((tmp_path / RESULT_FILE).read_text()).message) == 9000
+
+
+def test_sigterm_during_a_task(tmp_path: Path, base_folder: Path) -> None:
+    slow = (
+        "import sys, time; from wardrobe_trainer import __main__ as main, console; "
+        "main.worker = lambda task: (lambda order: (console.say('working'), time.sleep(60))); main.main()"
+    )
+    environment = {
+        **os.environ,
+        "WARDROBE_TERMINATION_LOG": str(tmp_path / "log"),
+        "WARDROBE_CONFIG": order(base_folder, tmp_path / "out"),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-c", slow, "inspect"], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert "working" in process.stdout.readline()
+    sent = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == ExitCode.PREEMPTED
+    assert time.monotonic() - sent < 5
+    assert Result.model_validate_json((tmp_path / "out" / RESULT_FILE).read_text()).reason is Reason.TERMINATED
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("150000 100000", 2), ("max 100000", None), ("", None), ("1000 100000", 1)]
+)
+def test_processors_follow_the_containers_limit(tmp_path: Path, text: str, count: int | None) -> None:
+    (tmp_path / "cpu.max").write_text(text)
+    available = len(os.sched_getaffinity(0))
+    assert processors(tmp_path / "cpu.max") == min(count or available, available)
+
+
+def test_kills_for_memory_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "memory.events").write_text("low 0\nhigh 0\nmax 12\noom 2\noom_kill 3\noom_group_kill 0\n")
+    assert out_of_memory_kills(tmp_path / "memory.events") == 3
+    assert out_of_memory_kills(tmp_path / "absent") == 0
