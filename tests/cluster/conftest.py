@@ -1,0 +1,96 @@
+"""A node for the tests of real pods: the one that is up, or one that lives as long as the tests."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import cluster, operator_process
+from support.cluster import Namespace
+from support.operator_process import Operator
+
+from devcluster import kubectl, node, volumes
+from devcluster.reservation import reserved
+
+REPOSITORY = Path(__file__).parents[2]
+TANTANILA = REPOSITORY / "examples" / "tantanila"
+TRAINER_IMAGE = "localhost/wardrobe-trainer:dev"
+
+Rows = list[dict[str, Any]]
+Prepare = Callable[..., Namespace]
+Operate = Callable[[Namespace], AbstractContextManager[Operator]]
+
+
+@pytest.fixture(scope="session")
+def kubeconfig() -> Iterator[Path]:
+    """A node with Wardrobe's kinds; what was up stays up."""
+    if os.geteuid() != 0:
+        pytest.fail("the node needs root: run as root, or choose other tests with -m 'not node'")
+    theirs = node.is_up(node.instance())
+    with reserved():
+        node.up()
+        try:
+            path = node.instance().kubeconfig
+            kubectl.run(path, "apply", f"--filename={REPOSITORY / 'crds'}")
+            kubectl.run(path, "wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+            yield path
+        finally:
+            if not theirs:
+                node.down(force=True)
+
+
+@pytest.fixture
+def prepare(kubeconfig: Path, tmp_path: Path) -> Iterator[Prepare]:
+    """Make a namespace with filled claims; gone with its volumes after the test."""
+    made: list[Namespace] = []
+
+    def prepare(datasets: dict[str, str] | None = None, model: Path = TANTANILA / "model") -> Namespace:
+        namespace = Namespace(cluster.connect(kubeconfig), cluster.unique("node")).create()
+        made.append(namespace)
+        sources = {"wardrobe-store": None, "models": tmp_path / "models", "datasets": tmp_path / "datasets"}
+        fill(tmp_path, datasets or {"rows.jsonl": as_lines(rows("cardiology", 60))}, model)
+        for claim, source in sources.items():
+            volumes.create(namespace.name, claim, source=source, kubeconfig=kubeconfig)
+        return namespace
+
+    yield prepare
+    for namespace in made:
+        remove(kubeconfig, namespace.name)
+
+
+def remove(kubeconfig: Path, namespace: str) -> None:
+    """The namespace with its pods, then its volumes and their folders: other tests need the room."""
+    kubectl.run(kubeconfig, "delete", "namespace", namespace, "--timeout=120s")
+    for claim in ("wardrobe-store", "models", "datasets"):
+        kubectl.run(kubeconfig, "delete", "persistentvolume", f"{namespace}-{claim}", "--timeout=60s")
+    shutil.rmtree(volumes.folder(namespace, "wardrobe-store").parent)
+
+
+@pytest.fixture
+def operate(kubeconfig: Path, tmp_path: Path) -> Operate:
+    """Run an operator beside the cluster, for one namespace, as a context manager."""
+    return lambda namespace: operator_process.running(kubeconfig, namespace.name, tmp_path, image=TRAINER_IMAGE)
+
+
+def fill(folder: Path, datasets: dict[str, str], model: Path) -> None:
+    """The claims' contents before the first mount."""
+    (folder / "datasets").mkdir(exist_ok=True)
+    for name, text in datasets.items():
+        (folder / "datasets" / name).write_text(text)
+    (folder / "models").mkdir(exist_ok=True)
+    (folder / "models" / "base").symlink_to(model)
+
+
+def rows(department: str, count: int) -> Rows:
+    """The first rows of a real dataset."""
+    lines = (TANTANILA / "data" / f"{department}.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines[:count]]
+
+
+def as_lines(rows: Rows) -> str:
+    """JSON Lines."""
+    return "".join(json.dumps(row) + "\n" for row in rows)
