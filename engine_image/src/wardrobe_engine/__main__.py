@@ -1,0 +1,48 @@
+"""`wardrobe-engine`: load the base, serve until SIGTERM."""
+
+import asyncio
+import logging
+import signal
+import sys
+
+from aiohttp import web
+
+from .engine import Engine
+from .loading import BadBaseError, Base, load
+from .model import Model
+from .options import Options, parse
+from .server import application
+
+log = logging.getLogger("wardrobe_engine")
+
+
+def main() -> None:
+    """Entry point of the image."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    options = parse(sys.argv[1:])
+    try:
+        base = load(options.model, options.quantization)
+    except (BadBaseError, OSError, ValueError) as error:
+        sys.exit(f"{options.model} cannot be served: {error}")
+    asyncio.run(serve(base, Model(base), options))
+
+
+async def serve(base: Base, model: Model, options: Options) -> None:
+    """Listen until SIGTERM or SIGINT, then let the accepted requests finish."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    engine = Engine(base, options, model)
+    # a client that goes away cancels its handler, and that its request
+    runner = web.AppRunner(application(engine), handler_cancellation=True, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, options.host, options.port).start()
+    log.info("serving %s on %s:%d", options.base_name, options.host, options.port)
+    await stop.wait()
+    log.info("stopping")
+    await engine.drain()
+    await runner.cleanup()
+
+
+if __name__ == "__main__":
+    main()

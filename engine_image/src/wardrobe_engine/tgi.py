@@ -1,0 +1,124 @@
+"""Text Generation Inference's requests and answers."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from pydantic import Field, PositiveInt, StringConstraints
+
+from .bodies import MAX_STOPS, Answer, Body, allowance, encode, fresh_seed
+from .engine import Engine
+from .errors import InvalidRequestError
+from .generation import Event, Generation, Sampling, Token
+
+Stop = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Parameters(Body):
+    """The parameters of TGI that are acted upon here."""
+
+    adapter_id: str | None = None
+    max_new_tokens: PositiveInt | None = None
+    do_sample: bool | None = None
+    temperature: Annotated[float, Field(gt=0)] | None = None
+    top_k: PositiveInt | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    stop: Annotated[list[Stop], Field(max_length=MAX_STOPS)] | None = None
+    return_full_text: bool | None = None
+    details: bool | None = None
+    decoder_input_details: bool | None = None
+
+    def sampling(self) -> Sampling | None:
+        """As in TGI, naming a way to sample means to sample, even without do_sample."""
+        if not (self.do_sample or self.temperature or self.top_k or self.top_p):
+            return None
+        seed = self.seed if self.seed is not None else fresh_seed()
+        return Sampling(seed, self.temperature or 1.0, self.top_k, self.top_p)
+
+
+class GenerateRequest(Body):
+    """Body of `/generate` and `/generate_stream`."""
+
+    inputs: str
+    """Sent to the model as it is: no template, no added tokens."""
+    parameters: Parameters = Parameters()
+
+
+class RootRequest(GenerateRequest):
+    """Body of `/`, which is both."""
+
+    stream: bool = False
+
+
+async def prepare(engine: Engine, body: GenerateRequest, *, stream: bool) -> Generation:
+    """The request as the model's thread takes it. Raises InvalidRequestError."""
+    asked = body.parameters
+    if asked.decoder_input_details and (stream or not asked.details):
+        raise InvalidRequestError("`decoder_input_details` needs `details` and is not supported when streaming")
+    prompt = await encode(engine, body.inputs)
+    return Generation(
+        prompt=prompt,
+        adapter=None if asked.adapter_id in (None, "", engine.options.base_name) else asked.adapter_id,
+        max_new_tokens=allowance(engine, prompt, asked.max_new_tokens),
+        sampling=asked.sampling(),
+        stop=tuple(asked.stop or ()),
+        score_prompt=bool(asked.decoder_input_details),
+    )
+
+
+def answer(engine: Engine, body: GenerateRequest, request: Generation, given: Answer) -> dict[str, Any]:
+    """The whole answer as JSON."""
+    rendered: dict[str, Any] = {"generated_text": _full_text(body, given)}
+    if body.parameters.details:
+        rendered["details"] = {
+            **_end(request, given),
+            "prefill": _prefill(engine, request, given.prompt_logprobs),
+            "tokens": [_token(token) for token in given.tokens],
+        }
+    return rendered
+
+
+async def frames(
+    body: GenerateRequest, request: Generation, events: AsyncIterator[Event]
+) -> AsyncIterator[dict[str, Any]]:
+    """The streamed answer: one frame per token, the last with the whole text."""
+    given = Answer()
+    async for event in events:
+        if isinstance(event, Token):
+            given.tokens.append(event)
+            yield _frame(body, request, given, event)
+
+
+def _frame(body: GenerateRequest, request: Generation, given: Answer, token: Token) -> dict[str, Any]:
+    frame = {"index": len(given.tokens), "token": _token(token), "top_tokens": []}
+    if token.end is None:
+        return {**frame, "generated_text": None, "details": None}
+    details = {**_end(request, given), "input_length": len(request.prompt)} if body.parameters.details else None
+    return {**frame, "generated_text": _full_text(body, given), "details": details}
+
+
+def _full_text(body: GenerateRequest, given: Answer) -> str:
+    """As TGI does, a stop string stays in the text, and nothing after it."""
+    kept = given.text[: given.end.cut[1]] if given.end.cut else given.text
+    return body.inputs + kept if body.parameters.return_full_text else kept
+
+
+def _end(request: Generation, given: Answer) -> dict[str, Any]:
+    return {
+        "finish_reason": given.end.reason.value,
+        "generated_tokens": len(given.tokens),
+        "seed": request.sampling.seed if request.sampling else None,
+    }
+
+
+def _token(token: Token) -> dict[str, Any]:
+    return {"id": token.id, "text": token.text, "logprob": token.logprob, "special": token.special}
+
+
+def _prefill(engine: Engine, request: Generation, logprobs: list[float]) -> list[dict[str, Any]]:
+    """Scores of the prompt's tokens; the first has none, since nothing is before it."""
+    if not request.score_prompt:
+        return []
+    decode = engine.tokenizer.backend_tokenizer.decode
+    scored = zip(request.prompt, [None, *logprobs], strict=True)
+    return [{"id": id_, "text": decode([id_], skip_special_tokens=False), "logprob": value} for id_, value in scored]
