@@ -13,7 +13,13 @@ from devcluster.controlplane import ControlPlane
 
 Manifest = dict[str, Any]
 
-PLURALS = {"BaseModel": "basemodels", "FineTuneJob": "finetunejobs", "Adapter": "adapters"}
+PLURALS = {
+    "BaseModel": "basemodels",
+    "FineTuneJob": "finetunejobs",
+    "Adapter": "adapters",
+    "AdapterDeployment": "adapterdeployments",
+    "Secret": "secrets",
+}
 STRICT = "fieldValidation=Strict"
 
 
@@ -65,8 +71,9 @@ class Api:
         return {**manifest, "metadata": stored["metadata"]}
 
     def _send(self, verb: str, manifest: Manifest, query: str, suffix: str = "", *, body: bool = True) -> Manifest:
-        group = manifest["apiVersion"]
-        path = f"/apis/{group}/namespaces/{self.namespace}/{PLURALS[manifest['kind']]}{suffix}?{query}"
+        version = manifest["apiVersion"]
+        group = f"apis/{version}" if "/" in version else f"api/{version}"
+        path = f"/{group}/namespaces/{self.namespace}/{PLURALS[manifest['kind']]}{suffix}?{query}"
         content = json.dumps(manifest) if body else None
         self._connection.request(verb, path, content, {"Content-Type": "application/json"})
         response = self._connection.getresponse()

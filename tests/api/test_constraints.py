@@ -13,6 +13,7 @@ WHOLE = {
     "basemodels": ROOT / "examples/tantanila/basemodel.yaml",
     "finetunejobs": ROOT / "examples/finetunejob-all-fields.yaml",
     "adapters": ROOT / "examples/adapters/as-made.yaml",
+    "adapterdeployments": ROOT / "examples/adapterdeployment-all-fields.yaml",
 }
 REMOVE = object()
 Schema = dict[str, Any]
@@ -32,6 +33,7 @@ BREAK: dict[str, Callable[[Any, Any], Any]] = {
     "maxLength": lambda bound, good: str(good) + "a" * bound,
     "minItems": lambda bound, good: [],
     "maxItems": lambda bound, good: [good[0]] * (bound + 1),
+    "minProperties": lambda bound, good: {},
     "maxProperties": lambda bound, good: {f"example.com/n{i}": next(iter(good.values())) for i in range(bound + 1)},
     "type": lambda bound, good: 5 if bound == "string" else f"not {bound}",
 }

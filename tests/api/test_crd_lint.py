@@ -9,6 +9,11 @@ import yaml
 
 CRDS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(Path(__file__).parents[2].glob("crds/*.yaml"))}
 OPAQUE = ("metadata",)
+SCALE = {
+    "specReplicasPath": ".spec.replicas",
+    "statusReplicasPath": ".status.replicas",
+    "labelSelectorPath": ".status.selector",
+}
 Node = tuple[str, dict[str, Any]]
 
 
@@ -133,7 +138,8 @@ def test_names(crd: dict[str, Any]) -> None:
 def test_version(crd: dict[str, Any]) -> None:
     only = version(crd)
     assert (only["name"], only["served"], only["storage"]) == ("v1alpha1", True, True)
-    assert only["subresources"] == {"status": {}}
+    scaled = "replicas" in only["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    assert only["subresources"] == {"status": {}} | ({"scale": SCALE} if scaled else {})
 
 
 @every_crd

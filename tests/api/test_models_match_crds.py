@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from wardrobe.api.adapter import AdapterSpec, AdapterStatus
+from wardrobe.api.adapterdeployment import AdapterDeploymentSpec, AdapterDeploymentStatus
 from wardrobe.api.basemodel import BaseModelSpec, BaseModelStatus
 from wardrobe.api.finetunejob import FineTuneJobSpec, FineTuneJobStatus
 
@@ -76,7 +77,7 @@ def differences(annotation: Any, schema: Schema, path: str) -> list[str]:
     if get_origin(annotation) is list:
         return _of_list(annotation, schema, path)
     if get_origin(annotation) is dict:
-        return [] if schema.get("type") == "object" else [f"{path}: an object only in the model"]
+        return _of_map(annotation, schema, path)
     return _of_scalar(annotation, schema, path)
 
 
@@ -92,6 +93,15 @@ def _of_list(annotation: Any, schema: Schema, path: str) -> list[str]:
     if schema.get("type") != "array":
         return [f"{path}: a list only in the model"]
     return differences(get_args(annotation)[0], schema["items"], path + "[]")
+
+
+def _of_map(annotation: Any, schema: Schema, path: str) -> list[str]:
+    if schema.get("type") != "object":
+        return [f"{path}: an object only in the model"]
+    value = get_args(annotation)[1]
+    if value is Any or "additionalProperties" not in schema:
+        return []
+    return differences(value, schema["additionalProperties"], path + "{}")
 
 
 def _of_object(model: type[BaseModel], schema: Schema, path: str) -> list[str]:
@@ -124,6 +134,8 @@ def _presence(field: FieldInfo, schema: Schema, *, required: bool, path: str) ->
         ("finetunejobs", "status", FineTuneJobStatus),
         ("adapters", "spec", AdapterSpec),
         ("adapters", "status", AdapterStatus),
+        ("adapterdeployments", "spec", AdapterDeploymentSpec),
+        ("adapterdeployments", "status", AdapterDeploymentStatus),
     ],
 )
 def test_model_and_crd_agree(plural: str, part: str, model: type[BaseModel]) -> None:
