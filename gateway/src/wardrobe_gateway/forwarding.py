@@ -73,9 +73,9 @@ async def json_body(request: web.Request) -> dict[str, Any]:
     return payload
 
 
-async def first_chunk(upstream: aiohttp.ClientResponse) -> bytes:
-    """What comes first of a stream, b"" at its end. Until then nothing was sent on, and another may be asked."""
-    return await upstream.content.readany()
+async def first_piece(upstream: aiohttp.ClientResponse) -> bytes:
+    """All of an answer, or what comes first of a stream. Until then nothing was sent on, and another may be asked."""
+    return await upstream.content.readany() if is_stream(upstream) else await upstream.read()
 
 
 def is_stream(upstream: aiohttp.ClientResponse) -> bool:

@@ -18,7 +18,7 @@ from wardrobe_contracts.state import (
 )
 
 from ..errors import Refusal
-from ..forwarding import answer_headers, cut, is_stream, json_body, request_headers
+from ..forwarding import answer_headers, cut, first_piece, is_stream, json_body, request_headers
 from ..lifecycle import Drain
 from .book import Entry
 from .keeper import Keeper
@@ -135,17 +135,16 @@ async def _pass_on(
 ) -> web.StreamResponse:
     """The engine's answer, whole, or piece by piece as it comes."""
     headers = answer_headers(upstream.headers, more)
+    piece = await first_piece(upstream)  # until then a dead engine can still be said in a status
     if not is_stream(upstream):
-        return web.Response(status=upstream.status, body=await upstream.read(), headers=headers)
-    piece = await upstream.content.readany()  # until then a dead engine can still be said in a status
+        return web.Response(status=upstream.status, body=piece, headers=headers)
     response = web.StreamResponse(status=upstream.status, headers=headers)
-    await response.prepare(request)
     try:
+        await response.prepare(request)
         while piece:
             await response.write(piece)
             piece = await upstream.content.readany()
+        await response.write_eof()
     except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, TimeoutError):
         cut(request)
-        return response
-    await response.write_eof()
     return response

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 
 from . import EngineBusyError, EngineDownError, EngineRefusedError, Generation, Token, Tolerance
+from .words import said
 
 TOLERANCE = Tolerance(noise=0.04, relative=0.1)
 """Source: engines compute in bfloat16, whose 8 significant bits round a logit of 16 by up to 0.03; two stacks then
@@ -107,12 +108,3 @@ def _understood(path: str) -> Iterator[None]:
 
 def _token(found: dict[str, Any]) -> Token:
     return Token(id=found["id"], logprob=found.get("logprob"), special=bool(found.get("special")))
-
-
-def said(body: bytes) -> str:
-    """The engine's own words: TGI's `{"error": text}` or OpenAI's `{"error": {"message": text}}`."""
-    try:
-        error = json.loads(body)["error"]
-    except (ValueError, KeyError, TypeError):
-        return body[:500].decode(errors="replace")
-    return str(error["message"] if isinstance(error, dict) and "message" in error else error)[:500]

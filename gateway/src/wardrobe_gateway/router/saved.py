@@ -1,0 +1,38 @@
+"""The last routes and addresses on disk: a router starts from them when the apiserver is away."""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What is worth keeping."""
+
+    routes: str | None = None
+    addresses: frozenset[str] = frozenset()
+
+
+def load(path: Path) -> Saved:
+    """What was kept; nothing where there is no file or it cannot be read."""
+    try:
+        content = json.loads(path.read_bytes())
+        return Saved(content["routes"], frozenset(content["addresses"]))
+    except FileNotFoundError:
+        return Saved()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("%s cannot be read: %s", path, error)
+        return Saved()
+
+
+def store(path: Path, saved: Saved) -> None:
+    """Keep it, whole or not at all. A disk that fails is no reason not to route."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_text(json.dumps({"routes": saved.routes, "addresses": sorted(saved.addresses)}))
+        partial.replace(path)
+    except OSError as error:
+        log.warning("%s cannot be written: %s", path, error)
