@@ -31,6 +31,19 @@ def smallest_run() -> dict[str, Any]:
     }
 
 
+def smallest_deployment() -> dict[str, Any]:
+    return {
+        "apiVersion": "wardrobe.dev/v1alpha1",
+        "kind": "AdapterDeployment",
+        "metadata": {"name": "smallest"},
+        "spec": {
+            "baseModel": {"name": "tantanila-base"},
+            "quantization": "NF4",
+            "departments": {"cardiology": {"adapter": "cardiology-v1", "keys": {"secretName": "cardiology-keys"}}},
+        },
+    }
+
+
 def condition(kind: str, status: str, reason: str) -> dict[str, Any]:
     return {"type": kind, "status": status, "reason": reason, "message": "As it is.", "lastTransitionTime": NOW}
 
@@ -69,6 +82,51 @@ def test_defaults_fill_what_is_left_out_of_a_group(shared_api: Any) -> None:
     assert spec["training"]["learningRate"] == "2e-4"
     assert spec["lora"]["alpha"] == 32
     assert spec["quantization"] == {"type": "NF4", "doubleQuantization": "Enabled"}
+
+
+def test_defaults_of_a_deployment(shared_api: Any) -> None:
+    deployment = smallest_deployment()
+    spec = shared_api.try_create(deployment)["spec"]
+    assert spec == deployment["spec"] | {
+        "engine": {"type": "Transformers"},
+        "replicas": 1,
+        "history": {"keepLoaded": 2},
+        "verification": "Enforce",
+        "authentication": "APIKey",
+        "router": {"replicas": 2},
+    }
+
+
+def test_defaults_fill_what_is_left_out_of_a_deployments_group(shared_api: Any) -> None:
+    deployment = smallest_deployment()
+    deployment["spec"] |= {"engine": {"pod": {}}, "router": {"pod": {}}, "history": {}}
+    spec = shared_api.try_create(deployment)["spec"]
+    assert spec["engine"] == {"type": "Transformers", "pod": {}}
+    assert spec["router"] == {"replicas": 2, "pod": {}}
+    assert spec["history"] == {"keepLoaded": 2}
+
+
+def test_no_authentication_needs_no_keys(shared_api: Any) -> None:
+    deployment = smallest_deployment()
+    deployment["spec"] |= {"authentication": "None", "departments": {"cardiology": {"adapter": "cardiology-v1"}}}
+    assert shared_api.try_create(deployment)["spec"]["authentication"] == "None"
+
+
+@pytest.mark.parametrize(
+    ("department", "adapter"),
+    [("c", "c-v1"), ("ward-2-icu", "heart-and-lung-v999999"), ("a" * 40, "a" * 40 + "-v999999")],
+)
+def test_names_in_a_deployment(department: str, adapter: str, shared_api: Any) -> None:
+    deployment = smallest_deployment()
+    deployment["spec"]["departments"] = {department: {"adapter": adapter, "keys": {"secretName": "keys.example"}}}
+    assert department in shared_api.try_create(deployment)["spec"]["departments"]
+
+
+def test_a_deployment_may_be_as_large_as_its_bounds(shared_api: Any) -> None:
+    deployment = smallest_deployment()
+    department = {"adapter": "a" * 40 + "-v999999", "keys": {"secretName": "a" * 253}}
+    deployment["spec"]["departments"] = {f"{'a' * 38}{n}": department for n in range(10, 74)}
+    assert len(shared_api.try_create(deployment)["spec"]["departments"]) == 64
 
 
 def test_default_variants_of_a_base(shared_api: Any) -> None:
@@ -127,6 +185,39 @@ def test_kubectl_patch_of_an_immutable_spec(name: str, patch: dict[str, Any], ap
         api.kubectl(
             "patch", document["kind"], document["metadata"]["name"], "--type=merge", f"-p={yaml.safe_dump(patch)}"
         )
+
+
+def test_rollback_is_a_merge_patch_of_one_department(api: Any) -> None:
+    deployment = example("tantanila/adapterdeployment.yaml")
+    before = api.create(deployment)
+    patch = '{"spec":{"departments":{"cardiology":{"adapter":"cardiology-v1"}}}}'
+    api.kubectl("patch", "adp", "tantanila", "--type=merge", f"-p={patch}")
+    after = yaml.safe_load(api.kubectl("get", "adp", "tantanila", "-o=yaml"))
+    before["spec"]["departments"]["cardiology"]["adapter"] = "cardiology-v1"
+    assert after["spec"] == before["spec"]
+    assert after["metadata"]["generation"] == 2
+
+
+def test_a_merge_patch_of_null_takes_a_department_away(api: Any) -> None:
+    api.create(example("tantanila/adapterdeployment.yaml"))
+    api.kubectl("patch", "adp", "tantanila", "--type=merge", '-p={"spec":{"departments":{"cardiology":null}}}')
+    after = yaml.safe_load(api.kubectl("get", "adp", "tantanila", "-o=yaml"))
+    assert list(after["spec"]["departments"]) == ["paediatrics"]
+
+
+def test_everything_but_the_base_of_a_deployment_may_change(api: Any) -> None:
+    whole = example("adapterdeployment-all-fields.yaml")
+    api.create({**smallest_deployment(), "metadata": whole["metadata"]})
+    assert api.replace(whole)["spec"] == whole["spec"]
+
+
+def test_deployments_scale(api: Any) -> None:
+    deployment = example("tantanila/adapterdeployment.yaml")
+    api.create(deployment)
+    api.write_status({**deployment, "status": {"replicas": 1, "selector": "app=engine"}})
+    api.kubectl("scale", "adp/tantanila", "--replicas=3")
+    scale = yaml.safe_load(api.kubectl("get", "adp", "tantanila", "--subresource=scale", "-o=yaml"))
+    assert (scale["spec"], scale["status"]) == ({"replicas": 3}, {"replicas": 1, "selector": "app=engine"})
 
 
 def test_spec_write_leaves_status_alone(api: Any) -> None:
@@ -233,11 +324,54 @@ def test_columns_of_an_adapter(api: Any) -> None:
     assert table(api.kubectl("get", "adapters", "-o=wide"))[1][6] == adapter["spec"]["digest"]
 
 
+def test_columns_of_a_deployment(api: Any) -> None:
+    deployment = example("tantanila/adapterdeployment.yaml")
+    api.create(deployment)
+    live = "cardiology→cardiology-v1 paediatrics→paediatrics-v1"
+    status = {
+        "observedGeneration": 1,
+        "conditions": [
+            condition("Ready", "False", "Proving"),
+            *(condition(kind, "True", "Example") for kind in ("AdaptersProved", "RoutesApplied", "KeysLoaded")),
+            condition("Reconciling", "True", "Proving"),
+            condition("Stalled", "False", "Proving"),
+        ],
+        "url": "http://10.96.0.17",
+        "live": live,
+        "routesGeneration": 4,
+        "replicas": 2,
+        "readyReplicas": 1,
+        "selector": "wardrobe.dev/owner=tantanila",
+        "departments": {
+            "cardiology": {
+                "adapter": "cardiology-v1",
+                "wanted": "cardiology-v2",
+                "previous": ["cardiology-v3"],
+                "state": "Proving",
+            },
+            "paediatrics": {"adapter": "paediatrics-v1", "wanted": "paediatrics-v1", "previous": [], "state": "Live"},
+        },
+    }
+    assert api.write_status({**deployment, "status": status})["status"] == status
+    names, row = table(api.kubectl("get", "adp"))
+    assert names == ["NAME", "READY", "REASON", "LIVE", "READYREPLICAS", "URL", "AGE"]
+    assert row[:-1] == ["tantanila", "False", "Proving", live, "1", "http://10.96.0.17"]
+    names, row = table(api.kubectl("get", "adp", "-o=wide"))
+    assert names[6:] == ["BASE", "QUANTIZATION", "AGE"]
+    assert row[6:8] == ["tantanila-base", "NF4"]
+
+
 def test_one_category_lists_all_kinds(api: Any) -> None:
-    for name in ("tantanila/basemodel.yaml", "tantanila/finetunejob-cardiology.yaml", "adapters/as-made.yaml"):
+    for name in (
+        "tantanila/basemodel.yaml",
+        "tantanila/finetunejob-cardiology.yaml",
+        "adapters/as-made.yaml",
+        "tantanila/adapterdeployment.yaml",
+    ):
         api.create(example(name))
     listed = api.kubectl("get", "wardrobe", "-o=name").split()
     assert listed == [
+        "adapterdeployment.wardrobe.dev/tantanila",
         "adapter.wardrobe.dev/cardiology-v1",
         "basemodel.wardrobe.dev/tantanila-base",
         "finetunejob.wardrobe.dev/cardiology",
@@ -245,7 +379,14 @@ def test_one_category_lists_all_kinds(api: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "field", ["spec.dataset.validation.fraction", "status.progress.summary", "spec.pod.tolerations"]
+    "field",
+    [
+        "finetunejob.spec.dataset.validation.fraction",
+        "finetunejob.status.progress.summary",
+        "finetunejob.spec.pod.tolerations",
+        "adapterdeployment.spec.router.pod.tolerations",
+        "adp.spec.departments.keys",
+    ],
 )
 def test_kubectl_explains_fields(field: str, api: Any) -> None:
-    assert "DESCRIPTION:" in api.kubectl("explain", f"finetunejob.{field}")
+    assert "DESCRIPTION:" in api.kubectl("explain", field)
