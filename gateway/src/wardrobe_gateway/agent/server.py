@@ -108,6 +108,8 @@ class Agent:
                     data=await request.read(),
                     headers=request_headers(request.headers),
                 ) as upstream:
+                    if upstream.status == 404:
+                        raise self._lost(entry.adapter.version)
                     return await _pass_on(request, upstream, headers)
             except TimeoutError as error:
                 raise Refusal(504, "engine_timeout", "the engine did not answer in time", headers=headers) from error
@@ -115,6 +117,11 @@ class Agent:
                 self.keeper.suspect_engine()
                 message = f"the engine does not answer: {type(error).__name__}"
                 raise Refusal(502, "engine_unreachable", message, headers=headers) from error
+
+    def _lost(self, version: str) -> Refusal:
+        """The engine says it has no such version: it was started anew, a moment ago."""
+        self.keeper.suspect_engine()
+        return Refusal(421, "version_lost", f"the engine has lost {version}", param="model")
 
     def _served(self, version: str | None) -> Entry:
         """The entry of a version that may be answered for. Raises Refusal with what this replica knows of it."""

@@ -23,7 +23,7 @@ class Asked:
     model: str | None
     payload: dict[str, Any]
     hide_usage: bool = False
-    """The stream's usage is for us; the client did not ask for it."""
+    """The count of tokens is for us; the client did not ask for it."""
     as_list: bool = False
     """TGI answers a plain request at `/` with a list of one."""
 
@@ -37,18 +37,24 @@ def read(path: str, payload: dict[str, Any]) -> Asked:
     stream = path == GENERATE_STREAM or (path == COMPATIBLE and bool(payload.get("stream")))
     parameters = _object(payload, "parameters")
     upstream = GENERATE_STREAM if stream else GENERATE
-    return Asked(upstream, _text(parameters, "adapter_id"), payload, as_list=path == COMPATIBLE and not stream)
+    return Asked(
+        path=upstream,
+        model=_text(parameters, "adapter_id"),
+        payload=payload,
+        hide_usage=not parameters.get("details"),
+        as_list=path == COMPATIBLE and not stream,
+    )
 
 
 def body_for(asked: Asked, version: str) -> bytes:
-    """The same request, naming exactly one version. Streams report their usage at the end."""
+    """The same request, naming exactly one version, and asking how many tokens it takes."""
     payload = dict(asked.payload)
     if asked.path == CHAT:
         payload["model"] = version
         if asked.hide_usage:
             payload["stream_options"] = {**(payload.get("stream_options") or {}), "include_usage": True}
     else:
-        payload["parameters"] = {**(payload.get("parameters") or {}), "adapter_id": version}
+        payload["parameters"] = {**(payload.get("parameters") or {}), "adapter_id": version, "details": True}
     return json.dumps(payload, separators=(",", ":")).encode()
 
 

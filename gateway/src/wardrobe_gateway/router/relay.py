@@ -38,8 +38,8 @@ async def relay(
     headers = answer_headers(upstream.headers, more)
     if is_stream(upstream):
         return await _stream(request, answer, asked, headers, account)
-    account.usage = of_answer(answer.piece, upstream.headers)
-    return web.Response(body=b"[%b]" % answer.piece if asked.as_list else answer.piece, headers=headers)
+    account.usage, body = of_answer(answer.piece, upstream.headers, hide=asked.hide_usage)
+    return web.Response(body=b"[%b]" % body if asked.as_list else body, headers=headers)
 
 
 async def _stream(

@@ -1,4 +1,4 @@
-"""Tokens of an answer, read from it while it passes. Pure."""
+"""Tokens of an answer, read from it while it passes, and hidden from who did not ask for them. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 EVENT_END = b"\n\n"
 DATA = b"data:"
 LONGEST_EVENT = 1 << 20
-"""An event without an end is passed on after this."""
+"""What is held of an event without an end; it is passed on after this."""
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,17 @@ class Usage:
     completion: int = 0
 
 
-def of_answer(body: bytes, headers: Mapping[str, str]) -> Usage:
-    """Of a whole answer: TGI's headers, or else OpenAI's `usage`."""
-    if "X-Generated-Tokens" in headers:
-        return _usage(headers.get("X-Prompt-Tokens"), headers["X-Generated-Tokens"])
+def of_answer(body: bytes, headers: Mapping[str, str], *, hide: bool) -> tuple[Usage, bytes]:
+    """Of a whole answer: OpenAI's `usage`, TGI's `details` or headers. Returns what the client gets, too."""
     try:
-        return _of_event(json.loads(body)) or Usage()
+        content = json.loads(body)
     except ValueError:
-        return Usage()
+        return Usage(), body
+    usage = _of(content) or _usage(headers.get("X-Prompt-Tokens"), headers.get("X-Generated-Tokens"))
+    if hide and isinstance(content, dict) and "details" in content:
+        del content["details"]
+        return usage, json.dumps(content, ensure_ascii=False).encode()
+    return usage, body
 
 
 class Events:
@@ -42,34 +45,41 @@ class Events:
     def feed(self, data: bytes) -> bytes:
         """What may go on, of what came."""
         whole, end, self._held = (self._held + data).rpartition(EVENT_END)
-        shown = [event for event in (whole + end).split(EVENT_END)[:-1] if self._look(event)]
+        shown = b"".join(self._look(event) for event in whole.split(EVENT_END) if end)
         if not self._hide:
             return data
-        if len(self._held) > LONGEST_EVENT:
-            return b"".join(event + EVENT_END for event in shown) + self.rest()
-        return b"".join(event + EVENT_END for event in shown)
+        return shown + self.rest() if len(self._held) > LONGEST_EVENT else shown
 
     def rest(self) -> bytes:
         """What is left at the end of a stream that does not end with an event."""
         held, self._held = self._held, b""
         return held if self._hide else b""
 
-    def _look(self, event: bytes) -> bool:
-        """Count an event; whether the client is to see it."""
+    def _look(self, event: bytes) -> bytes:
+        """Count an event; what the client is to see of it."""
         self.events += event.startswith(DATA)
         if b'"usage"' not in event and b'"details"' not in event:
-            return True
+            return event + EVENT_END
         try:
             content = json.loads(event.removeprefix(DATA))
         except ValueError:
-            return True
-        found = _of_event(content)
+            return event + EVENT_END
+        found = _of(content)
         self.usage = found or self.usage
-        return not (self._hide and found is not None and content.get("choices") == [])
+        return _without(event, content) if found else event + EVENT_END
 
 
-def _of_event(content: Any) -> Usage | None:
-    """OpenAI's `usage`, or TGI's `details` of a stream's last event."""
+def _without(event: bytes, content: dict[str, Any]) -> bytes:
+    """An event that tells the usage, for who did not ask: OpenAI's has nothing else in it, TGI's is the last token."""
+    if content.get("choices") == []:
+        return b""
+    if "details" in content:
+        return DATA + json.dumps({**content, "details": None}, ensure_ascii=False).encode() + EVENT_END
+    return event + EVENT_END
+
+
+def _of(content: Any) -> Usage | None:
+    """OpenAI's `usage`, or TGI's `details`."""
     if not isinstance(content, dict):
         return None
     if isinstance(usage := content.get("usage"), dict):
