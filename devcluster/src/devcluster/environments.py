@@ -52,9 +52,17 @@ MEMBERS = {
             ("wardrobe-trainer",),
             "trainer_image/Dockerfile",
         ),
+        Member(
+            "engine", "wardrobe-engine", ("contracts", "engine_image"), ("wardrobe-engine",), "engine_image/Dockerfile"
+        ),
     )
 }
-PACKAGES = {"contracts": "wardrobe-contracts", "operator": "wardrobe", "trainer_image": "wardrobe-trainer"}
+PACKAGES = {
+    "contracts": "wardrobe-contracts",
+    "operator": "wardrobe",
+    "trainer_image": "wardrobe-trainer",
+    "engine_image": "wardrobe-engine",
+}
 
 
 def chosen(names: Iterable[str]) -> list[Member]:
@@ -99,7 +107,7 @@ def _sync_one(tree: Path, member: Member) -> None:
     if mark.is_file() and mark.read_text() == wanted:
         return
     first = not mark.exists()
-    note = " (a few GB: the first time takes minutes)" if first and member.name == "trainer" else ""
+    note = " (a few GB: the first time takes minutes)" if first and member.name in {"trainer", "engine"} else ""
     say(f"making the environment {member.environment}{note}…")
     began = time.monotonic()
     mark.unlink(missing_ok=True)
