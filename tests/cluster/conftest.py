@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 from support import cluster, operator_process
 from support.cluster import Namespace
-from support.operator_process import Operator
+from support.operator_process import NODE_IMAGES, Operator
 
 from devcluster import kubectl, node, volumes
 from devcluster.reservation import reserved
 
 REPOSITORY = Path(__file__).parents[2]
 TANTANILA = REPOSITORY / "examples" / "tantanila"
-TRAINER_IMAGE = "localhost/wardrobe-trainer:dev"
 
 Rows = list[dict[str, Any]]
 Prepare = Callable[..., Namespace]
@@ -73,7 +72,7 @@ def remove(kubeconfig: Path, namespace: str) -> None:
 @pytest.fixture
 def operate(kubeconfig: Path, tmp_path: Path) -> Operate:
     """Run an operator beside the cluster, for one namespace, as a context manager."""
-    return lambda namespace: operator_process.running(kubeconfig, namespace.name, tmp_path, image=TRAINER_IMAGE)
+    return lambda namespace: operator_process.running(kubeconfig, namespace.name, tmp_path, images=NODE_IMAGES)
 
 
 def fill(folder: Path, datasets: dict[str, str], model: Path) -> None:

@@ -108,7 +108,7 @@ def test_killed_for_real_in_each_phase(
 ) -> None:
     start(namespace, small_run("heart"))
     for task in ("inspect", "check", "train", "assess"):
-        operator = operator_process.start(kubeconfig, namespace.name, tmp_path, image="localhost/wardrobe-trainer:dev")
+        operator = operator_process.start(kubeconfig, namespace.name, tmp_path, images=operator_process.NODE_IMAGES)
         eventually(lambda: pod_of(namespace, task), within=120, what=f"{task}, see {operator.log}")  # noqa: B023
         operator.kill()
     with operate(namespace):

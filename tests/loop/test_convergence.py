@@ -16,6 +16,7 @@ from support.fake_cluster import FakeCluster, KilledError
 
 from wardrobe.api.meta import Key
 from wardrobe.kube.client import ConflictError
+from wardrobe.podstates import PodStates
 from wardrobe.reconcile import Reconciler
 from wardrobe.settings import Settings
 from wardrobe_contracts.exits import ExitCode, Reason
@@ -43,7 +44,9 @@ class Story:
 
     def reconcile(self, key: Key) -> None:
         """One reconcile by a fresh operator: nothing is remembered from the last one."""
-        reconciler: Any = Reconciler(self.cluster, Settings("none"), NoPolling(), lambda: "2026-01-01T00:00:00Z")
+        reconciler: Any = Reconciler(
+            self.cluster, Settings("none", "none", "none"), NoPolling(), PodStates(), lambda: "2026-01-01T00:00:00Z"
+        )
         with contextlib.suppress(ConflictError):
             asyncio.run(reconciler.reconcile(key))
 

@@ -13,6 +13,7 @@ from support.waiting import eventually
 
 from devcluster import controlplane
 from devcluster.controlplane import ControlPlane
+from wardrobe.handlers import WATCHED
 from wardrobe_contracts.training import PROGRESS_PORT
 
 pytestmark = pytest.mark.controlplane
@@ -110,7 +111,7 @@ def test_watches_that_are_cut_expired_or_refused_lose_nothing(
     with apiserver_proxy.proxying(control_plane.kubeconfig) as proxy:
         kubeconfig = proxy.kubeconfig(tmp_path)
         with operator_process.running(kubeconfig, namespace.name, tmp_path):
-            eventually(lambda: proxy.watches() == 5, within=20, what="five watches")
+            eventually(lambda: proxy.watches() == WATCHED, within=20, what="all watches")
             namespace.apply(resources.base_model())
             namespace.apply(resources.run("cut"))
             eventually(lambda: "check" in serving.started, within=30, what="the check")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from wardrobe.api.meta import Key
+from wardrobe.handlers import WATCHED
 from wardrobe.health import Liveness
 from wardrobe.wakeups import Wakeups
 from wardrobe.workqueue import WorkQueue
@@ -83,9 +84,9 @@ async def test_a_queue_that_nobody_empties_and_a_dead_worker_are_not_alive() -> 
 async def test_watches_that_do_not_run_are_not_alive_once_they_had_time() -> None:
     queue = WorkQueue(Clock())
     long_ago = Liveness(queue, [], (), began=float("-inf"))
-    assert long_ago.dead() == ["5 watches"]
+    assert long_ago.dead() == [f"{WATCHED} watches"]
     watches = [
-        asyncio.create_task(asyncio.Event().wait(), name=f"watcher for kind {number}@None") for number in range(5)
+        asyncio.create_task(asyncio.Event().wait(), name=f"watcher for kind {number}@None") for number in range(WATCHED)
     ]
     await asyncio.sleep(0)
     assert long_ago.dead() == []

@@ -55,6 +55,10 @@ class ApiserverProxy:
     def serve(self, started: threading.Event, ended: threading.Event) -> None:
         """The thread's body."""
         self._loop.run_until_complete(self._serve(started, ended))
+        handlers = asyncio.all_tasks(self._loop)  # aiohttp leaves those of connections that were cut
+        for handler in handlers:
+            handler.cancel()
+        self._loop.run_until_complete(asyncio.gather(*handlers, return_exceptions=True))
         self._loop.close()
 
     async def _serve(self, started: threading.Event, ended: threading.Event) -> None:

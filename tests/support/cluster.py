@@ -1,5 +1,6 @@
 """A namespace to test in, and the few requests tests make, through the official client."""
 
+import datetime
 import json
 import time
 from dataclasses import dataclass
@@ -145,3 +146,8 @@ def without_times(value: Any) -> Any:
 def as_text(value: Any) -> str:
     """For comparing and printing."""
     return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
+
+
+def seconds(timestamp: str) -> float:
+    """A time as the API writes it, in seconds since the epoch."""
+    return datetime.datetime.fromisoformat(timestamp).timestamp()

@@ -14,6 +14,7 @@ from kubernetes.aio import client, config
 from wardrobe.api.meta import Key, Manifest
 from wardrobe.kube.client import ConflictError, Kube, RefusedError, UnavailableError
 from wardrobe.metrics import Metrics
+from wardrobe.podstates import PodStates
 from wardrobe.reconcile import Reconciler
 from wardrobe.runtime import timestamp
 from wardrobe.settings import Settings
@@ -61,7 +62,7 @@ async def connection(kubeconfig: Path) -> AsyncIterator[client.ApiClient]:
 
 def reconciler(kube: Kube) -> Reconciler:
     """The operator's own."""
-    return Reconciler(kube, Settings("none"), NoPolling(), timestamp)  # type: ignore[arg-type]
+    return Reconciler(kube, Settings("none", "none", "none"), NoPolling(), PodStates(), timestamp)  # type: ignore[arg-type]
 
 
 async def keys(kube: Kube, namespace: str) -> list[Key]:

@@ -14,6 +14,9 @@ from pathlib import Path
 from .waiting import eventually
 
 STARTS_WITHIN = 30.0
+NO_IMAGES = "none/{}"
+NODE_IMAGES = "localhost/wardrobe-{}:dev"
+"""What the development node has."""
 
 
 @dataclass
@@ -65,15 +68,19 @@ class Operator:
 
 
 def start(
-    kubeconfig: Path, namespace: str, folder: Path, *, module: str = "wardrobe", image: str = "none", more: str = ""
+    kubeconfig: Path, namespace: str, folder: Path, *, module: str = "wardrobe", images: str = NO_IMAGES, more: str = ""
 ) -> Operator:
     """Start an operator for one namespace; `module` may be a wrapper of it. Its log goes to the folder."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     log = folder / f"operator-{port}.log"
-    arguments = ["--trainer-image", image, "--namespaces", namespace, "--port", str(port), *more.split()]
-    environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "PYTHONPATH": str(Path(__file__).parents[1])}
+    arguments = ["--namespaces", namespace, "--port", str(port), *more.split()]
+    variables = {
+        f"WARDROBE_{member.upper()}_IMAGE": images.format(member) for member in ("trainer", "gateway", "engine")
+    }
+    path = {"KUBECONFIG": str(kubeconfig), "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, **variables, **path}
     with log.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments], env=environment, stdout=file, stderr=subprocess.STDOUT
@@ -83,10 +90,10 @@ def start(
 
 @contextlib.contextmanager
 def running(
-    kubeconfig: Path, namespace: str, folder: Path, *, module: str = "wardrobe", image: str = "none", more: str = ""
+    kubeconfig: Path, namespace: str, folder: Path, *, module: str = "wardrobe", images: str = NO_IMAGES, more: str = ""
 ) -> Iterator[Operator]:
     """An operator while the block runs; returns once it serves liveness."""
-    operator = start(kubeconfig, namespace, folder, module=module, image=image, more=more)
+    operator = start(kubeconfig, namespace, folder, module=module, images=images, more=more)
     try:
         eventually(operator.healthy, within=STARTS_WITHIN, what=f"operator, see {operator.log}")
         yield operator

@@ -13,6 +13,15 @@ RUN = "/wardrobe/run"
 LINE = "/wardrobe/line"
 """`adapters/<line>` of the store (assess)."""
 
+STORE = "/wardrobe/store"
+"""The whole store, read-only (agent)."""
+CACHE = "/wardrobe/cache"
+"""Adapters that the agent has verified; the engine reads them there."""
+KEYS = "/wardrobe/keys"
+"""`<department>/keys` (router)."""
+MEMORY = "/wardrobe/memory"
+"""The last routes that a router knew."""
+
 CONFIG_VARIABLE = "WARDROBE_CONFIG"
 """Environment variable with a task's order as JSON."""
 

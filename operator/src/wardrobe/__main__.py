@@ -14,20 +14,21 @@ def main() -> None:
     arguments = _parser().parse_args()
     logging.basicConfig(level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    settings = Settings(trainer_image=arguments.trainer_image, user_id=arguments.user_id)
+    settings = Settings(
+        trainer_image=arguments.trainer_image,
+        gateway_image=arguments.gateway_image,
+        engine_image=arguments.engine_image,
+        user_id=arguments.user_id,
+    )
     namespaces = tuple(name for name in arguments.namespaces.split(",") if name)
     asyncio.run(run(settings, Process(namespaces=namespaces, port=arguments.port)))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="wardrobe-operator", description=__doc__)
-    image = os.environ.get("WARDROBE_TRAINER_IMAGE")
-    parser.add_argument(
-        "--trainer-image",
-        default=image,
-        required=image is None,
-        help="image of all training tasks ($WARDROBE_TRAINER_IMAGE)",
-    )
+    _image(parser, "trainer", "all training tasks")
+    _image(parser, "gateway", "agents and routers")
+    _image(parser, "engine", "the Transformers engine")
     parser.add_argument(
         "--namespaces",
         default=os.environ.get("WARDROBE_NAMESPACES", ""),
@@ -37,6 +38,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8080, help="port of /metrics and /healthz (default: %(default)s)")
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     return parser
+
+
+def _image(parser: argparse.ArgumentParser, member: str, purpose: str) -> None:
+    variable = f"WARDROBE_{member.upper()}_IMAGE"
+    value = os.environ.get(variable)
+    parser.add_argument(
+        f"--{member}-image", default=value, required=value is None, help=f"image of {purpose} (${variable})"
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from typing import Any
 
 import kopf
 
-from wardrobe.api import adapter, basemodel, finetunejob
+from wardrobe.api import adapter, adapterdeployment, basemodel, finetunejob
 from wardrobe.api.meta import GROUP, VERSION
 from wardrobe.wakeups import Wakeups
 
@@ -12,6 +12,7 @@ KINDS = {
     basemodel.PLURAL: basemodel.KIND,
     finetunejob.PLURAL: finetunejob.KIND,
     adapter.PLURAL: adapter.KIND,
+    adapterdeployment.PLURAL: adapterdeployment.KIND,
 }
 WATCHED = len(KINDS) + 2
 """Resources that are watched: our kinds, Jobs and pods."""

@@ -3,20 +3,23 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from wardrobe.api import adapter, basemodel, finetunejob
+from wardrobe.api import adapter, adapterdeployment, basemodel, finetunejob
 from wardrobe.api.adapter import AdapterResource
+from wardrobe.api.adapterdeployment import AdapterDeploymentResource
 from wardrobe.api.basemodel import BaseModelResource
 from wardrobe.api.finetunejob import FineTuneJobResource
 from wardrobe.api.meta import Key, Manifest, Resource, Status
-from wardrobe.kube import observe
+from wardrobe.kube import observe, observe_serving
 from wardrobe.kube.client import Kube, RefusedError
 from wardrobe.plan import adapter as adapter_plan
+from wardrobe.plan import adapterdeployment as deployment_plan
 from wardrobe.plan import basemodel as base_plan
 from wardrobe.plan import finetunejob as run_plan
 from wardrobe.plan.diff import merge_patch
 from wardrobe.plan.events import transition
 from wardrobe.plan.plan import Plan
 from wardrobe.plan.refusal import refused
+from wardrobe.podstates import PodStates
 from wardrobe.progress import ProgressPoller
 from wardrobe.settings import Settings
 
@@ -28,6 +31,7 @@ class Reconciler:
     kube: Kube
     settings: Settings
     poller: ProgressPoller
+    states: PodStates
     now: Callable[[], str]
 
     async def reconcile(self, key: Key) -> Plan:
@@ -66,6 +70,9 @@ class Reconciler:
                 wanted = resource.spec.base_model.name
                 base = await observe.base_model(self.kube, resource.metadata.namespace, wanted)
                 return adapter_plan.decide(resource, base, self.now())
+            case AdapterDeploymentResource():
+                seen = await observe_serving.for_deployment(self.kube, self.states, resource)
+                return deployment_plan.decide(resource, seen, self.settings, self.now())
         raise TypeError(f"no decision for {type(resource).__name__}")
 
     async def _decide_run(self, run: FineTuneJobResource) -> Plan:
@@ -88,4 +95,5 @@ _KINDS: dict[str, type[Resource]] = {
     basemodel.KIND: BaseModelResource,
     finetunejob.KIND: FineTuneJobResource,
     adapter.KIND: AdapterResource,
+    adapterdeployment.KIND: AdapterDeploymentResource,
 }

@@ -20,6 +20,7 @@ from wardrobe.api.meta import GROUP
 from wardrobe.kube.client import Kube
 from wardrobe.kube.connection import connect
 from wardrobe.metrics import Metrics
+from wardrobe.podstates import PodStates
 from wardrobe.progress import ProgressPoller
 from wardrobe.reconcile import Reconciler
 from wardrobe.settings import Settings
@@ -52,7 +53,8 @@ async def _run(settings: Settings, process: Process, metrics: Metrics, kube: Kub
     queue = WorkQueue(time.monotonic)
     wakeups = Wakeups(queue)
     poller = ProgressPoller(kube, time.monotonic, timestamp)
-    worker = Worker(queue, Reconciler(kube, settings, poller, timestamp), wakeups, metrics)
+    states = PodStates()
+    worker = Worker(queue, Reconciler(kube, settings, poller, states, timestamp), wakeups, metrics)
     metrics.queue_depth.set_function(queue.depth)
     metrics.queue_age.set_function(queue.oldest_seconds)
     background = [
@@ -67,6 +69,7 @@ async def _run(settings: Settings, process: Process, metrics: Metrics, kube: Kub
             task.result()
     finally:
         await _end(server, [*background, watches])
+        await states.close()
 
 
 async def _end(server: web.AppRunner, tasks: list[asyncio.Task[None]]) -> None:

@@ -8,5 +8,7 @@ class Settings:
     """Settings that reach the things that are built. All have a flag and an environment variable in `__main__`."""
 
     trainer_image: str
+    gateway_image: str
+    engine_image: str
     user_id: int = 10001
     """uid, gid and fsGroup of every pod that touches the store."""

@@ -93,7 +93,11 @@ def job_gist(job: Manifest) -> Hashable:
 
 def pod_gist(pod: Manifest) -> Hashable:
     """Stuck or ended, and for the one that reports progress its address; a pod on its way is no news."""
+    labels = pod["metadata"]["labels"]
     status = pod.get("status", {})
+    if children.PART_LABEL in labels:
+        ready = [c["status"] for c in status.get("conditions", []) if c["type"] == "Ready"]
+        return ("serving", *ready, status.get("podIP"), pod["metadata"].get("deletionTimestamp"))
     containers = status.get("containerStatuses", [])
     ended = any("terminated" in c.get("state", {}) for c in containers) or status.get("phase") == "Failed"
     if ended:
@@ -104,7 +108,7 @@ def pod_gist(pod: Manifest) -> Hashable:
     refused = [c.get("message") for c in status.get("conditions", []) if c.get("reason") == "Unschedulable"]
     if refused:
         return ("unschedulable", *refused)
-    runs = status.get("phase") == "Running" and pod["metadata"]["labels"][children.TASK_LABEL] == "train"
+    runs = status.get("phase") == "Running" and labels[children.TASK_LABEL] == "train"
     return ("running", status.get("podIP")) if runs else None
 
 

@@ -9,7 +9,7 @@ from kubernetes.aio.dynamic.client import DynamicClient
 from kubernetes.aio.dynamic.exceptions import DynamicApiError
 from kubernetes.aio.dynamic.resource import Resource
 
-from wardrobe.api import adapter, basemodel, finetunejob
+from wardrobe.api import adapter, adapterdeployment, basemodel, finetunejob
 from wardrobe.api.meta import GROUP, VERSION, Key, Manifest
 from wardrobe.metrics import Metrics
 from wardrobe.plan.plan import Annotate, Apply, Create, Delete, Replace, Write
@@ -44,11 +44,18 @@ class Kube:
                 (basemodel.KIND, GROUP, VERSION, basemodel.PLURAL),
                 (finetunejob.KIND, GROUP, VERSION, finetunejob.PLURAL),
                 (adapter.KIND, GROUP, VERSION, adapter.PLURAL),
+                (adapterdeployment.KIND, GROUP, VERSION, adapterdeployment.PLURAL),
                 ("Job", "batch", "v1", "jobs"),
                 ("Pod", "", "v1", "pods"),
                 ("ConfigMap", "", "v1", "configmaps"),
                 ("PersistentVolumeClaim", "", "v1", "persistentvolumeclaims"),
                 ("Event", "", "v1", "events"),
+                ("Service", "", "v1", "services"),
+                ("ServiceAccount", "", "v1", "serviceaccounts"),
+                ("Deployment", "apps", "v1", "deployments"),
+                ("ControllerRevision", "apps", "v1", "controllerrevisions"),
+                ("Role", "rbac.authorization.k8s.io", "v1", "roles"),
+                ("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings"),
             )
         }
 
@@ -79,7 +86,7 @@ class Kube:
             found += page["items"]
             more = page["metadata"].get("continue")
             if not more:
-                return found
+                return [{"apiVersion": page["apiVersion"], "kind": kind, **item} for item in found]
 
     async def write(self, write: Write) -> None:
         """Carry out one write of a plan.

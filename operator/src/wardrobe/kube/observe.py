@@ -21,7 +21,7 @@ async def for_base(kube: Kube, base: BaseModelResource) -> basemodel_plan.Seen:
     jobs, pods = await _children(kube, base.metadata.namespace, run_name(base))
     inspect = tasks.view("inspect", jobs, pods)
     needs = basemodel_plan.needs(base, inspect)
-    return basemodel_plan.Seen(inspect, await _missing(kube, base.metadata.namespace, needs))
+    return basemodel_plan.Seen(inspect, await missing(kube, base.metadata.namespace, needs))
 
 
 async def for_run(kube: Kube, run: FineTuneJobResource) -> run_plan.Seen:
@@ -31,11 +31,11 @@ async def for_run(kube: Kube, run: FineTuneJobResource) -> run_plan.Seen:
     seen = Tasks(*(tasks.view(task, jobs, pods) for task in ("check", "train", "assess")))
     wanted = run_plan.wants_base(seen)
     base = await base_model(kube, namespace, run.spec.base_model.name) if wanted else None
-    missing = await _missing(kube, namespace, run_plan.needs(run, base, seen))
+    lacking = await missing(kube, namespace, run_plan.needs(run, base, seen))
     if not run_plan.wants_number(seen):
-        return run_plan.Seen(base, seen, missing)
+        return run_plan.Seen(base, seen, lacking)
     line = await the_line(kube, namespace, run.spec.output.adapter)
-    return run_plan.Seen(base, seen, missing, line, await _versions(kube, namespace, line.name))
+    return run_plan.Seen(base, seen, lacking, line, await _versions(kube, namespace, line.name))
 
 
 async def base_model(kube: Kube, namespace: str, name: str) -> BaseModelResource | None:
@@ -69,7 +69,8 @@ async def _versions(kube: Kube, namespace: str, line: str) -> tuple[Existing, ..
     )
 
 
-async def _missing(kube: Kube, namespace: str, needs: list[Need]) -> Missing | None:
+async def missing(kube: Kube, namespace: str, needs: list[Need]) -> Missing | None:
+    """The first need that is not met."""
     for need in needs:
         found = await kube.get(need.object(namespace))
         if found is None or (need.key and need.key not in found.get("data", {}) | found.get("binaryData", {})):

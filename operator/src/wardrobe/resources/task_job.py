@@ -18,6 +18,7 @@ from wardrobe_contracts.result import Task
 from wardrobe_contracts.training import PROGRESS_PORT
 
 from . import labels, volumes
+from .pods import CONTAINER_SECURITY, placement, pod_security
 from .volumes import Mount
 
 ENVIRONMENT = {
@@ -86,31 +87,15 @@ def _failure_rules() -> list[Manifest]:
 
 def _pod(job: TaskJob, settings: Settings) -> Manifest:
     mounts = [*job.mounts, *volumes.scratch()]
-    optional: Manifest = {
-        "nodeSelector": job.pod.node_selector,
-        "tolerations": job.pod.tolerations,
-        "imagePullSecrets": [{"name": secret.name} for secret in job.pod.image_pull_secrets],
-    }
     return {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 60,
-        "securityContext": _pod_security(settings.user_id),
+        "securityContext": pod_security(settings.user_id),
         "containers": [_container(job, settings, mounts)],
         "volumes": volumes.pod_volumes(mounts),
-        **{name: value for name, value in optional.items() if value},
-    }
-
-
-def _pod_security(user_id: int) -> Manifest:
-    return {
-        "runAsNonRoot": True,
-        "runAsUser": user_id,
-        "runAsGroup": user_id,
-        "fsGroup": user_id,
-        "fsGroupChangePolicy": "OnRootMismatch",
-        "seccompProfile": {"type": "RuntimeDefault"},
+        **placement(job.pod),
     }
 
 
@@ -123,11 +108,7 @@ def _container(job: TaskJob, settings: Settings, mounts: list[Mount]) -> Manifes
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "resources": job.resources,
         "volumeMounts": volumes.container_mounts(mounts),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": CONTAINER_SECURITY,
     }
     if job.task == "train":
         container["ports"] = [{"name": "progress", "containerPort": PROGRESS_PORT}]

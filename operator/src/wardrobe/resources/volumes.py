@@ -52,6 +52,11 @@ def line(name: str) -> Mount:
     return Mount(_claim(paths.STORE_CLAIM), paths.LINE, paths.line_in_store(name), read_only=False)
 
 
+def store() -> Mount:
+    """The whole store, to read artifacts from."""
+    return Mount(_claim(paths.STORE_CLAIM), paths.STORE)
+
+
 def scratch() -> list[Mount]:
     """Writable places of a container whose root is read-only; shared memory counts against the memory limit."""
     shared = {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}

@@ -1,0 +1,81 @@
+"""What the decision on an AdapterDeployment needs to know: its children, its pods, and what these say."""
+
+import asyncio
+
+from wardrobe.api import adapter, adapterdeployment, children
+from wardrobe.api.adapter import AdapterResource
+from wardrobe.api.adapterdeployment import AdapterDeploymentResource
+from wardrobe.api.meta import Key, Manifest
+from wardrobe.plan import adapterdeployment as plan
+from wardrobe.plan.adapterdeployment import Seen
+from wardrobe.plan.proofs import Replica, RouterPod
+from wardrobe.podstates import PodStates
+from wardrobe.resources.revision import read_revision
+from wardrobe.resources.routes import read_routes
+from wardrobe.resources.serving_names import Part, routes_name
+from wardrobe_contracts.routes import AGENT_PORT, ROUTER_PORT
+from wardrobe_contracts.state import AgentState, RouterState
+
+from . import observe
+from .client import Kube
+
+CHILD_KINDS = ("Deployment", "Service", "ServiceAccount", "Role", "RoleBinding", "ControllerRevision")
+
+
+async def for_deployment(kube: Kube, states: PodStates, deployment: AdapterDeploymentResource) -> Seen:
+    """Everything in one round: the number of requests does not depend on the number of departments."""
+    namespace, name = deployment.metadata.namespace, deployment.metadata.name
+    selector = f"{children.OWNER_KIND_LABEL}={adapterdeployment.KIND},{children.OWNER_LABEL}={name}"
+    base, adapters, routes, pods, owned = await asyncio.gather(
+        observe.base_model(kube, namespace, deployment.spec.base_model.name),
+        kube.list(adapter.KIND, namespace),
+        kube.get(Key("ConfigMap", namespace, routes_name(name))),
+        kube.list("Pod", namespace, selector),
+        asyncio.gather(*(kube.list(kind, namespace, selector) for kind in CHILD_KINDS)),
+    )
+    found = {Key(child["kind"], namespace, child["metadata"]["name"]): child for kind in owned for child in kind}
+    revisions = [read_revision(child) for key, child in found.items() if key.kind == "ControllerRevision"]
+    replicas, routers = await asyncio.gather(_replicas(states, pods), _routers(states, pods))
+    return Seen(
+        base=base,
+        adapters={manifest["metadata"]["name"]: AdapterResource.parse(manifest) for manifest in adapters},
+        children=found,
+        revisions=sorted(revisions, key=lambda revision: revision.number),
+        routes=read_routes(routes),
+        replicas=replicas,
+        routers=routers,
+        missing=None if pods else await observe.missing(kube, namespace, plan.needs(base)),
+    )
+
+
+async def _replicas(states: PodStates, pods: list[Manifest]) -> list[Replica]:
+    mine = _living(pods, Part.ENGINE)
+    answers = await states.ask([_address(pod) for pod in mine], AGENT_PORT, AgentState)
+    return [Replica(pod["metadata"]["name"], _ready(pod), state) for pod, state in zip(mine, answers, strict=True)]
+
+
+async def _routers(states: PodStates, pods: list[Manifest]) -> list[RouterPod]:
+    mine = _living(pods, Part.ROUTER)
+    answers = await states.ask([_address(pod) for pod in mine], ROUTER_PORT, RouterState)
+    return [RouterPod(pod["metadata"]["name"], _ready(pod), state) for pod, state in zip(mine, answers, strict=True)]
+
+
+def _living(pods: list[Manifest], part: Part) -> list[Manifest]:
+    """Pods of a part that are not on their way out."""
+    return [
+        pod
+        for pod in pods
+        if pod["metadata"]["labels"].get(children.PART_LABEL) == part
+        and not pod["metadata"].get("deletionTimestamp")
+        and pod.get("status", {}).get("phase") not in {"Succeeded", "Failed"}
+    ]
+
+
+def _address(pod: Manifest) -> str | None:
+    address: str | None = pod.get("status", {}).get("podIP")
+    return address
+
+
+def _ready(pod: Manifest) -> bool:
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)

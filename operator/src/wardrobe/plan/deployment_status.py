@@ -1,0 +1,146 @@
+"""The status of an AdapterDeployment: what is live, what is wanted, and what is wrong."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from wardrobe.api import children
+from wardrobe.api.adapterdeployment import (
+    AdapterDeploymentResource,
+    AdapterDeploymentStatus,
+    DepartmentStatus,
+)
+from wardrobe.api.meta import Key
+from wardrobe.api.reasons import ConditionType, Done, Waiting
+from wardrobe.resources.serving_names import Part
+from wardrobe.resources.serving_services import CLIENT_PORT
+from wardrobe_contracts.routes import Authentication, Routes
+
+from .conditions import Fact, conditions, kstatus
+from .needs import Missing
+from .proofs import RouterPod
+from .rollout import Department, Rollout
+
+if TYPE_CHECKING:
+    from .adapterdeployment import Seen
+
+
+def applied(routes: Routes, routers: Sequence[RouterPod]) -> bool:
+    """Whether all routers, and at least one, work by these routes."""
+    return bool(routers) and all(
+        router.state is not None and router.state.generation == routes.generation for router in routers
+    )
+
+
+def status(deployment: AdapterDeploymentResource, going: Rollout, seen: "Seen", now: str) -> AdapterDeploymentStatus:
+    """The whole status."""
+    proved, routed, keys = _proved(going), _applied(going.routes, seen), _keys(deployment, seen)
+    top = _top([proved, routed, keys])
+    generation = deployment.metadata.generation
+    return AdapterDeploymentStatus(
+        observed_generation=generation,
+        conditions=conditions(deployment.status, [top, proved, routed, keys, *kstatus(top)], generation, now),
+        url=_url(deployment, seen),
+        live=_live(going),
+        routes_generation=going.routes.generation,
+        departments={name: _department(found) for name, found in going.departments.items()},
+        **_counts(deployment, seen),
+    )
+
+
+def blocked(deployment: AdapterDeploymentResource, missing: Missing, seen: "Seen", now: str) -> AdapterDeploymentStatus:
+    """The status of a deployment that cannot go on; what is known to be live stays said."""
+    top = Fact(ConditionType.READY, "Unknown", missing.reason, missing.message)
+    others = [
+        Fact(kind, "Unknown", missing.reason, missing.message)
+        for kind in (ConditionType.ADAPTERS_PROVED, ConditionType.ROUTES_APPLIED, ConditionType.KEYS_LOADED)
+    ]
+    generation = deployment.metadata.generation
+    return deployment.status.model_copy(
+        update={
+            "observed_generation": generation,
+            "conditions": conditions(deployment.status, [top, *others, *kstatus(top)], generation, now),
+            **_counts(deployment, seen),
+        }
+    )
+
+
+def _top(parts: list[Fact]) -> Fact:
+    """Ready is the first of its parts that is not true."""
+    wrong = next((fact for fact in parts if fact.status != "True"), None)
+    if wrong is None:
+        return Fact(ConditionType.READY, "True", Done.SERVING, "every department is answered as its spec says")
+    return Fact(ConditionType.READY, wrong.status, wrong.reason, wrong.message)
+
+
+def _proved(going: Rollout) -> Fact:
+    open_ones = {name: found for name, found in going.departments.items() if found.reason != Done.PROVED}
+    if not open_ones:
+        return Fact(ConditionType.ADAPTERS_PROVED, "True", Done.PROVED, "every version that answers was proved")
+    hopeful = {Waiting.PROVING, Waiting.NO_REPLICA_READY}
+    worst = next((found for found in open_ones.values() if found.reason not in hopeful), next(iter(open_ones.values())))
+    message = "; ".join(f"{name}: {found.message}" for name, found in open_ones.items())
+    return Fact(ConditionType.ADAPTERS_PROVED, "Unknown" if worst.reason in hopeful else "False", worst.reason, message)
+
+
+def _applied(routes: Routes, seen: "Seen") -> Fact:
+    if applied(routes, seen.routers):
+        message = f"all {len(seen.routers)} routers work by routes {routes.generation}"
+        return Fact(ConditionType.ROUTES_APPLIED, "True", Done.APPLIED, message)
+    behind = [
+        router.name for router in seen.routers if not router.state or router.state.generation != routes.generation
+    ]
+    message = (
+        f"routes {routes.generation} are not applied by {', '.join(behind)}" if behind else "there is no router yet"
+    )
+    return Fact(ConditionType.ROUTES_APPLIED, "Unknown", Waiting.ROUTERS_BEHIND, message)
+
+
+def _keys(deployment: AdapterDeploymentResource, seen: "Seen") -> Fact:
+    kind = ConditionType.KEYS_LOADED
+    if deployment.spec.authentication is Authentication.NONE:
+        return Fact(kind, "True", Done.NOT_REQUIRED, "spec.authentication is None: no key is asked for")
+    states = [router.state for router in seen.routers if router.state]
+    if not states:
+        return Fact(kind, "Unknown", Waiting.ROUTERS_BEHIND, "no router answers yet")
+    if shared := sorted({name for state in states for name in state.duplicate_keys}):
+        message = f"{', '.join(shared)} share a key, which opens none of them. Give each department keys of its own"
+        return Fact(kind, "False", Waiting.KEYS_SHARED, message)
+    if missing := sorted({name for state in states for name in state.missing_keys}):
+        return Fact(kind, "False", Waiting.KEYS_MISSING, _missing_keys(deployment, missing))
+    return Fact(kind, "True", Done.KEYS_LOADED, "every department has a key")
+
+
+def _missing_keys(deployment: AdapterDeploymentResource, missing: list[str]) -> str:
+    secrets = {
+        name: found.keys.secret_name for name, found in deployment.spec.departments.items() if found.keys is not None
+    }
+    said = [f"{name}: Secret {secrets.get(name, '?')!r} has no entry `keys`" for name in missing]
+    return f"{'; '.join(said)}. Create it with one key per line; only these departments are refused until then"
+
+
+def _url(deployment: AdapterDeploymentResource, seen: "Seen") -> str | None:
+    service = seen.children.get(Key("Service", deployment.metadata.namespace, deployment.metadata.name))
+    address = service["spec"].get("clusterIP") if service else None
+    if not address:
+        return None
+    host = f"[{address}]" if ":" in address else address
+    return f"http://{host}" if CLIENT_PORT == 80 else f"http://{host}:{CLIENT_PORT}"
+
+
+def _live(going: Rollout) -> str:
+    return " ".join(f"{name}→{found.routed or '(none)'}" for name, found in going.departments.items())
+
+
+def _department(found: Department) -> DepartmentStatus:
+    return DepartmentStatus(
+        adapter=found.routed, wanted=found.wanted, previous=found.previous, state=found.reason.value
+    )
+
+
+def _counts(deployment: AdapterDeploymentResource, seen: "Seen") -> dict[str, Any]:
+    """What the scale subresource and the columns show."""
+    return {
+        "replicas": len(seen.replicas),
+        "ready_replicas": sum(replica.ready for replica in seen.replicas),
+        "selector": f"{children.OWNER_LABEL}={deployment.metadata.name},{children.PART_LABEL}={Part.ENGINE}",
+    }

@@ -1,0 +1,156 @@
+"""Which version answers for each department next: routes move only to what is proved on every ready replica."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from wardrobe.api.adapter import AdapterResource
+from wardrobe.api.adapterdeployment import AdapterDeploymentSpec
+from wardrobe.api.reasons import Done, Waiting
+from wardrobe.resources.revision import Revision
+from wardrobe_contracts.base import Digest
+from wardrobe_contracts.routes import Route, RoutedAdapter, RoutedBase, Routes, version_name
+
+from . import proofs
+from .proofs import Replica
+
+
+@dataclass(frozen=True)
+class Department:
+    """One department's standing. Names are of Adapters."""
+
+    wanted: str
+    routed: str | None
+    previous: list[str]
+    reason: Waiting | Done
+    message: str
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Where the deployment is going."""
+
+    routes: Routes
+    departments: dict[str, Department]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a rollout stands on. `adapters` holds all of the namespace by name."""
+
+    deployment: str
+    spec: AdapterDeploymentSpec
+    base_digest: Digest
+    adapters: Mapping[str, AdapterResource]
+    history: Revision | None
+    current: Routes | None
+    replicas: Sequence[Replica]
+
+    def version(self, adapter: str) -> str:
+        """What engines call an Adapter that is there."""
+        return version_name(adapter, self.adapters[adapter].spec.digest)
+
+    def previous(self, department: str, routed: str | None) -> list[str]:
+        """Adapters that answered before and are still usable, newest first, as many as are kept loaded."""
+        past = self.history.versions.get(department, []) if self.history else []
+        usable = [name for name in past if name != routed and refusal(self, name) is None]
+        return usable[: self.spec.history.keep_loaded]
+
+    def routed(self, department: str) -> str | None:
+        """The Adapter that answers now. An Adapter that is gone is no longer known by name."""
+        route = self.current.departments.get(department) if self.current else None
+        versions = {self.version(name): name for name in self.adapters}
+        return versions.get(route.version) if route and route.version else None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why an Adapter cannot be loaded in this deployment."""
+
+    reason: Waiting
+    message: str
+
+
+def refusal(ground: Ground, adapter: str) -> Refusal | None:
+    """None where the Adapter exists, belongs to the base, and was assessed on the deployment's variant."""
+    found = ground.adapters.get(adapter)
+    if found is None:
+        return Refusal(Waiting.ADAPTER_NOT_FOUND, f"there is no Adapter {adapter!r} in this namespace")
+    if found.spec.base_model.digest != ground.base_digest:
+        message = f"Adapter {adapter} belongs to a base of digest {found.spec.base_model.digest}"
+        return Refusal(Waiting.ADAPTER_NOT_READY, f"{message}; this deployment's is {ground.base_digest}")
+    if ground.spec.quantization not in {found.variant for found in found.spec.evaluations}:
+        message = f"Adapter {adapter} was not assessed on {ground.spec.quantization}, so its effect cannot be proved"
+        return Refusal(Waiting.VARIANT_NOT_ASSESSED, message)
+    return None
+
+
+def rollout(ground: Ground, generation: int) -> Rollout:
+    """The next routes and how each department stands. `generation` is that of a changed set of routes."""
+    departments = {name: _department(ground, name) for name in sorted(ground.spec.departments)}
+    routes = Routes(
+        deployment=ground.deployment,
+        generation=ground.current.generation if ground.current else generation,
+        base=RoutedBase(name=ground.spec.base_model.name, digest=ground.base_digest),
+        variant=ground.spec.quantization,
+        departments={
+            name: Route(version=ground.version(found.routed) if found.routed else None)
+            for name, found in departments.items()
+        },
+        adapters=_loaded(ground, departments),
+        authentication=ground.spec.authentication,
+        verification=ground.spec.verification,
+    )
+    changed = routes != ground.current
+    return Rollout(routes.model_copy(update={"generation": generation}) if changed else routes, departments)
+
+
+def _department(ground: Ground, name: str) -> Department:
+    wanted = ground.spec.departments[name].adapter
+    now = ground.routed(name)
+    field = f"spec.departments.{name}.adapter is {wanted!r}"
+    if refused := refusal(ground, wanted):
+        return Department(wanted, now, ground.previous(name, now), refused.reason, f"{field}: {refused.message}")
+    version = ground.version(wanted)
+    if now == wanted or proofs.proved(version, ground.replicas):
+        return _routed(ground, name, wanted)
+    previous = ground.previous(name, now)
+    if failed := proofs.failure(version, ground.replicas):
+        return Department(wanted, now, previous, Waiting.NOT_PROVED, f"{field}: {failed}{_meanwhile(now)}")
+    if not any(replica.ready for replica in ground.replicas):
+        return Department(wanted, now, previous, Waiting.NO_REPLICA_READY, "no engine pod is ready yet")
+    return Department(wanted, now, previous, Waiting.PROVING, f"{wanted} is being loaded and proved{_meanwhile(now)}")
+
+
+def _routed(ground: Ground, name: str, wanted: str) -> Department:
+    """The wanted version answers; but a replica may have come to doubt it since."""
+    previous = ground.previous(name, wanted)
+    if failed := proofs.failure(ground.version(wanted), ground.replicas):
+        return Department(wanted, wanted, previous, Waiting.NOT_PROVED, f"{wanted} is routed, but {failed}")
+    return Department(wanted, wanted, previous, Done.PROVED, f"{wanted} answers")
+
+
+def _meanwhile(now: str | None) -> str:
+    return f"; {now} goes on answering" if now else "; nothing answers yet"
+
+
+def _loaded(ground: Ground, departments: Mapping[str, Department]) -> list[RoutedAdapter]:
+    """What every replica keeps: per department what answers, what should, and what it can go back to."""
+    wanted_by: dict[str, list[str]] = {}
+    for name, found in departments.items():
+        usable = [found.wanted] if refusal(ground, found.wanted) is None else []
+        routed = [found.routed] if found.routed else []
+        for adapter in dict.fromkeys([*routed, *usable, *found.previous]):
+            wanted_by.setdefault(adapter, []).append(name)
+    return [_routed_adapter(ground, adapter, names) for adapter, names in sorted(wanted_by.items())]
+
+
+def _routed_adapter(ground: Ground, adapter: str, departments: list[str]) -> RoutedAdapter:
+    spec = ground.adapters[adapter].spec
+    return RoutedAdapter(
+        version=ground.version(adapter),
+        adapter=adapter,
+        departments=departments,
+        artifact=spec.artifact.path,
+        digest=spec.digest,
+        manifest_digest=spec.manifest_digest,
+    )

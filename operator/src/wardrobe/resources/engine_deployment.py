@@ -1,0 +1,81 @@
+"""The engine's Deployment: the agent is the main container, the engine a native sidecar beside it.
+
+The kubelet stops main containers before sidecars, so the agent drains while the engine lives. Only the agent has a
+token; only the engine has the base; the agent's folder of verified adapters is what both share.
+"""
+
+from wardrobe.api.adapterdeployment import AdapterDeploymentResource, EngineType
+from wardrobe.api.basemodel import BaseModelResource
+from wardrobe.api.meta import Manifest
+from wardrobe.api.sources import parse_claim
+from wardrobe.engines import transformers
+from wardrobe.settings import Settings
+from wardrobe_contracts import paths
+from wardrobe_contracts.routes import AGENT_PORT
+
+from . import serving_pods, volumes
+from .pods import CONTAINER_SECURITY, placement, pod_security
+from .serving_names import Part, part_name, routes_name
+from .volumes import Mount
+
+ENGINES = {EngineType.TRANSFORMERS: transformers}
+
+AGENT_RESOURCES: Manifest = {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "512Mi"}}
+
+
+def engine_deployment(deployment: AdapterDeploymentResource, base: BaseModelResource, settings: Settings) -> Manifest:
+    """`<name>-engine`."""
+    spec = deployment.spec
+    agent_mounts = [volumes.store(), _cache(read_only=False), serving_pods.token(), *volumes.scratch()]
+    engine_mounts = [
+        volumes.base(parse_claim(base.spec.source)),
+        _cache(read_only=True),
+        *volumes.scratch(),
+    ]
+    pod = {
+        "serviceAccountName": part_name(deployment.metadata.name, Part.ENGINE),
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": serving_pods.GRACE_SECONDS,
+        "securityContext": pod_security(settings.user_id),
+        "initContainers": [_engine(deployment, settings, engine_mounts)],
+        "containers": [_agent(deployment, settings, agent_mounts)],
+        "volumes": volumes.pod_volumes([*agent_mounts, *engine_mounts]),
+        **placement(spec.engine.pod),
+    }
+    return serving_pods.deployment_frame(deployment, Part.ENGINE, spec.replicas, pod)
+
+
+def _engine(deployment: AdapterDeploymentResource, settings: Settings, mounts: list[Mount]) -> Manifest:
+    spec = deployment.spec
+    return {
+        **ENGINES[spec.engine.type].container(spec, settings),
+        "name": "engine",
+        "restartPolicy": "Always",
+        "resources": spec.engine.pod.resources,
+        "volumeMounts": volumes.container_mounts(mounts),
+        "securityContext": CONTAINER_SECURITY,
+    }
+
+
+def _agent(deployment: AdapterDeploymentResource, settings: Settings, mounts: list[Mount]) -> Manifest:
+    routes = routes_name(deployment.metadata.name)
+    return {
+        "name": "agent",
+        "image": settings.gateway_image,
+        "command": ["wardrobe-agent"],
+        "args": [
+            *serving_pods.identity(deployment, routes),
+            *("--store", paths.STORE, "--cache", paths.CACHE, "--engine", deployment.spec.engine.type.value),
+        ],
+        "ports": [{"name": "http", "containerPort": AGENT_PORT}],
+        "resources": AGENT_RESOURCES,
+        "volumeMounts": volumes.container_mounts(mounts),
+        "securityContext": CONTAINER_SECURITY,
+        **serving_pods.probes(AGENT_PORT),
+    }
+
+
+def _cache(*, read_only: bool) -> Mount:
+    """Adapters that the agent has verified."""
+    return Mount({"name": "cache", "emptyDir": {}}, paths.CACHE, read_only=read_only)
