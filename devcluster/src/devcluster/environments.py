@@ -52,6 +52,7 @@ MEMBERS = {
             ("wardrobe-trainer",),
             "trainer_image/Dockerfile",
         ),
+        Member("gateway", "wardrobe-gateway", ("contracts", "gateway"), ("wardrobe-router",), "gateway/Dockerfile"),
         Member(
             "engine", "wardrobe-engine", ("contracts", "engine_image"), ("wardrobe-engine",), "engine_image/Dockerfile"
         ),
@@ -61,6 +62,7 @@ PACKAGES = {
     "contracts": "wardrobe-contracts",
     "operator": "wardrobe",
     "trainer_image": "wardrobe-trainer",
+    "gateway": "wardrobe-gateway",
     "engine_image": "wardrobe-engine",
 }
 
