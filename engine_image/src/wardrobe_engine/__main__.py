@@ -19,6 +19,8 @@ log = logging.getLogger("wardrobe_engine")
 def main() -> None:
     """Entry point of the image."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # with INT8 it says of every single product that it casts float32
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     options = parse(sys.argv[1:])
     try:
         base = load(options.model, options.quantization)

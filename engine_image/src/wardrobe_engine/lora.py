@@ -52,24 +52,22 @@ class LoraLinear(nn.Module):
             delta = torch.bmm(low, self.b.index_select(0, slots))
         return result + delta.to(result.dtype)
 
-    def write(self, slot: int, a: torch.Tensor, b: torch.Tensor) -> None:
-        """Put matrices, A (rank, inputs) and B (outputs, rank) scaled, into a slot, making room where needed."""
-        rank = a.shape[0]
-        self._grow(slot + 1, rank)
-        self.clear(slot)
-        self.a[slot, :, :rank] = a.T
-        self.b[slot, :rank] = b.T
-
-    def clear(self, slot: int) -> None:
-        """Make a slot answer as the base."""
-        if slot < self.a.shape[0]:
-            self.a[slot] = 0
-            self.b[slot] = 0
-
-    def _grow(self, slots: int, rank: int) -> None:
+    def grow(self, slots: int, rank: int) -> None:
+        """Have at least so many slots, of at least this rank. New ones answer as the base."""
         held, inputs, widest = self.a.shape
         slots, rank = max(slots, held), max(rank, widest)
         if (slots, rank) != (held, widest):
             a, b = self.a.new_zeros(slots, inputs, rank), self.b.new_zeros(slots, rank, self.b.shape[2])
             a[:held, :, :widest], b[:held, :widest] = self.a, self.b
             self.a, self.b = a, b
+
+    def write(self, slot: int, a: torch.Tensor, b: torch.Tensor) -> None:
+        """Put matrices into an empty slot: A (rank, inputs) and B (outputs, rank), scaled."""
+        rank = a.shape[0]
+        self.a[slot, :, :rank] = a.T
+        self.b[slot, :rank] = b.T
+
+    def clear(self, slot: int) -> None:
+        """Make a slot answer as the base."""
+        self.a[slot] = 0
+        self.b[slot] = 0

@@ -29,11 +29,15 @@ class Model:
     def add(self, adapter: AdapterWeights) -> int:
         """Give an adapter a slot. Whatever it raises, no slot answers differently than before."""
         slot = min(set(range(len(self._used) + 1)) - self._used)
+        slots = max(slot, *self._used) + 1
+        for name in adapter.matrices:
+            self._wrap(name)
+        # all layers, since rows with this slot pass through all of them
         for name, layer in self._layers.items():
-            if name not in adapter.matrices:
-                layer.clear(slot)
-        for name, (a, b) in adapter.matrices.items():
-            self._layer(name).write(slot, a, b)
+            layer.grow(slots, adapter.rank if name in adapter.matrices else 1)
+            layer.clear(slot)
+            if name in adapter.matrices:
+                layer.write(slot, *adapter.matrices[name])
         self._used.add(slot)
         return slot
 
@@ -79,12 +83,12 @@ class Model:
         logits: torch.Tensor = self._model(input_ids=ids, use_cache=True, **arguments).logits
         return logits.float()
 
-    def _layer(self, name: str) -> LoraLinear:
-        """The layer that holds adapters of a linear module, put in its place when first needed."""
-        if name not in self._layers:
-            base = self._model.get_submodule(name)
-            if not isinstance(base, nn.Linear):
-                raise TypeError(f"{name} is no linear layer")
-            self._layers[name] = LoraLinear(base, self._selection)
-            self._model.set_submodule(name, self._layers[name])
-        return self._layers[name]
+    def _wrap(self, name: str) -> None:
+        """Give a linear module its place for adapters, when the first one needs it."""
+        if name in self._layers:
+            return
+        base = self._model.get_submodule(name)
+        if not isinstance(base, nn.Linear):
+            raise TypeError(f"{name} is no linear layer")
+        self._layers[name] = LoraLinear(base, self._selection)
+        self._model.set_submodule(name, self._layers[name])

@@ -1,0 +1,145 @@
+"""The command: options, start, end."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from wardrobe_contracts.base import Variant
+from wardrobe_engine import options
+
+from .conftest import MODEL, PROMPT
+
+TESTS = Path(__file__).parents[1]
+BODY = {"inputs": PROMPT, "parameters": {"max_new_tokens": 300, "temperature": 2.0, "seed": 1}}
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@contextlib.contextmanager
+def engine(module: str, *arguments: str, **variables: str) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
+    """A process that serves, and its URL."""
+    port = str(free_port())
+    environment = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1", **variables}
+    command = [sys.executable, "-m", module, "--model", str(MODEL), "--port", port, *arguments]
+    with subprocess.Popen(command, env=environment) as process:
+        try:
+            wait_for(f"http://127.0.0.1:{port}", process)
+            yield process, f"http://127.0.0.1:{port}"
+        finally:
+            process.kill()
+
+
+def wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        assert process.poll() is None
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{url}/health").status_code == 200:
+                return
+        time.sleep(0.1)
+    raise TimeoutError(url)
+
+
+def wait_for_metric(url: str, line: str) -> None:
+    while line not in httpx.get(f"{url}/metrics").text:
+        time.sleep(0.02)
+
+
+def test_options_come_from_the_command_line_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WARDROBE_ENGINE_MODEL", "/models/a")
+    monkeypatch.setenv("WARDROBE_ENGINE_QUANTIZATION", "NF4")
+    monkeypatch.setenv("WARDROBE_ENGINE_MAX_BATCH", "7")
+    found = options.parse(["--max-batch", "9"])
+    assert found == options.Options(Path("/models/a"), Variant.NF4, max_batch=9)
+    assert found.base_name == "a"
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--model", "m", "--quantization", "GPTQ"], ["--model", "m", "--max-batch", "0"]]
+)
+def test_wrong_options_end_the_process(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        options.parse(arguments)
+
+
+def test_wrong_variables_end_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WARDROBE_ENGINE_QUANTIZATION", "nf4")
+    with pytest.raises(SystemExit):
+        options.parse(["--model", "m"])
+
+
+def test_a_folder_without_a_model_ends_the_process(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "wardrobe_engine", "--model", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{tmp_path} cannot be served" in done.stderr
+
+
+def test_sigterm_lets_requests_finish() -> None:
+    with engine("wardrobe_engine", WARDROBE_ENGINE_QUANTIZATION="NF4") as (process, url), ThreadPoolExecutor() as pool:
+        assert httpx.get(f"{url}/info").json()["quantization"] == "NF4"
+        answer = pool.submit(httpx.post, f"{url}/generate", json=BODY, timeout=60)
+        wait_for_metric(url, "wardrobe_engine_batch_current_size 1.0")
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        refused = httpx.post(f"{url}/generate", json=BODY)
+        assert (refused.status_code, refused.json()["error_type"]) == (503, "stopping")
+        assert answer.result().status_code == 200
+        assert process.wait(10) == 0
+
+
+def test_sigterm_waits_only_so_long() -> None:
+    arguments = ("--drain-seconds", "0.5", "--max-batch", "1")
+    with engine("wardrobe_engine", *arguments) as (process, url), ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(httpx.post, f"{url}/generate", json=BODY, timeout=60) for _ in range(4)]
+        wait_for_metric(url, "wardrobe_engine_queue_size 3.0")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        statuses = {answer.result().status_code for answer in answers}
+        assert 503 in statuses
+        assert statuses <= {200, 503}
+
+
+def test_the_faulty_engine_has_the_faults_it_is_told(adapters: dict[str, Path]) -> None:
+    names = ("cardiology-v1.2", "renal-v1")
+    with engine("support.faulty_engine", "--served-name", "base") as (_, url), httpx.Client(base_url=url) as client:
+        for name in names:
+            client.post("/v1/load_lora_adapter", json={"lora_name": name, "lora_path": str(adapters[name])})
+
+        def answers(fault: str, *adapters: str) -> list[list[int]]:
+            told = client.post("/test/fault", json={"fault": fault, "adapters": adapters})
+            assert told.status_code == 200, told.text
+            return [tokens(client, name) for name in ("base", *names)]
+
+        base, first, second = right = answers("none")
+        assert len({tuple(one) for one in right}) == 3
+        assert answers("base") == [base, base, base]
+        assert answers("base", names[0]) == [base, base, second]
+        assert answers("swap", *names) == [base, second, first]
+        lost = answers("decode-base", names[0])
+        assert lost[1][0] == first[0]
+        assert lost[1] != first
+        assert lost[2] == second
+        assert client.post("/test/fault", json={"fault": "swap"}).status_code == 422
+        assert answers("none") == right
+
+
+def tokens(client: httpx.Client, adapter: str) -> list[int]:
+    parameters = {"adapter_id": adapter, "max_new_tokens": 16, "details": True}
+    details = client.post("/generate", json={"inputs": PROMPT, "parameters": parameters}).json()["details"]
+    return [token["id"] for token in details["tokens"]]
