@@ -163,6 +163,16 @@ STUCK = {"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reaso
 UNSCHEDULABLE = {"phase": "Pending", "conditions": [{"reason": "Unschedulable", "message": "0/1 nodes"}]}
 
 
+async def test_a_pod_that_is_scheduled_after_all_wakes_its_owner(queue: WorkQueue) -> None:
+    wakeups = Wakeups(queue)
+    wakeups.child_event("ADDED", child("Pod", "check", UNSCHEDULABLE))
+    assert await woken(queue) == {HEART}
+    wakeups.child_event("MODIFIED", child("Pod", "check", {"phase": "Running"}))
+    assert await woken(queue) == {HEART}
+    wakeups.child_event("MODIFIED", child("Pod", "check", {"phase": "Running", "conditions": []}))
+    assert await woken(queue) == set()
+
+
 @pytest.mark.parametrize(
     ("manifest", "wakes"),
     [

@@ -47,18 +47,22 @@ class Wakeups:
         """A Job or a pod that carries our labels was listed, added, changed or deleted."""
         labels = manifest["metadata"]["labels"]
         owner = Key(labels[children.OWNER_KIND_LABEL], manifest["metadata"]["namespace"], labels[children.OWNER_LABEL])
-        gist = job_gist(manifest) if "backoffLimit" in manifest["spec"] else pod_gist(manifest)
-        if self._is_new(event, manifest, gist):
+        pod = "backoffLimit" not in manifest["spec"]
+        gist = pod_gist(manifest) if pod else job_gist(manifest)
+        if self._is_new(event, manifest, gist, recovers=pod):
             self._queue.add(owner)
 
-    def _is_new(self, event: str | None, manifest: Manifest, gist: Hashable, aspect: str = "child") -> bool:
+    def _is_new(
+        self, event: str | None, manifest: Manifest, gist: Hashable, aspect: str = "child", *, recovers: bool = False
+    ) -> bool:
+        """Whether the gist is another than before. That there is none any more is news only where things recover."""
         mark = f"{manifest['metadata']['uid']}/{aspect}"
         if event == "DELETED":
             self._gists.pop(mark, None)
             return True
         before = self._gists.get(mark)
         self._gists[mark] = gist
-        return gist is not None and gist != before
+        return gist != before and (recovers or gist is not None)
 
     def _wake(self, keys: Iterable[Key]) -> None:
         for key in keys:
