@@ -5,10 +5,12 @@ export UV_PYTHON ?= /usr/bin/python3.11
 
 ROOT := .venv/bin
 TRAINER := .venv-trainer/bin
-PYTEST := $(ROOT)/pytest --ignore=tests/trainer
+ENGINE := .venv-engine/bin
+PYTEST := $(ROOT)/pytest --ignore=tests/trainer --ignore=tests/engine
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-trainer fmt lint types schemas check unit test test-trainer test-node clean
+.PHONY: help setup setup-trainer setup-engine fmt lint types schemas check unit test test-trainer test-engine test-node \
+    bench-operator bench-training bench-node bench-gateway bench-engine clean
 
 ##@ Daily
 
@@ -22,18 +24,19 @@ fmt: setup ## Format the code and mend what a tool can mend
 
 check: lint types unit ## Everything that needs no node: lint, types, layers, schemas, unit, control plane (< 4 min)
 
-test: check test-trainer test-node ## All tests: check, the trainer's on torch, those on a real node (< 15 min warm)
+test: check test-trainer test-engine test-node ## All tests: check, those on torch, those on a real node (< 25 min warm)
 
 ##@ Parts of them
 
 lint: setup ## Style, formatting, and who may import whom
 	$(ROOT)/ruff check .
 	$(ROOT)/ruff format --check .
-	PYTHONPATH=trainer_image/src $(ROOT)/lint-imports --no-logo
+	PYTHONPATH=trainer_image/src:engine_image/src $(ROOT)/lint-imports --no-logo
 
-types: setup setup-trainer ## mypy --strict over every member
-	$(ROOT)/mypy contracts/src operator/src devcluster/src
+types: setup setup-trainer setup-engine ## mypy --strict over every member
+	$(ROOT)/mypy contracts/src operator/src gateway/src devcluster/src
 	MYPYPATH=contracts/src $(ROOT)/mypy --python-executable $(TRAINER)/python trainer_image/src
+	MYPYPATH=contracts/src $(ROOT)/mypy --python-executable $(ENGINE)/python engine_image/src
 
 unit: setup ## Unit, schema and control-plane tests
 	$(PYTEST) -m "not node"
@@ -41,8 +44,28 @@ unit: setup ## Unit, schema and control-plane tests
 test-trainer: setup-trainer ## The trainer's tests, in its own environment
 	$(TRAINER)/pytest tests/trainer
 
+test-engine: setup-engine ## The engine's tests, in its own environment
+	$(ENGINE)/pytest tests/engine
+
 test-node: setup ## Tests on the development cluster's node (root)
 	$(PYTEST) -m node
+
+##@ Figures
+
+bench-operator: setup ## API requests and memory of the operator
+	$(ROOT)/python benchmarks/operator_cost.py
+
+bench-training: setup ## What the hospital's adapters are worth, trained on the node (root; about 8 min)
+	$(ROOT)/python benchmarks/training_quality.py
+
+bench-node: setup ## Seconds until the node is Ready, and gone (root)
+	$(ROOT)/python devcluster/bench_up_down.py
+
+bench-gateway: setup ## What router and agent add to a request
+	$(ROOT)/python benchmarks/gateway_latency.py
+
+bench-engine: setup-engine ## Many adapters in one batch beside the base alone
+	$(ENGINE)/python benchmarks/engine_batch.py
 
 ##@ Upkeep
 
@@ -52,8 +75,11 @@ setup: ## Make or update .venv, where the tools and the operator are
 setup-trainer: ## Make or update .venv-trainer, with torch (a few GB the first time)
 	UV_PROJECT_ENVIRONMENT=.venv-trainer $(UV) sync --locked --quiet --package wardrobe-trainer --group test
 
+setup-engine: ## Make or update .venv-engine
+	UV_PROJECT_ENVIRONMENT=.venv-engine $(UV) sync --locked --quiet --package wardrobe-engine --group test
+
 schemas: setup ## Write contracts/schemas from the models
 	$(ROOT)/python -m wardrobe_contracts.schemas
 
 clean: ## Remove environments and caches of this checkout
-	rm -rf .venv .venv-trainer .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-trainer .venv-engine .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

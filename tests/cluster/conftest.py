@@ -42,14 +42,15 @@ def kubeconfig() -> Iterator[Path]:
                 node.down(force=True)
 
 
-@pytest.fixture
-def prepare(kubeconfig: Path, tmp_path: Path) -> Iterator[Prepare]:
-    """Make a namespace with filled claims; gone with its volumes after the test."""
+@pytest.fixture(scope="module")
+def prepare(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepare]:
+    """Make a namespace with filled claims; gone with its volumes after the module's tests."""
     made: list[Namespace] = []
 
     def prepare(datasets: dict[str, str] | None = None, model: Path = TANTANILA / "model") -> Namespace:
         namespace = Namespace(cluster.connect(kubeconfig), cluster.unique("node")).create()
         made.append(namespace)
+        tmp_path = tmp_path_factory.mktemp("claims")
         sources = {"wardrobe-store": None, "models": tmp_path / "models", "datasets": tmp_path / "datasets"}
         fill(tmp_path, datasets or {"rows.jsonl": as_lines(rows("cardiology", 60))}, model)
         for claim, source in sources.items():

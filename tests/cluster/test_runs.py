@@ -8,7 +8,7 @@ import pytest
 from kubernetes import client
 from support import operator_process, resources
 from support.cluster import Manifest, Namespace, as_text, without_times
-from support.operator_process import Operator
+from support.operator_process import NODE_IMAGES, Operator
 from support.waiting import eventually
 
 from devcluster import volumes
@@ -31,12 +31,6 @@ def small_run(name: str, line: str = "cardiology", **spec: object) -> Manifest:
     return resources.run(name, line, **{**SMALL, **spec})
 
 
-def start(namespace: Namespace, *runs: Manifest) -> None:
-    namespace.apply(resources.base_model())
-    for run in runs:
-        namespace.apply(run)
-
-
 def succeeded(namespace: Namespace, name: str) -> None:
     namespace.await_condition("FineTuneJob", name, "Succeeded", "True", within=RUN_WITHIN)
 
@@ -46,33 +40,68 @@ def pod_of(namespace: Namespace, task: str) -> Manifest | None:
     return next(found, None)
 
 
-def runs(namespace: Namespace, task: str) -> bool:
-    pod = pod_of(namespace, task)
-    return pod is not None and pod["status"].get("phase") == "Running"
+def task_of(pod: Manifest) -> str:
+    task: str = pod["metadata"]["labels"]["wardrobe.dev/task"]
+    return task
+
+
+def pods_of(namespace: Namespace, run: str) -> list[Manifest]:
+    return [pod for pod in namespace.pods() if pod["metadata"]["labels"].get("wardrobe.dev/owner") == run]
+
+
+def runs(namespace: Namespace, run: str, task: str) -> bool:
+    return any(task_of(pod) == task and pod["status"].get("phase") == "Running" for pod in pods_of(namespace, run))
 
 
 def store(namespace: Namespace) -> Path:
     return volumes.folder(namespace.name, "wardrobe-store")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def namespace(prepare: Prepare) -> Namespace:
-    return prepare()
+    """One namespace and one inspected base for all of these tests: a run takes a minute."""
+    made = prepare()
+    made.apply(resources.base_model())
+    return made
+
+
+def test_killed_for_real_in_each_phase_a_run_ends_as_if_nothing_had_been(
+    namespace: Namespace, operate: Operate, kubeconfig: Path, tmp_path: Path
+) -> None:
+    """Lines begin: the heart's first version, by an operator that is killed while each of its pods runs."""
+    namespace.apply(small_run("heart"))
+    for task in ("inspect", "check", "train", "assess"):
+        operator = operator_process.start(kubeconfig, namespace.name, tmp_path, images=NODE_IMAGES)
+        eventually(lambda: pod_of(namespace, task), within=RUN_WITHIN, what=f"{task}, see {operator.log}")  # noqa: B023
+        operator.kill()
+    with operate(namespace):
+        succeeded(namespace, "heart")
+    tasks = sorted(pod["metadata"]["labels"]["wardrobe.dev/task"] for pod in namespace.pods())
+    assert tasks == ["assess", "check", "inspect", "train"]
+    assert [found["metadata"]["name"] for found in namespace.all("Adapter")] == ["cardiology-v1"]
 
 
 def test_lora_and_qlora_runs_end_in_versions_of_their_lines(namespace: Namespace, operate: Operate) -> None:
-    second = small_run("heart-2", method="LoRA")
-    start(namespace, small_run("heart"), small_run("child", "paediatrics", method="LoRA"))
+    """Another department, and the heart again, at the same time; progress is told while they train."""
+    namespace.apply(small_run("child", "paediatrics", method="LoRA"))
+    namespace.apply(small_run("heart-2", training={**SMALL["training"], "epochs": "6"}))
     with operate(namespace):
-        succeeded(namespace, "heart")
+        progress = eventually(lambda: stepping(namespace, "heart-2"), within=RUN_WITHIN, what="a step")
         succeeded(namespace, "child")
-        namespace.apply(second)
         succeeded(namespace, "heart-2")
+    assert progress["summary"].startswith("training ")
+    assert float(progress["loss"]) > 0
+    assert (namespace.get("FineTuneJob", "heart-2") or {})["status"]["progress"] == {"summary": "done"}
     made = {found["metadata"]["name"]: found["spec"] for found in namespace.all("Adapter")}
     assert sorted(made) == ["cardiology-v1", "cardiology-v2", "paediatrics-v1"]
     for spec in made.values():
         assert_published(namespace, spec)
-    assert_immutable(namespace)
+
+
+def stepping(namespace: Namespace, name: str) -> Manifest | None:
+    """The run's progress once it has made a step."""
+    progress: Manifest = (namespace.get("FineTuneJob", name) or {}).get("status", {}).get("progress", {})
+    return progress if progress.get("step", 0) > 0 else None
 
 
 def assert_published(namespace: Namespace, spec: Manifest) -> None:
@@ -91,88 +120,55 @@ def assert_published(namespace: Namespace, spec: Manifest) -> None:
     assert not list((store(namespace) / "adapters").glob("*/.*")), "nothing half-published"
 
 
-def assert_immutable(namespace: Namespace) -> None:
-    """An Adapter cannot be changed, and does not go with its job."""
+def test_wiped_statuses_come_back_without_a_new_pod(namespace: Namespace, operate: Operate) -> None:
+    kinds = ("BaseModel", "FineTuneJob", "Adapter")
+    names = [(kind, found["metadata"]["name"]) for kind in kinds for found in namespace.all(kind)]
+    assert len(names) == 7
+    pods = sorted(pod["metadata"]["uid"] for pod in namespace.pods())
+    with operate(namespace):
+        for kind, name in names:
+            top = "Succeeded" if kind == "FineTuneJob" else "Ready"
+            namespace.await_condition(kind, name, top, "True")
+        before = [without_times((namespace.get(*name) or {})["status"]) for name in names]
+        for name in names:
+            namespace.wipe_status(*name)
+        for kind, name in names:
+            top = "Succeeded" if kind == "FineTuneJob" else "Ready"
+            namespace.await_condition(kind, name, top, "True")
+    assert as_text([without_times((namespace.get(*name) or {})["status"]) for name in names]) == as_text(before)
+    assert sorted(pod["metadata"]["uid"] for pod in namespace.pods()) == pods
+
+
+def test_an_adapter_cannot_be_changed_does_not_go_with_its_job_and_keeps_its_number(
+    namespace: Namespace, operate: Operate
+) -> None:
     objects = client.CustomObjectsApi(namespace.api)
     with pytest.raises(client.ApiException, match="immutable"):
         objects.patch_namespaced_custom_object(
             "wardrobe.dev", "v1alpha1", namespace.name, "adapters", "cardiology-v1", {"spec": {"version": 9}}
         )
     namespace.delete("FineTuneJob", "heart")
-    eventually(lambda: pod_of(namespace, "train") is None or len(namespace.jobs()) < 10, within=60, what="pruned")
+    eventually(lambda: not pods_of(namespace, "heart"), within=90, what="the run's pods gone")
     assert namespace.get("Adapter", "cardiology-v1") is not None
-
-
-def test_killed_for_real_in_each_phase(
-    namespace: Namespace, operate: Operate, kubeconfig: Path, tmp_path: Path
-) -> None:
-    start(namespace, small_run("heart"))
-    for task in ("inspect", "check", "train", "assess"):
-        operator = operator_process.start(kubeconfig, namespace.name, tmp_path, images=operator_process.NODE_IMAGES)
-        eventually(lambda: pod_of(namespace, task), within=120, what=f"{task}, see {operator.log}")  # noqa: B023
-        operator.kill()
+    namespace.delete("Adapter", "cardiology-v2")
+    namespace.apply(small_run("heart-3"))
     with operate(namespace):
-        succeeded(namespace, "heart")
-    tasks = sorted(pod["metadata"]["labels"]["wardrobe.dev/task"] for pod in namespace.pods())
-    assert tasks == ["assess", "check", "inspect", "train"]
-    assert [found["metadata"]["name"] for found in namespace.all("Adapter")] == ["cardiology-v1"]
-
-
-def test_wiped_statuses_come_back_without_a_new_pod(namespace: Namespace, operate: Operate) -> None:
-    start(namespace, small_run("heart"))
-    names = [("BaseModel", "base"), ("FineTuneJob", "heart"), ("Adapter", "cardiology-v1")]
-    with operate(namespace):
-        succeeded(namespace, "heart")
-        namespace.await_condition("Adapter", "cardiology-v1", "Ready", "True")
-        before = [without_times((namespace.get(*name) or {})["status"]) for name in names]
-        pods = sorted(pod["metadata"]["uid"] for pod in namespace.pods())
-        for name in names:
-            namespace.wipe_status(*name)
-        succeeded(namespace, "heart")
-        namespace.await_condition("BaseModel", "base", "Ready", "True")
-        namespace.await_condition("Adapter", "cardiology-v1", "Ready", "True")
-    assert as_text([without_times((namespace.get(*name) or {})["status"]) for name in names]) == as_text(before)
-    assert sorted(pod["metadata"]["uid"] for pod in namespace.pods()) == pods
+        eventually(lambda: runs(namespace, "heart-3", "train"), within=RUN_WITHIN, what="the training pod")
+        (pod,) = [pod for pod in pods_of(namespace, "heart-3") if task_of(pod) == "train"]
+        client.CoreV1Api(namespace.api).delete_namespaced_pod(pod["metadata"]["name"], namespace.name)
+        succeeded(namespace, "heart-3")
+    status = (namespace.get("FineTuneJob", "heart-3") or {})["status"]
+    assert status["attempts"] == 2, "the pod that was deleted was made again"
+    assert status["adapter"] == "cardiology-v3"
 
 
 def test_deleted_in_mid_training_leaves_no_pod_and_no_artifact(namespace: Namespace, operate: Operate) -> None:
-    start(namespace, small_run("heart", training={**SMALL["training"], "epochs": "50"}))
+    namespace.apply(small_run("endless", "renal", training={**SMALL["training"], "epochs": "80"}))
     with operate(namespace):
-        eventually(
-            lambda: "training" in str((namespace.get("FineTuneJob", "heart") or {}).get("status", {}).get("progress")),
-            within=120,
-            what="training progress",
-        )
-        eventually(lambda: runs(namespace, "train"), within=60, what="the training pod")
-        namespace.delete("FineTuneJob", "heart")
-        eventually(lambda: pod_of(namespace, "train") is None, within=120, what="no training pod")
-        eventually(lambda: len(namespace.jobs()) == 1, within=60, what="only the inspection's Job")
-    assert not list((store(namespace)).glob("adapters/*/*"))
-    assert namespace.all("Adapter") == []
-
-
-def test_progress_is_told_while_it_trains(namespace: Namespace, operate: Operate) -> None:
-    start(namespace, small_run("heart", training={**SMALL["training"], "epochs": "8"}))
-
-    def stepping() -> Manifest | None:
-        progress: Manifest = (namespace.get("FineTuneJob", "heart") or {}).get("status", {}).get("progress", {})
-        return progress if progress.get("step", 0) > 0 else None
-
-    with operate(namespace):
-        progress = eventually(stepping, within=180, what="a step")
-        succeeded(namespace, "heart")
-    assert progress["summary"].startswith("training ")
-    assert float(progress["loss"]) > 0
-    assert (namespace.get("FineTuneJob", "heart") or {})["status"]["progress"] == {"summary": "done"}
-
-
-def test_a_training_pod_that_is_deleted_is_made_again(namespace: Namespace, operate: Operate) -> None:
-    start(namespace, small_run("heart"))
-    with operate(namespace):
-        eventually(lambda: runs(namespace, "train"), within=120, what="the training pod")
-        pod = pod_of(namespace, "train")
-        assert pod is not None
-        client.CoreV1Api(namespace.api).delete_namespaced_pod(pod["metadata"]["name"], namespace.name)
-        succeeded(namespace, "heart")
-    assert (namespace.get("FineTuneJob", "heart") or {})["status"]["attempts"] == 2
-    assert [found["metadata"]["name"] for found in namespace.all("Adapter")] == ["cardiology-v1"]
+        eventually(lambda: stepping(namespace, "endless"), within=RUN_WITHIN, what="a step")
+        namespace.delete("FineTuneJob", "endless")
+        eventually(lambda: not pods_of(namespace, "endless"), within=120, what="no pod")
+    jobs = [job for job in namespace.jobs() if job["metadata"]["labels"]["wardrobe.dev/owner"] == "endless"]
+    assert jobs == []
+    assert not (store(namespace) / "adapters" / "renal").exists()
+    assert "renal" not in {found["spec"]["line"] for found in namespace.all("Adapter")}

@@ -1,0 +1,121 @@
+"""Traffic: steady requests to a deployment, and a record of every answer.
+
+A connection that is refused before any byte was sent is tried once more, and counted apart: that is what clients do
+when a pod behind a Service has just gone.
+"""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from wardrobe_contracts.state import VERSION_HEADER
+
+QUESTION = "What are the symptoms?"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One request's fate. Times are of the monotonic clock."""
+
+    department: str
+    began: float
+    ended: float
+    status: int
+    """0 where there was no answer."""
+    version: str = ""
+    error: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether it was answered with a whole body."""
+        return self.status == 200 and not self.error
+
+
+@dataclass
+class Traffic:
+    """Running traffic; `answers` grows."""
+
+    url: str
+    keys: dict[str, str]
+    """A key for each department that is asked."""
+    per_second: float
+    tokens: int = 8
+    stream: bool = False
+    answers: list[Answer] = field(default_factory=list)
+    refused: int = 0
+    """Connections tried again."""
+
+    def since(self, began: float) -> list[Answer]:
+        """Answers to requests that began after a moment."""
+        return [answer for answer in list(self.answers) if answer.began >= began]
+
+    def failures(self) -> list[Answer]:
+        """Requests without a whole, good answer."""
+        return [answer for answer in list(self.answers) if not answer.good]
+
+    async def drive(self, ended: asyncio.Event) -> None:
+        """Ask the departments in turn until `ended`, then wait for what is under way."""
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)  # a connection each: each finds its own router
+        limit = aiohttp.ClientTimeout(total=60)
+        async with aiohttp.ClientSession(connector=connector, timeout=limit) as session, asyncio.TaskGroup() as group:
+            number, begin = 0, time.monotonic()
+            while not ended.is_set():
+                department = sorted(self.keys)[number % len(self.keys)]
+                group.create_task(self._ask(session, department))
+                number += 1
+                due = begin + number / self.per_second
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(ended.wait(), max(0.0, due - time.monotonic()))
+
+    async def _ask(self, session: aiohttp.ClientSession, department: str) -> None:
+        began = time.monotonic()
+        try:
+            answer = await self._once(session, department, began)
+        except aiohttp.ClientConnectorError:
+            self.refused += 1
+            answer = await self._again(session, department, began)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            answer = Answer(department, began, time.monotonic(), 0, error=f"{type(error).__name__}: {error}")
+        self.answers.append(answer)
+
+    async def _again(self, session: aiohttp.ClientSession, department: str, began: float) -> Answer:
+        try:
+            return await self._once(session, department, began)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return Answer(department, began, time.monotonic(), 0, error=f"{type(error).__name__}: {error}")
+
+    async def _once(self, session: aiohttp.ClientSession, department: str, began: float) -> Answer:
+        body = {
+            "model": department,
+            "messages": [{"role": "user", "content": QUESTION}],
+            "max_tokens": self.tokens,
+            "temperature": 0,
+            "stream": self.stream,
+        }
+        headers = {"Authorization": f"Bearer {self.keys[department]}"}
+        async with session.post(f"{self.url}/v1/chat/completions", json=body, headers=headers) as answer:
+            text = await answer.text()
+            cut = self.stream and answer.status == 200 and "data: [DONE]" not in text
+            error = "the stream was cut" if cut else "" if answer.status == 200 else text[:300]
+            version = answer.headers.get(VERSION_HEADER, "")
+            return Answer(department, began, time.monotonic(), answer.status, version, error)
+
+
+@contextlib.contextmanager
+def flowing(traffic: Traffic) -> Iterator[Traffic]:
+    """Traffic from a thread of its own while the block runs."""
+    loop = asyncio.new_event_loop()
+    ended = asyncio.Event()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(traffic.drive(ended)), name="traffic")
+    thread.start()
+    try:
+        yield traffic
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join()
+        loop.close()
