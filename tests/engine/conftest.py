@@ -113,6 +113,7 @@ def serving(base: Base, options: Options, model: Model) -> Iterator[Served]:
         yield Served(f"http://127.0.0.1:{port}", engine, loop)
     finally:
         asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(20)
+        engine.stop()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

@@ -188,6 +188,14 @@ def test_chat_refuses_what_it_does_not_act_upon(served: Served, change: dict[str
     assert given["error"]["type"] == "validation"
 
 
+def test_messages_that_the_template_refuses(serve: Serve) -> None:
+    served = serve()
+    served.engine.tokenizer.chat_template = "{{ raise_exception('a conversation begins with the user') }}"
+    given = served.post("/v1/chat/completions", {"model": "tantanila", "messages": CHAT}, 422).json()["error"]
+    assert given["type"] == "template_error"
+    assert "begins with the user" in given["message"]
+
+
 def test_content_in_parts(served: Served) -> None:
     parts = [{"type": "text", "text": "What is "}, {"type": "text", "text": "atrial fibrillation?"}]
     body = {"model": "tantanila", "temperature": 0, "max_tokens": 4}

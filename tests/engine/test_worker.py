@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import DynamicCache
 
-from wardrobe_engine import worker
+from wardrobe_engine import engine, worker
 from wardrobe_engine.cache import Batch
 from wardrobe_engine.model import Model
 
@@ -210,6 +210,20 @@ def test_a_hung_step_is_seen(serve: Serve, pool: ThreadPoolExecutor, monkeypatch
     HungModel.go_on.set()
     answer.result()
     eventually(lambda: health(served) == 200)
+
+
+def test_a_hung_step_does_not_hold_up_the_end(
+    serve: Serve, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "STOP_SECONDS", 0.2)
+    served = serve(HungModel)
+    HungModel.go_on.clear()
+    answer = pool.submit(served.text, max_new_tokens=2)
+    eventually(lambda: running(served) == 1)
+    assert not served.engine.stop()
+    HungModel.go_on.set()
+    answer.result()
+    assert served.engine.stop()
 
 
 def test_a_dead_thread_is_seen_and_nobody_waits_for_it(serve: Serve, adapters: dict[str, Path]) -> None:

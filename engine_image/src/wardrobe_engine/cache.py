@@ -10,8 +10,39 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import pad
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from .lora import Slots
+
+ROOM = 64
+"""Tokens of room that a layer is given when it has none."""
+
+
+class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+    """Keys and values with room behind them: transformers' own layer copies all of them for every token.
+
+    With 32 rows of 900 tokens that copying is a third of a step on CPU.
+    """
+
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.lazy_initialization(keys, values)
+        self.keys, self.values = keys, values
+        self._roomy = keys, values
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: object, **__: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append (rows, heads, new tokens, head size) to both, and give all there is."""
+        held = self.get_seq_length()
+        length = held + key_states.shape[2]
+        keys, values = self._roomy
+        if length > keys.shape[2]:
+            room = (0, 0, 0, length - held + ROOM)
+            keys, values = self._roomy = pad(keys[:, :, :held], room), pad(values[:, :, :held], room)
+        keys[:, :, held:length], values[:, :, held:length] = key_states, value_states
+        self.keys, self.values = keys[:, :, :length], values[:, :, :length]
+        return self.keys, self.values
 
 
 @dataclass
@@ -100,8 +131,7 @@ def _layers(cache: DynamicCache) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 def _of(layers: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> DynamicCache:
     cache = DynamicCache()
-    for index, (keys, values) in enumerate(layers):
-        cache.update(keys, values, index)
+    cache.layers = [GrowingLayer(keys, values) for keys, values in layers]
     return cache
 
 

@@ -17,6 +17,9 @@ from .model import Model
 from .options import Options
 from .worker import Load, Unload, Worker
 
+STOP_SECONDS = 5.0
+"""How long the last step may take when the engine stops."""
+
 
 class Engine:
     """One base with its adapters, for use in one event loop."""
@@ -100,6 +103,10 @@ class Engine:
                     await self._left.wait()
         for request in self._listeners:
             self._give(request, Failed(StoppingError("the engine stops, and the time to finish is over")))
+
+    def stop(self) -> bool:
+        """End the model's thread; False where it hangs."""
+        return self._worker.stop(STOP_SECONDS)
 
     async def _events(self, request: Generation) -> AsyncIterator[Event]:
         if self._stopping:

@@ -1,5 +1,6 @@
 """The thread that owns the model: takes orders between steps, admits waiting requests, decodes one token at a time."""
 
+import contextlib
 import logging
 import queue
 import threading
@@ -78,11 +79,18 @@ class Worker:
         self._beat = time.monotonic()
         self._suspect = False
         self._dead = False
+        self._stopping = False
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
     def start(self) -> None:
-        """Begin to work. The thread ends with the process."""
+        """Begin to work."""
         self._thread.start()
+
+    def stop(self, within: float) -> bool:
+        """End the thread after its step; False where it has not ended after so many seconds."""
+        self._stopping = True
+        self._thread.join(within)
+        return not self._thread.is_alive()
 
     def submit(self, order: Generation | Load | Unload) -> None:
         """Hand in an order, from any thread. Orders are taken in the order of their coming."""
@@ -99,12 +107,12 @@ class Worker:
     def _run(self) -> None:
         try:
             with torch.inference_mode():
-                while True:
+                while not self._stopping:
                     self._turn()
         except Exception:
             log.exception("the model's thread has died")
             self._dead = True
-        self._refuse_for_ever()
+            self._refuse_for_ever()
 
     def _turn(self) -> None:
         """One round: orders, newcomers, one token for everybody."""
@@ -263,13 +271,16 @@ class Worker:
         gone = StoppingError("the model's thread has died")
         for request in [*(sequence.request for sequence in self._running), *(request for request, _ in self._waiting)]:
             self._emit(request, Failed(gone))
-        while True:
+        while not self._stopping:
             self._flush()
-            match self._orders.get():
-                case Generation() as request:
-                    self._emit(request, Failed(gone))
-                case order if order.done.set_running_or_notify_cancel():
-                    order.done.set_exception(gone)
+            with contextlib.suppress(queue.Empty):
+                self._refuse(self._orders.get(timeout=IDLE_SECONDS), gone)
+
+    def _refuse(self, order: Generation | Load | Unload, error: EngineError) -> None:
+        if isinstance(order, Generation):
+            self._emit(order, Failed(error))
+        elif order.done.set_running_or_notify_cancel():
+            order.done.set_exception(error)
 
     def _emit(self, request: Generation, event: Event) -> None:
         self._events.append((request, event))
