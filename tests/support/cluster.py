@@ -14,7 +14,12 @@ from wardrobe.api.meta import GROUP, VERSION
 from .waiting import eventually
 
 Manifest = dict[str, Any]
-PLURALS = {"BaseModel": "basemodels", "FineTuneJob": "finetunejobs", "Adapter": "adapters"}
+PLURALS = {
+    "BaseModel": "basemodels",
+    "FineTuneJob": "finetunejobs",
+    "Adapter": "adapters",
+    "AdapterDeployment": "adapterdeployments",
+}
 
 
 def connect(kubeconfig: Path) -> client.ApiClient:
