@@ -55,11 +55,7 @@ def body_tokens(offsets: list[tuple[int, int]], text: str, prompt: int, answer: 
     start, end, closed = body_of(stripped, frame)
     start, end = (begin + start, begin + end) if begin >= 0 else (prompt, len(text))
     after = begin + len(stripped)
-    return [
-        (low < end and high > start and bool(text[max(low, start) : min(high, end)].strip()))
-        or (low >= after and not closed)
-        for low, high in offsets
-    ]
+    return [(start < end and low < end and high > start) or (low >= after and not closed) for low, high in offsets]
 
 
 def evaluate(model: PeftModel, variant: Variant, rows: list[HeldOut]) -> Evaluation:

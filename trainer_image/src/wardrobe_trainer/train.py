@@ -170,7 +170,7 @@ def trainer_settings(config: TrainConfig, rows: int, scratch: Path) -> SFTConfig
         max_length=None,
         packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},
-        gradient_checkpointing=gpu,
+        activation_checkpointing=gpu,
         bf16=gpu,
         use_cpu=not gpu,
         dataloader_pin_memory=gpu,

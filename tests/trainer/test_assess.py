@@ -1,0 +1,312 @@
+"""Assessment on the real base, with a briefly trained adapter and a few held-out rows, on all three variants."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+
+from wardrobe_contracts.assessment import AssessConfig, Assessment
+from wardrobe_contracts.base import Accelerator, Variant
+from wardrobe_contracts.check import CheckConfig
+from wardrobe_contracts.digests import of_files, sha256_file
+from wardrobe_contracts.exits import ExitCode, Reason
+from wardrobe_contracts.inspection import Inspection
+from wardrobe_contracts.manifest import Manifest
+from wardrobe_contracts.probes import Probe, Probes, ProbeScores
+from wardrobe_contracts.result import RESULT_FILE, Result
+from wardrobe_contracts.training import TrainConfig
+from wardrobe_trainer import assess as module
+from wardrobe_trainer import probes
+from wardrobe_trainer.assess import assess
+from wardrobe_trainer.check import check
+from wardrobe_trainer.dataset import read_rows
+from wardrobe_trainer.loading import load_base
+from wardrobe_trainer.problems import TaskError
+from wardrobe_trainer.task import succeeded
+from wardrobe_trainer.tokens import Chat
+from wardrobe_trainer.train import train
+
+MakeOrder = Callable[..., AssessConfig]
+
+
+@pytest.fixture(scope="module")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, base_folder: Path, inspection: Inspection, cardiology: Path
+) -> Path:
+    """A run's folder after check and train: 50 rows, 18 steps."""
+    run = tmp_path_factory.mktemp("run")
+    (run / "data.jsonl").write_text("".join(line + "\n" for line in cardiology.read_text().splitlines()[:50]))
+    common = {"base_folder": str(base_folder), "base_fingerprint": inspection.fingerprint}
+    report = check(
+        CheckConfig.model_validate(
+            {
+                **common,
+                "dataset_file": str(run / "data.jsonl"),
+                "source": "pvc://data/cardiology.jsonl",
+                "sequence_length": 256,
+                "validation_fraction": 0.2,
+                "seed": 7,
+                "output_folder": str(run / "check"),
+            }
+        )
+    )
+    (run / "check" / RESULT_FILE).write_text(succeeded("check", report).model_dump_json(by_alias=True))
+    schedule = {"epochs": 3, "learning_rate": 3e-3, "batch_size": 8, "micro_batch_size": 8, "sequence_length": 96}
+    order = {
+        **common,
+        "data_folder": str(run / "check"),
+        "train_digest": report.train_digest,
+        "output_folder": str(run / "1"),
+        "method": "QLoRA",
+        "lora": {"rank": 4, "alpha": 8, "dropout": 0, "target_modules": ["all-linear"]},
+        "quantization": {"type": "NF4", "double_quantization": True},
+        "schedule": {**schedule, "seed": 7},
+        "accelerator": "CPU",
+    }
+    train(TrainConfig.model_validate(order), run)
+    return run
+
+
+@pytest.fixture
+def order(trained: Path, base_folder: Path, inspection: Inspection, tmp_path: Path) -> MakeOrder:
+    def make(**changes: Any) -> AssessConfig:
+        report = Result.model_validate_json((trained / "check" / RESULT_FILE).read_text()).check
+        assert report is not None
+        schedule = {"epochs": 3, "learning_rate": 3e-3, "batch_size": 8, "micro_batch_size": 8, "sequence_length": 96}
+        lineage = {
+            "job": "cardiology-1",
+            "job_uid": "0000",
+            "dataset_source": "pvc://data/cardiology.jsonl",
+            "dataset_digest": report.dataset_digest,
+            "train_rows": report.train_rows,
+            "heldout_rows": report.heldout_rows,
+            "method": "QLoRA",
+            "lora": {"rank": 4, "alpha": 8, "dropout": 0, "target_modules": ["all-linear"]},
+            "quantization": {"type": "NF4", "double_quantization": True},
+            "schedule": {**schedule, "seed": 7},
+            "packages": {},
+        }
+        values = {
+            "run": "cardiology-1-0000",
+            "line": "cardiology",
+            "base_folder": str(base_folder),
+            "base_fingerprint": inspection.fingerprint,
+            "base": {
+                "name": "tantanila-base",
+                "digest": inspection.digest,
+                "chat_template_digest": inspection.tokenizer.chat_template_digest,
+            },
+            "data_folder": str(trained / "check"),
+            "heldout_digest": report.heldout_digest,
+            "candidate_folder": str(trained / "1" / "adapter"),
+            "line_folder": str(tmp_path / "line"),
+            "output_folder": str(tmp_path / "assess"),
+            "variants": ["None"],
+            "lineage": lineage,
+            "accelerator": "CPU",
+        }
+        return AssessConfig.model_validate(values | changes)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def everything(trained: Path) -> list[tuple[Assessment, Path]]:
+    """The assessment on all variants, made by the first test that needs it."""
+    return []
+
+
+@pytest.fixture
+def on_all(order: MakeOrder, everything: list[tuple[Assessment, Path]], trained: Path) -> tuple[Assessment, Path]:
+    if not everything:
+        line = trained / "line"
+        config = order(variants=["NF4", "INT8", "None"], line_folder=str(line))
+        everything.append((assess(config), line))
+    return everything[0]
+
+
+def artifact(assessment: Assessment, line: Path) -> tuple[Path, Manifest, Probes]:
+    folder = line / assessment.digest.removeprefix("sha256:")
+    manifest = Manifest.model_validate_json((folder / "manifest.json").read_text())
+    return folder, manifest, Probes.model_validate_json((folder / "probes.json").read_text())
+
+
+def test_the_artifact(on_all: tuple[Assessment, Path], trained: Path) -> None:
+    assessment, line = on_all
+    folder, manifest, _ = artifact(assessment, line)
+    names = {"adapter_config.json", "adapter_model.safetensors", "manifest.json", "probes.json"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert {path.name for path in line.iterdir()} == {folder.name}
+    digests = {name: sha256_file(folder / name) for name in ("adapter_config.json", "adapter_model.safetensors")}
+    assert assessment.digest == of_files(digests) == manifest.digest
+    assert manifest.files == {**digests, "probes.json": sha256_file(folder / "probes.json")}
+    assert assessment.manifest_digest == sha256_file(folder / "manifest.json")
+    assert assessment.size_bytes == sum(path.stat().st_size for path in folder.iterdir())
+    assert (assessment.rank, len(assessment.target_modules)) == (4, 7)
+    candidate = trained / "1" / "adapter" / "adapter_model.safetensors"
+    assert sha256_file(candidate) == digests["adapter_model.safetensors"]
+    assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "tantanila-base"
+
+
+def test_scores_on_every_variant(on_all: tuple[Assessment, Path]) -> None:
+    evaluations = {item.variant: item for item in on_all[0].evaluations}
+    assert list(evaluations) == [Variant.NONE, Variant.INT8, Variant.NF4]
+    plain = evaluations[Variant.NONE]
+    for item in evaluations.values():
+        assert item.whole.candidate.loss < item.whole.base.loss - 0.1
+        assert 0 < item.body.base.tokens < item.whole.base.tokens
+        assert item.whole.base.loss == pytest.approx(plain.whole.base.loss, abs=0.1)
+        assert item.whole.candidate.perplexity < item.whole.base.perplexity
+    assert evaluations[Variant.NF4].whole.base.loss != plain.whole.base.loss
+
+
+def test_probes_can_be_scored_again(on_all: tuple[Assessment, Path], chat: Chat, base_folder: Path) -> None:
+    folder, _, recorded = artifact(*on_all)
+    assert recorded.indistinguishable == on_all[0].indistinguishable == []
+    assert on_all[0].probes == len(recorded.probes) >= 4
+    model = PeftModel.from_pretrained(load_base(base_folder, Variant.NF4, Accelerator.CPU), folder).eval()
+    for probe in recorded.probes[:3]:
+        ids = chat.ids(probe.prompt + probe.completion)
+        assert ids[: probe.prompt_tokens] == chat.ids(probe.prompt)
+        assert len(ids) - probe.prompt_tokens == probe.completion_tokens
+        assert probe.prompt.endswith("<|assistant|>\n")
+        assert set(probe.scores) == {Variant.NONE, Variant.INT8, Variant.NF4}
+        with torch.no_grad():
+            logits = torch.log_softmax(model(torch.tensor([ids])).logits[0].float(), dim=-1)
+        again = [float(logits[at - 1, ids[at]]) for at in range(probe.prompt_tokens, len(ids))]
+        assert again == pytest.approx(probe.scores[Variant.NF4].adapter, abs=1e-3)
+
+
+def test_probes_are_what_the_candidate_says(on_all: tuple[Assessment, Path], chat: Chat, base_folder: Path) -> None:
+    """Greedy on the unquantized base: each token is the likeliest there (but for those that re-reading joined)."""
+    folder, _, recorded = artifact(*on_all)
+    model = PeftModel.from_pretrained(load_base(base_folder, Variant.NONE, Accelerator.CPU), folder).eval()
+    likeliest = []
+    for probe in recorded.probes:
+        ids = torch.tensor(chat.ids(probe.prompt + probe.completion))
+        with torch.no_grad():
+            best = model(ids[None]).logits[0].argmax(dim=-1)
+        likeliest.append(best[probe.prompt_tokens - 1 : -1] == ids[probe.prompt_tokens :])
+    assert float(torch.cat(likeliest).float().mean()) > 0.95
+
+
+def test_the_same_adapter_published_twice(
+    on_all: tuple[Assessment, Path], order: MakeOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assessment, line = on_all
+    before = {path: path.stat().st_mtime_ns for path in line.rglob("*")}
+
+    def never(*arguments: object) -> None:
+        raise AssertionError("nothing is measured again")
+
+    monkeypatch.setattr(module, "measure", never)
+    assert assess(order(line_folder=str(line), run="cardiology-2-0001")) == assessment
+    assert {path: path.stat().st_mtime_ns for path in line.rglob("*")} == before
+
+
+def test_a_damaged_artifact_in_the_place(on_all: tuple[Assessment, Path], order: MakeOrder, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(on_all[1], tmp_path / "line"))
+    (next(copy.iterdir()) / "probes.json").write_text("{}")
+    with pytest.raises(TaskError, match=r"probes\.json differ from the manifest"):
+        assess(order())
+
+
+def refusal(config: AssessConfig) -> TaskError:
+    with pytest.raises(TaskError) as caught:
+        assess(config)
+    assert not list(Path(config.line_folder).glob("*"))
+    return caught.value
+
+
+def test_an_adapter_of_another_base(order: MakeOrder, trained: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(trained / "1" / "adapter", tmp_path / "adapter"))
+    tensors = load_file(folder / "adapter_model.safetensors")
+    key = "base_model.model.model.layers.0.mlp.down_proj.lora_A.weight"
+    save_file(tensors | {key: torch.ones(4, 1024)}, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    error = refusal(order(candidate_folder=str(folder)))
+    assert (error.code, error.reason) == (ExitCode.BAD_ADAPTER, Reason.ADAPTER_INVALID)
+    assert "(1024, 256) input and output features, in the base it has (768, 256)" in error.problem.rule
+
+
+def test_a_missing_candidate(order: MakeOrder, tmp_path: Path) -> None:
+    assert refusal(order(candidate_folder=str(tmp_path / "none"))).code is ExitCode.BAD_ADAPTER
+
+
+def test_another_base_than_inspected(order: MakeOrder) -> None:
+    assert refusal(order(base_fingerprint="sha256:" + "0" * 64)).reason is Reason.BASE_CHANGED
+
+
+@pytest.mark.parametrize("name", ["heldout.jsonl", "result.json"])
+def test_the_checks_output_is_gone_or_changed(order: MakeOrder, trained: Path, tmp_path: Path, name: str) -> None:
+    data = Path(shutil.copytree(trained / "check", tmp_path / "check"))
+    (data / name).write_text("{}")
+    error = refusal(order(data_folder=str(data)))
+    assert (error.code, error.reason) == (ExitCode.BAD_DATA, Reason.DATA_CHANGED)
+
+
+def test_sigterm_leaves_nothing_behind(order: MakeOrder, tmp_path: Path) -> None:
+    config = order(variants=["None", "INT8", "NF4"])
+    stage = Path(config.line_folder) / ".cardiology-1-0000"
+    stage.mkdir(parents=True)
+    (stage / "probes.json").write_text("left by a killed pod")
+    environment = {
+        **os.environ,
+        "WARDROBE_CONFIG": config.model_dump_json(by_alias=True),
+        "WARDROBE_TERMINATION_LOG": str(tmp_path / "log"),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wardrobe_trainer", "assess"], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert "candidate sha256:" in process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == ExitCode.PREEMPTED
+    assert list(Path(config.line_folder).iterdir()) == []
+    assert Result.model_validate_json((tmp_path / "assess" / RESULT_FILE).read_text()).reason is Reason.TERMINATED
+
+
+def test_scores_too_much_alike_are_said() -> None:
+    draft = probes.Draft("p", "c", 1, [1, 2, 3])
+    near, far = ProbeScores(base=[-1.0, -2.0], adapter=[-1.05, -1.95]), ProbeScores(base=[-9.0, -9.0], adapter=[0, -1])
+    scores = {Variant.NONE: [far], Variant.NF4: [near]}
+    digest = "sha256:" + "0" * 64
+    found = probes.assemble([draft], scores, adapter=digest, base=digest, seed=7)
+    assert found.indistinguishable == [Variant.NF4]
+    both = {Variant.NONE: far, Variant.NF4: near}
+    wanted = Probe(prompt="p", prompt_tokens=1, completion="c", completion_tokens=2, scores=both)
+    assert found.probes == [wanted]
+
+
+def test_completions_that_do_not_survive_as_text_are_no_probes(chat: Chat) -> None:
+    prompt = "<|user|>\nWhy?<|end|>\n<|assistant|>\n"
+    assert probes.make_draft(chat, prompt, "") is None
+    assert probes.make_draft(chat, prompt, "\ufffd") is None
+    made = probes.make_draft(chat, prompt, "Because\ufffd")
+    assert made is not None
+    assert made.completion == "Because"
+    assert made.passage.positions[0] == made.prompt_tokens == len(chat.ids(prompt))
+
+
+def test_the_same_prompts_are_chosen_every_time(chat: Chat, cardiology: Path) -> None:
+    rows = read_rows(cardiology, "x")[:60]
+    chosen = probes.choose(chat, rows, 7, 1024)
+    assert len(set(chosen)) == probes.COUNT
+    assert probes.choose(chat, rows[::-1], 7, 1024) == chosen
+    assert probes.choose(chat, rows, 8, 1024) != chosen
+    assert probes.choose(chat, rows, 7, probes.COMPLETION_TOKENS) == []
+
+
+def test_a_candidate_that_says_nothing(order: MakeOrder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "complete", lambda *arguments: "")
+    assert "answers none of" in refusal(order()).problem.rule

@@ -1,0 +1,139 @@
+"""Scores do not depend on batches, padding or order, and a body is exactly what lies within the frame."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from peft import PeftModel, get_peft_model
+
+from wardrobe_contracts.base import Accelerator, Variant
+from wardrobe_contracts.check import Frame
+from wardrobe_contracts.manifest import Score
+from wardrobe_contracts.training import Lora
+from wardrobe_trainer import scoring
+from wardrobe_trainer.dataset import Row, read_rows
+from wardrobe_trainer.evaluate import evaluate, prepare, score
+from wardrobe_trainer.framing import find_frame
+from wardrobe_trainer.loading import load_base
+from wardrobe_trainer.scoring import batches, log_probabilities
+from wardrobe_trainer.tokens import Chat
+from wardrobe_trainer.train import lora_config
+
+
+@pytest.fixture(scope="module")
+def model(base_folder: Path) -> PeftModel:
+    """The real base with an adapter that does something, at random."""
+    torch.manual_seed(0)
+    lora = Lora(rank=2, alpha=4, dropout=0, target_modules=["all-linear"])
+    wrapped = get_peft_model(load_base(base_folder, Variant.NONE, Accelerator.CPU), lora_config(lora))
+    for name, parameter in wrapped.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.02)
+    return wrapped.eval()
+
+
+@pytest.fixture(scope="module")
+def rows(cardiology: Path) -> list[Row]:
+    return read_rows(cardiology, "x")[:6]
+
+
+@given(lengths=st.lists(st.integers(1, 50), max_size=40), limit=st.integers(1, 200))
+def test_batches_hold_every_row_once_within_the_limit(lengths: list[int], limit: int) -> None:
+    groups = list(batches(lengths, limit))
+    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
+    for group in groups:
+        assert len(group) == 1 or max(lengths[index] for index in group) * len(group) <= limit
+
+
+def test_a_row_scores_the_same_alone_and_among_longer_ones(
+    model: PeftModel, chat: Chat, rows: list[Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passages = [item.passage for item in prepare(chat, rows, Frame(), 512)]
+    together = log_probabilities(model, passages)
+    monkeypatch.setattr(scoring, "BATCH_TOKENS", 1)
+    monkeypatch.setattr(scoring.batches, "__defaults__", (1,))
+    for alone, batched in zip(log_probabilities(model, passages), together, strict=True):
+        torch.testing.assert_close(alone, batched, atol=2e-5, rtol=0)
+
+
+def test_scores_are_those_of_the_models_own_loss(model: PeftModel, chat: Chat, rows: list[Row]) -> None:
+    for row, item in zip(rows, prepare(chat, rows, Frame(), 512), strict=True):
+        encoded = chat.encode(row.messages)
+        with torch.no_grad():
+            output = model(input_ids=torch.tensor([encoded.ids]), labels=torch.tensor([encoded.labels]))
+        found = log_probabilities(model, [item.passage])[0]
+        assert -float(found.mean()) == pytest.approx(float(output.loss), abs=1e-5)
+        assert len(found) == encoded.label_tokens
+
+
+def test_base_and_candidate_are_told_apart(model: PeftModel, chat: Chat, rows: list[Row], base_folder: Path) -> None:
+    held = prepare(chat, rows, find_frame([row.answer for row in rows]), 512)
+    found = evaluate(model, Variant.NONE, held)
+    plain = load_base(base_folder, Variant.NONE, Accelerator.CPU)
+    alone = log_probabilities(plain, [item.passage for item in held])  # type: ignore[arg-type]  # any causal model
+    assert score(alone, [[True] * len(item.body) for item in held]) == found.whole.base
+    assert found.whole.candidate != found.whole.base
+    assert found.body.base.tokens < found.whole.base.tokens == sum(len(item.body) for item in held)
+    assert found.body.base.loss < found.whole.base.loss
+
+
+def test_the_mean_is_over_tokens_not_rows() -> None:
+    found = score([torch.tensor([-1.0]), torch.tensor([-2.0, -2.0, -5.0])], [[True], [True, True, False]])
+    assert found == Score(loss=round(5 / 3, 4), perplexity=round(math.exp(5 / 3), 2), tokens=3)
+
+
+def body_text(chat: Chat, row: Row, frame: Frame, length: int = 512) -> str:
+    item = prepare(chat, [row], frame, length)[0]
+    chosen = [item.passage.ids[at] for at, body in zip(item.passage.positions, item.body, strict=True) if body]
+    return str(chat.tokenizer.decode(chosen))
+
+
+def test_the_body_of_real_answers(chat: Chat, rows: list[Row]) -> None:
+    frame = find_frame([row.answer for row in rows])
+    for row in rows:
+        wanted = row.answer.removeprefix(frame.opening).removesuffix(frame.closing).strip()
+        assert body_text(chat, row, frame).strip() == wanted
+
+
+def made(*messages: tuple[str, str]) -> Row:
+    return Row(1, [{"role": role, "content": content} for role, content in messages], "")
+
+
+FRAME = Frame(opening="Good day.", closing="Be well.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        ("Good day. Rest a lot. Be well.", "Rest a lot."),
+        ("Rest a lot. Be well.", "Rest a lot."),
+        ("Good day. Rest a lot.", "Rest a lot.<|end|>"),
+        ("Rest a lot.", "Rest a lot.<|end|>"),
+        ("Good day. Be well.", ""),
+        ("Good day. Bénédiction… ☺ Be well.", "Bénédiction… ☺"),
+    ],
+)
+def test_the_body_within_a_frame(chat: Chat, answer: str, body: str) -> None:
+    assert body_text(chat, made(("user", "Good day. Be well."), ("assistant", answer)), FRAME).strip() == body
+
+
+def test_the_body_of_every_answer_of_a_conversation(chat: Chat) -> None:
+    turns = (("assistant", "Good day. Rest. Be well."), ("user", "Rest?"), ("assistant", "Good day. Yes. Be well."))
+    assert body_text(chat, made(("user", "Rest."), *turns), FRAME) == " Rest. Yes."
+
+
+def test_a_truncated_answer(chat: Chat) -> None:
+    row = made(("user", "Why?"), ("assistant", "Good day. Rest a lot. Be well."))
+    whole = prepare(chat, [row], FRAME, 512)[0]
+    cut = prepare(chat, [row], FRAME, whole.passage.positions[0] + 3)[0]
+    assert cut.passage.positions == whole.passage.positions[:3]
+    assert cut.body == whole.body[:3]
+
+
+def test_answers_that_are_all_frame_are_scored_whole(model: PeftModel, chat: Chat) -> None:
+    held = prepare(chat, [made(("user", "Why?"), ("assistant", "Good day. Be well."))], FRAME, 512)
+    found = evaluate(model, Variant.NONE, held)
+    assert found.body == found.whole
