@@ -57,8 +57,7 @@ class Drain:
 
     async def idle(self, seconds: float) -> None:
         """Return when nothing is under way, or after so long."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), seconds)
+        await wait(self._idle, seconds)
 
 
 async def serve(
@@ -97,6 +96,16 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def wait(event: asyncio.Event, seconds: float) -> None:
+    """Return when the event is set, or after so long.
+
+    Not by asyncio.wait_for, which in Python 3.11 forgets a cancellation that comes together with the event.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def timestamp() -> str:

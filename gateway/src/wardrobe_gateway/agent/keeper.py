@@ -14,7 +14,7 @@ from wardrobe_contracts.routes import Routes, Verification
 from wardrobe_contracts.state import EngineState, Reason, Timings, Verdict
 
 from ..engines import Engine, EngineBusyError, EngineDownError, EngineRefusedError
-from ..lifecycle import timestamp
+from ..lifecycle import timestamp, wait
 from . import book as pages
 from .book import Book, Drop, Entry, Fetch, Load, Prove, Step
 from .fetch import FetchError, Store, fetch, forget
@@ -110,8 +110,7 @@ class Keeper:
                 if failed >= FAILED_CHECKS:
                     self._engine_lost(str(error))
             self._check.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._check.wait(), CHECK_SECONDS)
+            await wait(self._check, CHECK_SECONDS)
 
     async def work(self) -> None:
         """Take one step after the other, for ever."""
@@ -123,8 +122,7 @@ class Keeper:
                 await self._do(step)
                 self._changed()
             else:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), CHECK_SECONDS)
+                await wait(self._wake, CHECK_SECONDS)
 
     def _next(self) -> Step | None:
         if self.routes is None:

@@ -11,6 +11,8 @@ from pydantic import ValidationError
 
 from wardrobe_contracts.state import STATE_PATH, AgentState, BackendState
 
+from ..lifecycle import wait
+
 POLL_SECONDS = 1.0
 ANSWER = aiohttp.ClientTimeout(total=2, sock_connect=1)
 REFRESH_SECONDS = 1.0
@@ -110,16 +112,14 @@ class Backends:
         if self._round is None or self._round.done() or now - self._round_began > JOIN_SECONDS:
             self._round = asyncio.create_task(self._poll_all())
             self._round_began = now
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._round), REFRESH_SECONDS)
+        await asyncio.wait([self._round], timeout=REFRESH_SECONDS)
 
     async def run(self) -> None:
         """Ask every second, and at once after a change."""
         while True:
             self._wake.clear()
             await self.refresh()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+            await wait(self._wake, POLL_SECONDS)
 
     async def _poll_all(self) -> None:
         discovered = self._discovered

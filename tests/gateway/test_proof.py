@@ -1,0 +1,178 @@
+"""The verdict from scores: nearest of the known, with a band in which nothing is claimed."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wardrobe_contracts.probes import Probe
+from wardrobe_contracts.state import Reason, Verdict
+from wardrobe_gateway.agent.probing import OtherTokensError, compare, completion_scores
+from wardrobe_gateway.agent.proof import Judgement, Measured, Scores, judge, judge_decode
+from wardrobe_gateway.engines import Generation, Token, Tolerance
+from wardrobe_gateway.engines.transformers import TOLERANCE
+
+TOKENS = 24
+BASE = [-2.0 - (n % 5) / 10 for n in range(TOKENS)]
+EFFECT = [0.6 if n % 2 else -0.6 for n in range(TOKENS)]
+OTHER_EFFECT = [0.6 if n % 3 else -0.6 for n in range(TOKENS)]
+NOISE = [0.02 if n % 3 else -0.02 for n in range(TOKENS)]
+
+
+def plus(*parts: list[float], scale: float = 1.0) -> list[float]:
+    base, *rest = parts
+    return [value + scale * sum(part[n] for part in rest) for n, value in enumerate(base)]
+
+
+OWN = plus(BASE, EFFECT)
+OTHER = plus(BASE, OTHER_EFFECT)
+STRANGE = plus(BASE, [0.9 if n % 4 < 2 else -0.9 for n in range(TOKENS)])
+RECORDED = Scores(base=BASE, adapter=OWN)
+
+
+def verdict(measured: Measured, recorded: Scores = RECORDED) -> tuple[Verdict, Reason]:
+    found = judge(4, recorded, measured, TOLERANCE)
+    return found.verdict, found.reason
+
+
+@pytest.mark.parametrize(
+    ("measured", "expected"),
+    [
+        pytest.param(Measured(BASE, OWN, {}), (Verdict.APPLIED, Reason.PROVED), id="exact"),
+        pytest.param(Measured(BASE, plus(OWN, NOISE), {}), (Verdict.APPLIED, Reason.PROVED), id="noise"),
+        pytest.param(
+            Measured(plus(BASE, NOISE, NOISE), plus(OWN, NOISE, NOISE), {}),
+            (Verdict.APPLIED, Reason.PROVED),
+            id="noise-of-the-stack-drops-out",
+        ),
+        pytest.param(Measured(BASE, OWN, {"w": OTHER}), (Verdict.APPLIED, Reason.PROVED), id="with-sibling"),
+        pytest.param(Measured(BASE, OWN, {"w": OWN}), (Verdict.APPLIED, Reason.PROVED), id="sibling-is-the-same"),
+        pytest.param(Measured(BASE, BASE, {}), (Verdict.NOT_APPLIED, Reason.ANSWERS_AS_BASE), id="base"),
+        pytest.param(Measured(BASE, plus(BASE, NOISE), {}), (Verdict.NOT_APPLIED, Reason.ANSWERS_AS_BASE), id="base~"),
+        pytest.param(
+            Measured(BASE, BASE, {"w": BASE}), (Verdict.NOT_APPLIED, Reason.ANSWERS_AS_BASE), id="all-are-the-base"
+        ),
+        pytest.param(Measured(BASE, OTHER, {"w": OWN}), (Verdict.WRONG_VERSION, Reason.ANSWERS_AS_OTHER), id="swapped"),
+        pytest.param(
+            Measured(BASE, BASE, {"w": OWN}), (Verdict.WRONG_VERSION, Reason.ANSWERS_AS_OTHER), id="found-elsewhere"
+        ),
+        pytest.param(
+            Measured(BASE, OTHER, {"w": OTHER}), (Verdict.WRONG_VERSION, Reason.ANSWERS_AS_OTHER), id="all-are-other"
+        ),
+        pytest.param(Measured(BASE, STRANGE, {}), (Verdict.DIVERGED, Reason.SCORES_UNKNOWN), id="strange"),
+        pytest.param(Measured(BASE, STRANGE, {"w": OTHER}), (Verdict.DIVERGED, Reason.SCORES_UNKNOWN), id="strange-2"),
+        pytest.param(
+            Measured(BASE, plus(BASE, EFFECT, scale=0.5), {}), (Verdict.DIVERGED, Reason.SCORES_UNKNOWN), id="half"
+        ),
+        pytest.param(
+            Measured(BASE, plus(BASE, EFFECT, scale=2), {}), (Verdict.DIVERGED, Reason.SCORES_UNKNOWN), id="double"
+        ),
+        pytest.param(Measured(OTHER, OWN, {}), (Verdict.DIVERGED, Reason.BASE_SCORES_UNKNOWN), id="base-is-another"),
+        pytest.param(
+            Measured(OWN, OWN, {}), (Verdict.DIVERGED, Reason.BASE_SCORES_UNKNOWN), id="base-answers-as-version"
+        ),
+    ],
+)
+def test_verdict(measured: Measured, expected: tuple[Verdict, Reason]) -> None:
+    assert verdict(measured) == expected
+
+
+def test_what_cannot_be_told_apart_is_never_applied() -> None:
+    recorded = Scores(BASE, plus(BASE, EFFECT, scale=0.1))
+    assert verdict(Measured(BASE, list(recorded.adapter), {}), recorded) == (
+        Verdict.INDISTINGUISHABLE,
+        Reason.TOO_CLOSE,
+    )
+
+
+def test_numbers_say_what_was_seen() -> None:
+    numbers = judge(4, RECORDED, Measured(BASE, plus(OWN, NOISE), {"w": OTHER, "x": STRANGE}), TOLERANCE).numbers
+    assert numbers is not None
+    assert (numbers.probes, numbers.tokens, numbers.nearest_other) == (4, TOKENS, "w")
+    assert numbers.separation == pytest.approx(0.6)
+    assert numbers.allowed == pytest.approx(0.1)
+    assert numbers.own == pytest.approx(0.02)
+    assert numbers.base > 0.55
+
+
+def test_the_smallest_effect_that_can_be_told_is_the_one_that_is_published_by() -> None:
+    # wardrobe_trainer.probes.DISTINGUISHABLE, which cannot be imported here: the gateway knows no torch
+    assert TOLERANCE.distinguishable == pytest.approx(0.1)
+
+
+FLOATS = st.floats(-8, 0)
+LINES = st.lists(st.tuples(FLOATS, FLOATS, FLOATS, FLOATS), min_size=1, max_size=40)
+
+
+@given(LINES, st.floats(0, 0.2), st.floats(0, 0.3))
+def test_applied_only_within_tolerance_and_never_as_near_to_the_base(
+    rows: list[tuple[float, float, float, float]], noise: float, relative: float
+) -> None:
+    tolerance = Tolerance(noise, relative)
+    base, adapter, own, other = (list(column) for column in zip(*rows, strict=True))
+    found = judge(1, Scores(base, adapter), Measured(base, own, {"w": other}), tolerance)
+    assert found.numbers is not None
+    if found.verdict is Verdict.APPLIED:
+        assert found.numbers.own <= found.numbers.allowed
+        assert found.numbers.own <= found.numbers.base + 2e-5
+    if found.verdict is Verdict.NOT_APPLIED:
+        assert found.numbers.base <= found.numbers.allowed
+
+
+@given(LINES)
+def test_what_was_recorded_is_applied_wherever_it_can_be_seen(rows: list[tuple[float, float, float, float]]) -> None:
+    base, adapter, shift, other = (list(column) for column in zip(*rows, strict=True))
+    small = [value / 400 for value in shift]  # at most 0.02, the same under base and adapter
+    measured = Measured(plus(base, small), plus(adapter, small), {"w": other})
+    found = judge(1, Scores(base, adapter), measured, TOLERANCE)
+    assert found.verdict in {Verdict.APPLIED, Verdict.INDISTINGUISHABLE}
+
+
+APPLIED = judge(4, RECORDED, Measured(BASE, OWN, {}), TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        pytest.param([(-1.0, -1.01)] * 8, (Verdict.APPLIED, Reason.PROVED), id="same"),
+        pytest.param([(-1.0, -1.01), *[(-1.0, -1.6)] * 7], (Verdict.NOT_APPLIED, Reason.LOST_IN_DECODE), id="lost"),
+        pytest.param([], (Verdict.DIVERGED, Reason.TOKENS_DIFFER), id="unreadable"),
+    ],
+)
+def test_decode(pairs: list[tuple[float, float]], expected: tuple[Verdict, Reason]) -> None:
+    found = judge_decode(APPLIED, pairs)
+    assert (found.verdict, found.reason) == expected
+
+
+def test_decode_makes_nothing_better() -> None:
+    bad = replace(APPLIED, verdict=Verdict.DIVERGED, reason=Reason.SCORES_UNKNOWN)
+    assert judge_decode(bad, [(-1.0, -1.0)]) == bad
+    assert judge_decode(Judgement(Verdict.APPLIED, Reason.PROVED, ""), []).numbers is None
+
+
+def tokens(*scores: float | None) -> list[Token]:
+    return [Token(id=number, logprob=value) for number, value in enumerate(scores)]
+
+
+PROBE = Probe(prompt="a b ", prompt_tokens=2, completion="c", completion_tokens=1, scores={})
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_the_completion_is_what_comes_last(extra: int) -> None:
+    assert completion_scores(PROBE, tokens(*[None] * (2 + extra), -0.5)) == [-0.5]
+
+
+@pytest.mark.parametrize("scores", [(None, -1.0), (None, -1.0, -1.0, -1.0, -1.0), (None, -1.0, None)])
+def test_other_tokens_prove_nothing(scores: tuple[float | None, ...]) -> None:
+    with pytest.raises(OtherTokensError):
+        completion_scores(PROBE, tokens(*scores))
+
+
+def test_a_generation_is_compared_where_it_reads_back_the_same() -> None:
+    made = [Token(7, -0.1), Token(8, -0.2), Token(2, -0.3, special=True)]
+    again = [Token(1, None), Token(7, -0.11), Token(8, -0.21)]
+    assert compare(Generation("x", made), again) == [(-0.1, -0.11), (-0.2, -0.21)]
+    assert compare(Generation("x", made), [*again[:2], Token(9, -0.2)]) == []
+    assert compare(Generation("x", [Token(7, float("nan"))]), again[:2]) == []
+    assert compare(Generation("", made[2:]), again) == []

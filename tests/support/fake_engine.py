@@ -1,0 +1,226 @@
+"""A test engine in this process: answers and scores follow from the adapter's voice and the text alone.
+
+A "model" is a voice, the contents of an adapter's weights file; the base's voice is empty. Faults can be switched.
+"""
+
+import asyncio
+import hashlib
+import itertools
+import json
+import re
+import zlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+BASE = ""
+STRENGTH = 1.2
+"""Nats by which a voice moves a token's score, up or down, at most; 0.6 on average."""
+
+
+def words(text: str) -> list[str]:
+    """Tokens of a text: words with the blanks behind them."""
+    return re.findall(r"\S+\s*", text)
+
+
+def score(voice: str, before: str, word: str) -> float:
+    """Log-probability of a word after another."""
+    moved = 0.0 if voice == BASE else STRENGTH * (2 * _chance(voice, before, word) - 1)
+    return -2.0 - _chance(before, word) + moved
+
+
+def scores(voice: str, text: str) -> list[float]:
+    """Of every word but the first."""
+    tokens = words(text)
+    return [score(voice, before, word) for before, word in itertools.pairwise(tokens)]
+
+
+def completion(voice: str, prompt: str, count: int) -> str:
+    """The voice's greedy answer, which begins with its name."""
+    seed = [f"[{voice.strip() or 'base'}]"]
+    made = seed + [f"w{int(_chance(voice, prompt, str(n)) * 1000)}" for n in range(1, count)]
+    return " ".join(word.replace(" ", "_") for word in made)
+
+
+def _chance(*parts: str) -> float:
+    digest = hashlib.sha256("\n".join(part.strip() for part in parts).encode()).digest()
+    return int.from_bytes(digest[:4], "big") / 2**32
+
+
+@dataclass
+class Faults:
+    """What is wrong with the engine now."""
+
+    answers_from_base: bool = False
+    swapped: dict[str, str] = field(default_factory=dict)
+    """Version to the version that answers in its stead."""
+    lost_in_decode: bool = False
+    half: bool = False
+    """Adapters have half their effect."""
+    noise: float = 0.0
+    other_tokens: bool = False
+    hangs: bool = False
+    busy: bool = False
+    refuses_to_load: str = ""
+    breaks_stream_after: int | None = None
+    unhealthy: bool = False
+
+
+class FakeEngine:
+    """Serves wardrobe-engine's requests as far as the gateway makes them."""
+
+    def __init__(self) -> None:
+        self.faults = Faults()
+        self.voices: dict[str, str] = {}
+        self.log: list[tuple[str, dict[str, Any]]] = []
+        self.headers: list[dict[str, str]] = []
+        self.under_way = 0
+        self.cancelled = 0
+        self.pace: Callable[[int], Awaitable[None]] = _at_once
+        """Awaited before each token of a stream."""
+
+    def restart(self) -> None:
+        """What a new process would know: nothing."""
+        self.voices.clear()
+
+    def app(self) -> web.Application:
+        """Its paths."""
+        app = web.Application(middlewares=[self._faulty])
+        app.router.add_get("/health", self._health)
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_post("/v1/load_lora_adapter", self._load)
+        app.router.add_post("/v1/unload_lora_adapter", self._unload)
+        app.router.add_post("/generate", self._generate)
+        app.router.add_post("/generate_stream", self._generate_stream)
+        app.router.add_post("/v1/chat/completions", self._chat)
+        return app
+
+    @web.middleware
+    async def _faulty(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if request.path in {"/health", "/v1/models"}:
+            return await handler(request)
+        body = await request.json()
+        self.log.append((request.path, body))
+        self.headers.append(dict(request.headers))
+        self.under_way += 1
+        try:
+            if self.faults.hangs:
+                await asyncio.Event().wait()
+            if self.faults.busy and "lora" not in request.path:
+                return web.json_response({"error": "Model is overloaded", "error_type": "overloaded"}, status=429)
+            return await handler(request)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.under_way -= 1
+
+    async def _health(self, _: web.Request) -> web.Response:
+        return web.Response(status=503 if self.faults.unhealthy else 200)
+
+    async def _models(self, _: web.Request) -> web.Response:
+        adapters = [{"id": version, "parent": "base"} for version in self.voices]
+        return web.json_response({"object": "list", "data": [{"id": "base", "parent": None}, *adapters]})
+
+    async def _load(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        if self.faults.refuses_to_load:
+            return web.json_response({"error": {"message": self.faults.refuses_to_load}}, status=400)
+        weights = Path(body["lora_path"]) / "adapter_model.safetensors"
+        self.voices[body["lora_name"]] = weights.read_text()
+        return web.Response(text="Success")
+
+    async def _unload(self, request: web.Request) -> web.Response:
+        self.voices.pop((await request.json())["lora_name"], None)
+        return web.Response(text="Success")
+
+    def _voice(self, version: str | None) -> str:
+        version = self.faults.swapped.get(version or "", version)
+        if version in {None, "", "base"} or self.faults.answers_from_base:
+            return BASE
+        if version not in self.voices:
+            raise web.HTTPNotFound(text=json.dumps({"error": f"no adapter {version}"}))
+        return self.voices[version or ""]
+
+    async def _generate(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        parameters = body["parameters"]
+        voice = self._voice(parameters.get("adapter_id"))
+        text, made = self._made(voice, body["inputs"], parameters["max_new_tokens"])
+        answer: dict[str, Any] = {"generated_text": text}
+        if parameters.get("details"):
+            prefill = self._prefill(voice, body["inputs"]) if parameters.get("decoder_input_details") else []
+            answer["details"] = {"generated_tokens": len(made), "tokens": made, "prefill": prefill}
+        return web.json_response(answer)
+
+    def _made(self, voice: str, prompt: str, count: int) -> tuple[str, list[dict[str, Any]]]:
+        text = completion(voice, prompt, count)
+        scored = self._prefill(voice, prompt + text)[-len(words(text)) :]
+        if self.faults.lost_in_decode:
+            scored = scored[:1] + self._prefill(BASE, prompt + text)[-len(words(text)) :][1:]
+        end = {"id": 2, "text": "</s>", "logprob": -0.1, "special": True}
+        return text, [*({**token, "special": False} for token in scored), end]
+
+    def _prefill(self, voice: str, text: str) -> list[dict[str, Any]]:
+        tokens = words(text)
+        if self.faults.other_tokens:
+            tokens = [letter for token in tokens for letter in token]
+        values = [None, *(self._score(voice, *pair) for pair in itertools.pairwise(tokens))]
+        return [
+            {"id": zlib.crc32(token.strip().encode()), "text": token, "logprob": value}
+            for token, value in zip(tokens, values, strict=True)
+        ]
+
+    def _score(self, voice: str, before: str, word: str) -> float:
+        value = score(voice, before, word)
+        if self.faults.half:
+            value = (value + score(BASE, before, word)) / 2
+        return value + self.faults.noise * (2 * _chance("noise", voice, before, word) - 1)
+
+    async def _generate_stream(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        parameters = body["parameters"]
+        _, made = self._made(self._voice(parameters.get("adapter_id")), body["inputs"], parameters["max_new_tokens"])
+        frames: list[dict[str, Any]] = [{"token": token, "details": None} for token in made]
+        if parameters.get("details"):
+            frames[-1]["details"] = {"generated_tokens": len(made), "input_length": len(words(body["inputs"]))}
+        return await self._stream(request, frames, b"data:")
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        prompt = body["messages"][-1]["content"]
+        text = completion(self._voice(body["model"]), prompt, body.get("max_tokens", 5))
+        usage = {"prompt_tokens": len(words(prompt)), "completion_tokens": len(words(text))}
+        if not body.get("stream"):
+            choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+            return web.json_response({"model": body["model"], "choices": [choice], "usage": usage})
+        frames: list[dict[str, Any]] = [{"choices": [{"delta": {"content": word}}]} for word in words(text)]
+        if (body.get("stream_options") or {}).get("include_usage"):
+            frames = [{**frame, "usage": None} for frame in frames] + [{"choices": [], "usage": usage}]
+        return await self._stream(request, frames, b"data: ", last=b"data: [DONE]\n\n")
+
+    async def _stream(
+        self, request: web.Request, frames: list[dict[str, Any]], prefix: bytes, last: bytes = b""
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await self.pace(0)
+        await response.prepare(request)
+        for number, frame in enumerate(frames):
+            if number:
+                await self.pace(number)
+            if number == self.faults.breaks_stream_after:
+                assert request.transport is not None
+                request.transport.abort()
+                return response
+            await response.write(prefix + json.dumps(frame).encode() + b"\n\n")
+        await response.write_eof(last)
+        return response
+
+
+async def _at_once(_: int) -> None:
+    return

@@ -1,0 +1,219 @@
+"""Engine pods and routers inside the test's own process, on ports of their own."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import aiohttp
+from aiohttp import web
+
+from wardrobe_contracts.base import Variant
+from wardrobe_contracts.routes import Authentication, Route, RoutedAdapter, RoutedBase, Routes, Verification
+from wardrobe_contracts.state import Verdict, VersionState
+from wardrobe_gateway.agent.__main__ import take
+from wardrobe_gateway.agent.keeper import Keeper, Settings
+from wardrobe_gateway.agent.server import Agent
+from wardrobe_gateway.engines.transformers import TransformersEngine
+from wardrobe_gateway.forwarding import session
+from wardrobe_gateway.lifecycle import Drain
+from wardrobe_gateway.router.server import Router
+
+from .artifacts import BASE
+from .fake_engine import FakeEngine
+
+T = TypeVar("T")
+
+DEPLOYMENT = "tantanila"
+WITHIN = 20.0
+
+
+def routes(
+    adapters: list[RoutedAdapter],
+    live: dict[str, str | None],
+    *,
+    generation: int = 1,
+    authentication: Authentication = Authentication.API_KEY,
+    verification: Verification = Verification.ENFORCE,
+    variant: Variant = Variant.NONE,
+) -> Routes:
+    """Routes of the test deployment."""
+    return Routes(
+        deployment=DEPLOYMENT,
+        generation=generation,
+        base=RoutedBase(name="base", digest=BASE),
+        variant=variant,
+        departments={name: Route(version=version) for name, version in live.items()},
+        adapters=adapters,
+        authentication=authentication,
+        verification=verification,
+    )
+
+
+def text(given: Routes) -> str:
+    """As in the ConfigMap."""
+    return given.model_dump_json(by_alias=True)
+
+
+async def until(check: Callable[[], T], *, what: str | Callable[[], object] = "", within: float = WITHIN) -> T:
+    """The first true value of `check`."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within
+    while not (value := check()):
+        if loop.time() > deadline:
+            raise AssertionError(f"not within {within:g} s: {what() if callable(what) else what}")
+        await asyncio.sleep(0.005)
+    return value
+
+
+class Server:
+    """An application on a port of 127.0.0.1 that can go away and come back."""
+
+    def __init__(self, app: Callable[[], web.Application]) -> None:
+        self.port = 0
+        self._app = app
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+    async def start(self) -> None:
+        """Listen, on the same port as before where there was one."""
+        self._runner = web.AppRunner(self._app(), access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Go away at once: connections break."""
+        if self._runner is not None:
+            if self._runner.server is not None:
+                for connection in list(self._runner.server.connections):
+                    if connection.transport is not None:
+                        connection.transport.abort()
+            await self._runner.cleanup()
+            self._runner = None
+
+
+class Pod:
+    """An engine pod: the test engine, and a real agent before it."""
+
+    def __init__(self, store: Path, cache: Path, connection: aiohttp.ClientSession, *, reprove: float) -> None:
+        self.engine = FakeEngine()
+        self.engine_server = Server(self.engine.app)
+        self.drain = Drain()
+        self.store = store
+        self.cache = cache
+        self._settings = Settings(DEPLOYMENT, store, cache, reprove)
+        self._connection = connection
+        self.server = Server(self._app)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _app(self) -> web.Application:
+        return self.agent.app()
+
+    async def start(self) -> None:
+        await self.engine_server.start()
+        await self.start_agent()
+
+    async def start_agent(self) -> None:
+        """A new agent process, as far as it goes inside this one."""
+        dialect = TransformersEngine(self._connection, self.engine_server.url)
+        self.keeper = Keeper(dialect, self._settings)
+        self.agent = Agent(self.keeper, self._connection, self.engine_server.url, self.drain)
+        self._tasks = [asyncio.create_task(self.keeper.watch_engine()), asyncio.create_task(self.keeper.work())]
+        await self.server.start()
+
+    async def stop_agent(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        ended = await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.server.stop()
+        failed = [error for error in ended if not isinstance(error, asyncio.CancelledError)]
+        assert not failed, failed
+
+    async def stop(self) -> None:
+        await self.stop_agent()
+        await self.engine_server.stop()
+
+    def apply(self, given: Routes) -> None:
+        """As when the watch delivers them."""
+        take(self.agent, text(given))
+
+    def version(self, version: str) -> VersionState | None:
+        return self.agent.state().versions.get(version)
+
+    async def judged(self, version: str, verdict: Verdict) -> VersionState:
+        """Wait for a verdict."""
+
+        def there() -> VersionState | None:
+            state = self.version(version)
+            return state if state is not None and state.verdict is verdict else None
+
+        return await until(there, what=lambda: f"{version} {verdict}: {self.version(version)}")
+
+    async def proved(self, *versions: str) -> None:
+        for version in versions:
+            await self.judged(version, Verdict.APPLIED)
+
+
+@contextlib.asynccontextmanager
+async def pod(store: Path, cache: Path, *, reprove: float = 300) -> AsyncIterator[Pod]:
+    """A running engine pod."""
+    async with session(10) as connection:
+        running = Pod(store, cache, connection, reprove=reprove)
+        await running.start()
+        try:
+            yield running
+        finally:
+            await running.stop()
+
+
+class RouterProcess:
+    """A router with its background work."""
+
+    def __init__(self, router: Router, drain: Drain) -> None:
+        self.router = router
+        self.drain = drain
+        self.server = Server(router.app)
+
+    def apply(self, given: Routes) -> None:
+        self.router.take_routes(text(given))
+
+    async def sees(self, version: str, *addresses: str) -> None:
+        """Wait until it knows who serves a version."""
+
+        def seen() -> bool:
+            return {backend.address for backend in self.router.backends if version in backend.serves} == set(addresses)
+
+        await until(seen, what=self.router.state)
+
+
+@contextlib.asynccontextmanager
+async def router(
+    *pods: Pod, keys: dict[str, str] | None = None, memory: Path | None = None, answer_seconds: float = 10
+) -> AsyncIterator[RouterProcess]:
+    """A running router before these pods."""
+    drain = Drain()
+    async with session(answer_seconds) as connection:
+        made = Router(connection, DEPLOYMENT, drain=drain, memory=memory, max_body=100_000)
+        made.take_keys(keys or {})
+        made.restore()
+        if pods:
+            made.take_addresses(frozenset(one.server.address for one in pods))
+        process = RouterProcess(made, drain)
+        polling = asyncio.create_task(made.backends.run())
+        await process.server.start()
+        try:
+            yield process
+        finally:
+            polling.cancel()
+            await asyncio.gather(polling, return_exceptions=True)
+            await process.server.stop()
