@@ -7,6 +7,7 @@ With --peft the same is done by PEFT's own mixed batch (`adapter_names`).
 
 import argparse
 import copy
+import logging
 import statistics
 import tempfile
 import time
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("--quantization", type=Variant, default=Variant.NONE)
     parser.add_argument("--peft", action="store_true")
     asked = parser.parse_args()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns about every product of INT8
     torch.set_num_threads(1)  # two threads on two busy cores wait for each other, which measures the neighbours
     with tempfile.TemporaryDirectory() as folder:
         cases = prepare(asked.model, asked.quantization, Path(folder), peft=asked.peft)
