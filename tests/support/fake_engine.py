@@ -79,6 +79,8 @@ class FakeEngine:
         self.headers: list[dict[str, str]] = []
         self.under_way = 0
         self.cancelled = 0
+        self.refusing: tuple[int, str] | None = None
+        """Status and words for every request but loading."""
         self.pace: Callable[[int], Awaitable[None]] = _at_once
         """Awaited before each token of a stream."""
 
@@ -111,6 +113,8 @@ class FakeEngine:
         try:
             if self.faults.hangs:
                 await asyncio.Event().wait()
+            if self.refusing is not None and "lora" not in request.path:
+                return web.json_response({"error": self.refusing[1]}, status=self.refusing[0])
             if self.faults.busy and "lora" not in request.path:
                 return web.json_response({"error": "Model is overloaded", "error_type": "overloaded"}, status=429)
             return await handler(request)

@@ -191,6 +191,7 @@ class RouterProcess:
         """Wait until it knows who serves a version."""
 
         def seen() -> bool:
+            self.router.backends.poll_soon()
             return {backend.address for backend in self.router.backends if version in backend.serves} == set(addresses)
 
         await until(seen, what=self.router.state)

@@ -46,9 +46,9 @@ class Events:
         """What may go on, of what came."""
         whole, end, self._held = (self._held + data).rpartition(EVENT_END)
         shown = b"".join(self._look(event) for event in whole.split(EVENT_END) if end)
-        if not self._hide:
-            return data
-        return shown + self.rest() if len(self._held) > LONGEST_EVENT else shown
+        if len(self._held) > LONGEST_EVENT:
+            shown += self.rest()
+        return shown if self._hide else data
 
     def rest(self) -> bytes:
         """What is left at the end of a stream that does not end with an event."""

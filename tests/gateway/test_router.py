@@ -1,0 +1,554 @@
+"""The router before real agents on test engines: who may ask what, and what becomes of it when parts fail."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from support import gateway
+from support.artifacts import Artifact, publish
+from support.gateway import Pod, RouterProcess, Server, routes, until
+
+from wardrobe_contracts.routes import Authentication
+from wardrobe_contracts.state import (
+    DEPARTMENT_HEADER,
+    DIGEST_HEADER,
+    VERSION_HEADER,
+    AgentState,
+    EngineState,
+    Reason,
+    RouterState,
+    Verdict,
+    VersionState,
+)
+from wardrobe_gateway.router.backends import Backends
+
+KEYS = {"cardiology": "heart\nspare", "paediatrics": "child"}
+CHAT = "/v1/chat/completions"
+ANSWERED = 200
+
+
+@dataclass
+class Reply:
+    """An answer, read to its end."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def voice(self) -> str:
+        """Who spoke."""
+        return str(self.json["choices"][0]["message"]["content"].split()[0])
+
+    @property
+    def code(self) -> str:
+        return str(self.json["error"]["code"])
+
+
+@contextlib.asynccontextmanager
+async def asking(
+    router: RouterProcess, model: str | None, *, key: str = "heart", path: str = CHAT, **more: Any
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": "how much? "}], **more}
+    if path != CHAT:
+        body = {"inputs": "how much? ", "parameters": {"adapter_id": model, "max_new_tokens": 3}, **more}
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(router.server.url + path, json=body) as answer,
+    ):
+        yield answer
+
+
+async def ask(router: RouterProcess, model: str | None = "cardiology", **more: Any) -> Reply:
+    async with asking(router, model, **more) as answer:
+        return Reply(answer.status, await answer.read(), dict(answer.headers))
+
+
+async def get(router: RouterProcess, path: str, key: str = "") -> Reply:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    async with aiohttp.ClientSession(headers=headers) as session, session.get(router.server.url + path) as answer:
+        return Reply(answer.status, await answer.read(), dict(answer.headers))
+
+
+@dataclass
+class Ward:
+    """Two engine pods and a router, with three versions proved everywhere."""
+
+    pods: list[Pod]
+    router: RouterProcess
+    c1: Artifact
+    c2: Artifact
+    p1: Artifact
+    generation: int = field(default=0)
+
+    @property
+    def addresses(self) -> list[str]:
+        return [pod.server.address for pod in self.pods]
+
+    def route(self, cardiology: Artifact, **more: Any) -> None:
+        """New routes, at everybody at once."""
+        self.generation += 1
+        given = routes(
+            [self.c1.routed(), self.c2.routed(), self.p1.routed()],
+            {"cardiology": cardiology.version, "paediatrics": self.p1.version},
+            generation=self.generation,
+            **more,
+        )
+        for pod in self.pods:
+            pod.apply(given)
+        self.router.apply(given)
+
+
+@pytest.fixture
+async def ward(store: Path, tmp_path: Path) -> AsyncIterator[Ward]:
+    c1, c2, p1 = (publish(store, name) for name in ("cardiology-v1", "cardiology-v2", "paediatrics-v1"))
+    async with (
+        gateway.pod(store, tmp_path / "cache-0") as one,
+        gateway.pod(store, tmp_path / "cache-1") as other,
+        gateway.router(one, other, keys=KEYS) as router,
+    ):
+        made = Ward([one, other], router, c1, c2, p1)
+        made.route(c2)
+        for pod in made.pods:
+            await pod.proved(c1.version, c2.version, p1.version)
+        await router.sees(c2.version, *made.addresses)
+        yield made
+
+
+# Who may ask what
+
+
+async def test_a_department_is_answered_by_its_live_version(ward: Ward) -> None:
+    reply = await ask(ward.router)
+    assert (reply.status, reply.voice) == (200, "[cardiology-v2]")
+    assert reply.headers[DEPARTMENT_HEADER] == "cardiology"
+    assert reply.headers[VERSION_HEADER] == ward.c2.version
+    assert reply.headers[DIGEST_HEADER] == ward.c2.digest
+    assert (await ask(ward.router, key="spare")).voice == "[cardiology-v2]"
+    assert (await ask(ward.router, "paediatrics", key="child")).voice == "[paediatrics-v1]"
+
+
+async def test_a_loaded_version_may_be_asked_by_name(ward: Ward) -> None:
+    reply = await ask(ward.router, ward.c1.version)
+    assert (reply.voice, reply.headers[VERSION_HEADER]) == ("[cardiology-v1]", ward.c1.version)
+
+
+@pytest.mark.parametrize(
+    ("key", "model", "status", "code"),
+    [
+        ("", "cardiology", 401, "key_missing"),
+        ("wrong", "cardiology", 401, "key_unknown"),
+        ("child", "cardiology", 403, "model_forbidden"),
+        ("heart", "gpt-4", 404, "model_not_found"),
+    ],
+)
+async def test_others_are_refused(ward: Ward, key: str, model: str, status: int, code: str) -> None:
+    reply = await ask(ward.router, model, key=key)
+    assert (reply.status, reply.code) == (status, code)
+    if status in {403, 404}:
+        assert ("cardiology" if key == "heart" else "paediatrics") in reply.json["error"]["message"]
+    page = (await get(ward.router, "/metrics")).body.decode()
+    department = {"child": "paediatrics", "heart": "cardiology"}.get(key, "")
+    assert f'wardrobe_rejected_total{{department="{department}",reason="{code}"}} 1.0' in page
+
+
+async def test_every_error_has_openais_form(ward: Ward) -> None:
+    url = ward.router.server.url
+    headers = {"Authorization": "Bearer heart"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        for method, path, body, status in (
+            ("POST", CHAT, b"{", 400),
+            ("POST", CHAT, b"[]", 400),
+            ("POST", CHAT, b'{"model": 1}', 400),
+            ("POST", CHAT, b" " * 100_001, 413),
+            ("POST", "/v1/embeddings", b"{}", 404),
+            ("GET", CHAT, b"", 405),
+        ):
+            async with session.request(method, url + path, data=body) as answer:
+                assert answer.status == status
+                error = (await answer.json())["error"]
+                assert error.keys() == {"message", "type", "param", "code"}
+
+
+async def test_models_lists_what_the_key_may_use(ward: Ward) -> None:
+    listed = (await get(ward.router, "/v1/models", "heart")).json["data"]
+    assert [model["id"] for model in listed] == ["cardiology", ward.c1.version, ward.c2.version]
+    assert (await get(ward.router, "/v1/models")).status == 401
+
+
+async def test_plain_text_needs_no_name_beside_the_key(ward: Ward) -> None:
+    for path in ("/generate", "/"):
+        reply = await ask(ward.router, None, path=path)
+        answer = reply.json[0] if path == "/" else reply.json
+        assert answer == {"generated_text": answer["generated_text"]}
+        assert answer["generated_text"].startswith("[cardiology-v2]")
+    reply = await ask(ward.router, None, path="/", stream=True)
+    assert reply.headers["Content-Type"] == "text/event-stream"
+    events = [json.loads(event.removeprefix(b"data:")) for event in reply.body.split(b"\n\n")[:-1]]
+    assert [event["details"] for event in events] == [None] * len(events)
+
+
+async def test_without_authentication_the_model_is_enough(ward: Ward) -> None:
+    ward.route(ward.c2, authentication=Authentication.NONE)
+    assert (await ask(ward.router, "paediatrics", key="")).voice == "[paediatrics-v1]"
+    assert (await ask(ward.router, None, key="")).code == "model_missing"
+
+
+async def test_keys_come_go_and_rotate(ward: Ward) -> None:
+    router = ward.router.router
+    router.take_keys({"paediatrics": "child"})
+    reply = await ask(ward.router)
+    assert (reply.status, reply.code) == (401, "keys_not_loaded")
+    assert (await ask(ward.router, "paediatrics", key="child")).status == 200
+    assert router.state().missing_keys == ["cardiology"]
+    router.take_keys({"paediatrics": "child", "cardiology": "heart\nnew"})
+    assert (await ask(ward.router)).status == (await ask(ward.router, key="new")).status == 200
+    router.take_keys({"paediatrics": "child", "cardiology": "new"})
+    assert (await ask(ward.router)).status == 401
+    router.take_keys({"paediatrics": "new\nchild", "cardiology": "new\nheart"})
+    assert (await ask(ward.router, key="new")).code == "key_ambiguous"
+    assert (await ask(ward.router)).status == 200
+    assert router.state().duplicate_keys == ["cardiology", "paediatrics"]
+    assert router.state().keys == {"cardiology": 1, "paediatrics": 1}
+
+
+# Streams and counts
+
+
+async def test_streams_come_piece_by_piece_without_what_nobody_asked_for(ward: Ward) -> None:
+    go = asyncio.Semaphore(1)
+
+    async def step(_: int) -> None:
+        await go.acquire()
+
+    for pod in ward.pods:
+        pod.engine.pace = step
+    async with asking(ward.router, "cardiology", stream=True) as answer:
+        assert answer.headers[VERSION_HEADER] == ward.c2.version
+        assert b"[cardiology-v2]" in await answer.content.readuntil(b"\n\n")  # and nothing more is there yet
+        for _ in range(9):
+            go.release()
+        rest = await answer.read()
+    assert rest.endswith(b"data: [DONE]\n\n")
+    assert b'"choices": []' not in rest
+    page = (await get(ward.router, "/metrics")).body.decode()
+    who = f'department="cardiology",version="{ward.c2.version}"'
+    assert f'wardrobe_requests_total{{code="200",{who}}} 1.0' in page
+    assert f'wardrobe_tokens_total{{department="cardiology",kind="completion",version="{ward.c2.version}"}} 5.0' in page
+    assert f'wardrobe_tokens_total{{department="cardiology",kind="prompt",version="{ward.c2.version}"}} 2.0' in page
+    assert f"wardrobe_time_to_first_token_seconds_count{{{who}}} 1.0" in page
+    assert f"wardrobe_time_per_token_seconds_count{{{who}}} 1.0" in page
+    assert 'wardrobe_requests_in_flight{department="cardiology"} 0.0' in page
+
+
+async def test_who_asks_for_the_usage_gets_it(ward: Ward) -> None:
+    reply = await ask(ward.router, stream=True, stream_options={"include_usage": True})
+    assert b'"completion_tokens": 5' in reply.body
+
+
+async def test_a_client_that_leaves_stops_the_engine(ward: Ward) -> None:
+    for pod in ward.pods:
+        pod.engine.pace = _never_after_the_first
+    async with asking(ward.router, "cardiology", stream=True) as answer:
+        await answer.content.readuntil(b"\n\n")
+    await until(lambda: sum(pod.engine.cancelled for pod in ward.pods) == 1)
+    await until(lambda: not any(backend.in_flight for backend in ward.router.router.backends))
+    page = (await get(ward.router, "/metrics")).body.decode()
+    assert 'wardrobe_requests_total{code="499"' in page
+
+
+async def _never_after_the_first(number: int) -> None:
+    if number:
+        await asyncio.Event().wait()
+
+
+# When parts fail
+
+
+async def test_the_least_loaded_is_asked(ward: Ward) -> None:
+    hold = asyncio.Event()
+
+    async def held(number: int) -> None:
+        if number:
+            await hold.wait()
+
+    for pod in ward.pods:
+        pod.engine.pace = held
+    async with asking(ward.router, "cardiology", stream=True) as first:
+        await first.content.readuntil(b"\n\n")
+        async with asking(ward.router, "cardiology", stream=True) as second:
+            await second.content.readuntil(b"\n\n")
+            assert [pod.engine.under_way for pod in ward.pods] == [1, 1]
+            hold.set()
+
+
+async def test_a_replica_that_has_not_proved_it_is_not_asked(ward: Ward) -> None:
+    ward.pods[0].engine.faults.answers_from_base = True
+    ward.pods[0].keeper.book.change(ward.c2.version, due=0.0)
+    await ward.pods[0].judged(ward.c2.version, Verdict.NOT_APPLIED)
+    for _ in range(6):  # the first of them may still go there, be refused, and tried elsewhere
+        assert (await ask(ward.router)).voice == "[cardiology-v2]"
+    await ward.router.sees(ward.c2.version, ward.addresses[1])
+
+
+async def test_421_is_tried_elsewhere(ward: Ward) -> None:
+    for version in ward.pods[0].keeper.book.entries:  # nothing polls the router between this and the requests
+        ward.pods[0].keeper.book.change(version, verdict=Verdict.DIVERGED, due=1e12)
+    replies = [await ask(ward.router) for _ in range(4)]
+    assert {(reply.status, reply.voice) for reply in replies} == {(200, "[cardiology-v2]")}
+
+
+async def test_a_refused_connection_is_tried_elsewhere(ward: Ward) -> None:
+    await ward.pods[0].server.stop()
+    replies = [await ask(ward.router) for _ in range(4)]
+    assert {(reply.status, reply.voice) for reply in replies} == {(200, "[cardiology-v2]")}
+    await ward.router.sees(ward.c2.version, ward.addresses[1])
+    await ward.pods[0].server.start()
+    await ward.router.sees(ward.c2.version, *ward.addresses)
+
+
+async def test_a_pod_that_dies_before_it_answers_is_replaced_by_another(ward: Ward) -> None:
+    ward.pods[0].engine.faults.hangs = ward.pods[1].engine.faults.hangs = True
+    asked = asyncio.create_task(ask(ward.router))
+    await until(lambda: any(pod.engine.under_way for pod in ward.pods))
+    busy, free = sorted(ward.pods, key=lambda pod: -pod.engine.under_way)
+    free.engine.faults.hangs = False
+    await busy.server.stop()
+    reply = await asked
+    assert (reply.status, reply.voice) == (200, "[cardiology-v2]")
+
+
+async def test_a_stream_that_has_not_begun_is_tried_elsewhere_and_one_that_has_is_cut(ward: Ward) -> None:
+    for pod in ward.pods:
+        pod.engine.faults.breaks_stream_after = 0
+    assert (await ask(ward.router, stream=True)).status == 503
+    ward.pods[0].engine.faults.breaks_stream_after = None
+    for _ in range(2):
+        assert (await ask(ward.router, stream=True)).status == 200
+    ward.pods[0].engine.faults.breaks_stream_after = ward.pods[1].engine.faults.breaks_stream_after = 2
+    before = sum(len(pod.engine.log) for pod in ward.pods)
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await ask(ward.router, stream=True)
+    assert sum(len(pod.engine.log) for pod in ward.pods) == before + 1
+    page = (await get(ward.router, "/metrics")).body.decode()
+    assert 'wardrobe_requests_total{code="0"' in page
+
+
+async def test_a_full_engine_is_tried_elsewhere_and_then_said(ward: Ward) -> None:
+    ward.pods[0].engine.faults.busy = True
+    assert {(await ask(ward.router)).status for _ in range(4)} == {200}
+    ward.pods[1].engine.faults.busy = True
+    reply = await ask(ward.router)
+    assert (reply.status, reply.code, reply.headers["Retry-After"]) == (429, "overloaded", "1")
+
+
+async def test_nobody_left_is_said_with_when_to_come_again(ward: Ward) -> None:
+    for pod in ward.pods:
+        await pod.engine_server.stop()
+        await pod.judged(ward.c2.version, Verdict.PENDING)
+    reply = await ask(ward.router)
+    assert (reply.status, reply.code, reply.headers["Retry-After"]) == (503, "no_proved_backend", "1")
+
+
+async def test_an_engine_that_hangs_is_given_up(ward: Ward, store: Path, tmp_path: Path) -> None:
+    ward.pods[0].engine.faults.hangs = ward.pods[1].engine.faults.hangs = True
+    async with gateway.router(*ward.pods, keys=KEYS, answer_seconds=0.3) as router:
+        router.apply(routes([ward.c2.routed()], {"cardiology": ward.c2.version}))
+        await router.sees(ward.c2.version, *ward.addresses)
+        assert (await ask(router)).status == 504
+    assert sum(pod.engine.cancelled for pod in ward.pods) == 1
+
+
+async def test_the_engines_own_refusals_come_through(ward: Ward) -> None:
+    for pod in ward.pods:
+        pod.engine.refusing = (422, "`inputs` cannot be empty")
+    reply = await ask(ward.router)
+    assert (reply.status, reply.code) == (422, "engine_refused")
+    assert "cannot be empty" in reply.json["error"]["message"]
+    assert reply.headers[VERSION_HEADER] == ward.c2.version
+
+
+async def test_a_just_proved_version_is_found_though_the_last_poll_was_before(ward: Ward, store: Path) -> None:
+    c3 = publish(store, "cardiology-v3")
+    more = [ward.c2.routed(), c3.routed()]
+    for pod in ward.pods:
+        pod.apply(routes(more, {"cardiology": ward.c2.version}, generation=2))
+        await pod.proved(c3.version)
+    ward.router.apply(routes(more, {"cardiology": c3.version}, generation=3))
+    assert (await ask(ward.router)).voice == "[cardiology-v3]"
+
+
+async def test_routes_flip_under_traffic_and_nobody_gets_what_was_not_routed(ward: Ward) -> None:
+    history = [ward.c2.version]  # by generation - 1
+    wrong: list[str] = []
+    failed: list[Reply] = []
+    ended = False
+
+    async def client() -> int:
+        count = 0
+        while not ended:
+            first = len(history) - 1
+            reply = await ask(ward.router, stream=False)
+            count += 1
+            if reply.status != ANSWERED:
+                failed.append(reply)
+            elif reply.headers[VERSION_HEADER] not in history[first:]:
+                wrong.append(reply.headers[VERSION_HEADER])
+            elif reply.voice != f"[{reply.headers[VERSION_HEADER].rpartition('-')[0]}]":
+                wrong.append(reply.voice)
+        return count
+
+    clients = [asyncio.create_task(client()) for _ in range(4)]
+    for number in range(20):
+        live = (ward.c1, ward.c2)[number % 2]
+        ward.route(live)
+        history.append(live.version)
+        assert (await ask(ward.router)).headers[VERSION_HEADER] == live.version
+        await asyncio.sleep(0.02)
+    ended = True
+    counts = await asyncio.gather(*clients)
+    assert (wrong, failed) == ([], [])
+    assert min(counts) > 5
+
+
+async def test_a_version_without_a_route_yet_is_said(ward: Ward) -> None:
+    given = routes([ward.c2.routed()], {"cardiology": None})
+    ward.router.apply(given)
+    assert (await ask(ward.router)).code == "no_version_yet"
+    assert (await ask(ward.router, ward.c2.version)).status == 200
+
+
+# What the router says of itself
+
+
+async def test_state_and_readiness(ward: Ward) -> None:
+    assert (await get(ward.router, "/readyz")).status == 200
+    assert (await get(ward.router, "/healthz")).status == 200
+    state = RouterState.model_validate_json((await get(ward.router, "/state")).body)
+    assert state.generation == 1
+    assert {backend.address for backend in state.backends} == set(ward.addresses)
+    assert all(ward.c2.version in backend.serves for backend in state.backends)
+    ward.router.router.take_routes("{}")
+    state = ward.router.router.state()
+    assert (state.generation, bool(state.problem)) == (1, True)
+    ward.router.drain.begin()
+    assert (await get(ward.router, "/readyz")).status == 503
+    reply = await ask(ward.router)
+    assert (reply.status, reply.headers["Connection"]) == (200, "close")
+
+
+async def test_before_the_first_routes_nothing_is_ready() -> None:
+    async with gateway.router(keys=KEYS) as router:
+        assert (await get(router, "/readyz")).status == 503
+        assert (await ask(router)).code == "no_routes"
+        assert router.router.state().generation is None
+
+
+async def test_it_starts_from_what_it_kept(ward: Ward, tmp_path: Path) -> None:
+    memory = tmp_path / "last.json"
+    async with gateway.router(*ward.pods, keys=KEYS, memory=memory) as router:
+        router.apply(routes([ward.c1.routed()], {"cardiology": ward.c1.version}, generation=9))
+    async with gateway.router(keys=KEYS, memory=memory) as router:  # and no source that says anything
+        await until(router.router.ready)
+        assert (await ask(router)).voice == "[cardiology-v1]"
+        assert router.router.state().generation == 9
+
+
+async def test_metrics_of_what_left_the_routes_go(ward: Ward) -> None:
+    await ask(ward.router)
+    await ask(ward.router, "gpt-4")
+    assert ward.c2.version in (await get(ward.router, "/metrics")).body.decode()
+    ward.router.apply(routes([ward.p1.routed()], {"paediatrics": ward.p1.version}, generation=2))
+    page = (await get(ward.router, "/metrics")).body.decode()
+    assert "cardiology" not in page
+    assert "wardrobe_routes_generation 2.0" in page
+
+
+# Discovery
+
+
+class Said:
+    """An agent of which only `/state` is there."""
+
+    def __init__(self, deployment: str = gateway.DEPLOYMENT) -> None:
+        self.deployment = deployment
+        self.incarnation = "first"
+        self.server = Server(self._app)
+
+    def _app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/state", self._state)
+        return app
+
+    async def _state(self, _: web.Request) -> web.Response:
+        applied = VersionState(
+            digest="sha256:" + "a" * 64, verdict=Verdict.APPLIED, reason=Reason.PROVED, served=True, since=""
+        )
+        state = AgentState(
+            deployment=self.deployment,
+            generation=1,
+            incarnation=self.incarnation,
+            ready=True,
+            draining=False,
+            engine=EngineState(up=True, since=""),
+            versions={"v-aaaaaaaa": applied},
+        )
+        return web.Response(text=state.model_dump_json(by_alias=True))
+
+
+@contextlib.asynccontextmanager
+async def said(deployment: str = gateway.DEPLOYMENT) -> AsyncIterator[Said]:
+    agent = Said(deployment)
+    await agent.server.start()
+    try:
+        yield agent
+    finally:
+        await agent.server.stop()
+
+
+async def test_slices_are_discovery_not_authority() -> None:
+    async with said() as agent, aiohttp.ClientSession() as session:
+        backends = Backends(session, gateway.DEPLOYMENT)
+        backends.discover(frozenset({agent.server.address}))
+        await backends.refresh()
+        backends.discover(frozenset())
+        await asyncio.sleep(0.05)  # older than a round that may be joined
+        await backends.refresh()
+        assert [backend.serves for backend in backends] == [{"v-aaaaaaaa"}]
+        agent.incarnation = "somebody else at the same address"
+        await asyncio.sleep(0.05)
+        await backends.refresh()
+        assert list(backends) == []
+
+
+async def test_one_that_is_listed_no_longer_and_silent_is_forgotten() -> None:
+    async with said() as agent, aiohttp.ClientSession() as session:
+        backends = Backends(session, gateway.DEPLOYMENT)
+        backends.discover(frozenset({agent.server.address}))
+        await agent.server.stop()
+        await backends.refresh()
+        assert [backend.answering for backend in backends] == [False]
+        backends.discover(frozenset())
+        await asyncio.sleep(0.05)
+        await backends.refresh()
+        assert list(backends) == []
+
+
+async def test_another_deployments_agent_gets_no_requests() -> None:
+    async with said("other") as agent, aiohttp.ClientSession() as session:
+        backends = Backends(session, gateway.DEPLOYMENT)
+        backends.discover(frozenset({agent.server.address}))
+        await backends.refresh()
+        assert [backend.serves for backend in backends] == [frozenset()]

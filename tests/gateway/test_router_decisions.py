@@ -1,0 +1,335 @@
+"""The router's pure parts: keys, names, choice, token counts."""
+
+import itertools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.gateway import routes
+from support.results import digest
+
+from wardrobe_contracts.routes import RoutedAdapter, version_name
+from wardrobe_gateway.errors import Refusal
+from wardrobe_gateway.kube_source import addresses_of
+from wardrobe_gateway.router import asked, keys, saved, usage
+from wardrobe_gateway.router.choice import Target, pick, resolve, usable
+from wardrobe_gateway.source import RejectedError, parse
+
+
+def adapter(name: str, *departments: str, letter: str = "a") -> RoutedAdapter:
+    return RoutedAdapter(
+        version=version_name(name, digest(letter)),
+        adapter=name,
+        departments=list(departments),
+        artifact=f"adapters/{name}",
+        digest=digest(letter),
+        manifest_digest=digest("e"),
+    )
+
+
+C1 = adapter("cardiology-v1", "cardiology")
+C2 = adapter("cardiology-v2", "cardiology", letter="b")
+P1 = adapter("paediatrics-v1", "paediatrics", letter="c")
+SHARED = adapter("plain-v1", "cardiology", "paediatrics", letter="d")
+ROUTES = routes(
+    [C1, C2, P1, SHARED],
+    {"cardiology": C2.version, "paediatrics": P1.version, "renal": None},
+)
+
+
+# Keys
+
+
+def test_keys_open_their_department_only() -> None:
+    table = keys.build(["a", "b", "c"], {"a": "k1\n\n k2 \n", "b": "k3", "elsewhere": "k4"})
+    assert keys.owner(table, "Bearer k1") == keys.owner(table, "bearer  k2 ") == "a"
+    assert keys.owner(table, "Bearer k3") == "b"
+    assert table.missing == {"c"}
+    assert table.counts == {"a": 2, "b": 1, "c": 0}
+    for header, code in ((None, "key_missing"), ("Basic k1", "key_missing"), ("Bearer k4", "key_unknown")):
+        with pytest.raises(Refusal) as refusal:
+            keys.owner(table, header)
+        assert (refusal.value.status, refusal.value.code) == (401, code)
+        assert refusal.value.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_a_key_in_two_departments_opens_neither_and_both_are_reported() -> None:
+    table = keys.build(["a", "b", "c"], {"a": "same\nown", "b": "same", "c": "other"})
+    with pytest.raises(Refusal, match="more than one department"):
+        keys.owner(table, "Bearer same")
+    assert keys.owner(table, "Bearer own") == "a"
+    assert table.duplicates == {"a", "b"}
+    assert table.counts == {"a": 1, "b": 0, "c": 1}
+    assert not table.missing
+
+
+def test_a_department_that_is_not_routed_collides_with_nothing() -> None:
+    table = keys.build(["b"], {"a": "same", "b": "same"})
+    assert keys.owner(table, "Bearer same") == "b"
+
+
+def test_keys_are_read_as_the_kubelet_writes_them(tmp_path: Path) -> None:
+    data = tmp_path / "..2026_11_22"
+    (data / "a").mkdir(parents=True)
+    (data / "a" / "keys").write_text("k1\n")
+    (tmp_path / "..data").symlink_to(data.name)
+    (tmp_path / "a").symlink_to("..data/a")
+    assert keys.read(tmp_path) == {"a": "k1\n"}
+    assert keys.read(tmp_path / "nowhere") == {}
+
+
+@given(st.dictionaries(st.sampled_from("abc"), st.lists(st.sampled_from(["k1", "k2", "k3"]))))
+def test_no_key_opens_a_department_that_does_not_list_it(texts: dict[str, list[str]]) -> None:
+    table = keys.build(["a", "b", "c"], {name: "\n".join(lines) for name, lines in texts.items()})
+    for key in ("k1", "k2", "k3"):
+        owners = [name for name, lines in texts.items() if key in lines]
+        try:
+            assert [keys.owner(table, f"Bearer {key}")] == owners
+        except Refusal:
+            assert len(owners) != 1
+
+
+# Names
+
+
+def test_a_department_gets_its_live_version_and_any_loaded_one_by_name() -> None:
+    live = Target("cardiology", C2.version, C2.digest)
+    for model in ("cardiology", None, "", "tgi"):
+        assert resolve(ROUTES, "cardiology", model) == live
+    assert resolve(ROUTES, "cardiology", C1.version) == Target("cardiology", C1.version, C1.digest)
+    assert resolve(ROUTES, "paediatrics", SHARED.version).department == "paediatrics"
+
+
+@pytest.mark.parametrize(
+    ("caller", "model", "status", "code"),
+    [
+        ("cardiology", "paediatrics", 403, "model_forbidden"),
+        ("cardiology", P1.version, 403, "model_forbidden"),
+        ("cardiology", "renal", 403, "model_forbidden"),
+        ("cardiology", "gpt-4", 404, "model_not_found"),
+        ("cardiology", "cardiology-v1", 404, "model_not_found"),
+        ("renal", "renal", 503, "no_version_yet"),
+        ("renal", None, 503, "no_version_yet"),
+        (None, None, 400, "model_missing"),
+        (None, "gpt-4", 404, "model_not_found"),
+    ],
+)
+def test_refusals_say_what_may_be_used(caller: str | None, model: str | None, status: int, code: str) -> None:
+    with pytest.raises(Refusal) as refusal:
+        resolve(ROUTES, caller, model)
+    assert (refusal.value.status, refusal.value.code) == (status, code)
+    error = json.loads(refusal.value.body())["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    if status in {403, 404}:
+        assert all(name in error["message"] for name in usable(ROUTES, caller))
+    if status == 503:
+        assert refusal.value.headers["Retry-After"] == "1"
+
+
+def test_without_keys_everything_may_be_named() -> None:
+    assert resolve(ROUTES, None, "paediatrics").version == P1.version
+    assert resolve(ROUTES, None, C1.version).department == "cardiology"
+    assert usable(ROUTES, None)[:3] == ["cardiology", "paediatrics", "renal"]
+    assert usable(ROUTES, "paediatrics") == ["paediatrics", P1.version, SHARED.version]
+
+
+# Choice
+
+
+@dataclass
+class Candidate:
+    address: str
+    serves: frozenset[str]
+    in_flight: int = 0
+    last_used: int = 0
+
+
+def test_the_least_loaded_of_those_that_proved_it() -> None:
+    both = frozenset({"v1", "v2"})
+    a, b = Candidate("a", both, in_flight=3), Candidate("b", both, in_flight=1)
+    c, idle = Candidate("c", both, in_flight=1, last_used=-1), Candidate("idle", frozenset({"v1"}))
+    everyone = [a, b, c, idle]
+    assert pick(everyone, "v2", ()) is c
+    assert pick(everyone, "v2", {"c"}) is b
+    assert pick(everyone, "v1", ()) is idle
+    assert pick(everyone, "v3", ()) is None
+    assert pick(everyone, "v2", {"a", "b", "c"}) is None
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 3), st.booleans())))
+def test_never_one_that_has_not_proved_it(rows: list[tuple[bool, int, bool]]) -> None:
+    made = [
+        (Candidate(str(n), frozenset({"v"} if proved else ()), load), tried)
+        for n, (proved, load, tried) in enumerate(rows)
+    ]
+    but = {candidate.address for candidate, tried in made if tried}
+    found = pick([candidate for candidate, _ in made], "v", but)
+    may = [candidate for candidate, _ in made if candidate.serves and candidate.address not in but]
+    assert (found is None) == (not may)
+    if found is not None:
+        assert found in may
+        assert found.in_flight == min(candidate.in_flight for candidate in may)
+
+
+# Requests
+
+
+def sent(path: str, payload: dict[str, Any]) -> tuple[asked.Asked, dict[str, Any]]:
+    understood = asked.read(path, payload)
+    return understood, json.loads(asked.body_for(understood, "v1"))
+
+
+def test_requests_name_exactly_one_version() -> None:
+    chat, body = sent("/v1/chat/completions", {"model": "cardiology", "messages": [], "seed": 1})
+    assert (chat.model, chat.hide_usage, body) == ("cardiology", False, {"model": "v1", "messages": [], "seed": 1})
+    plain, body = sent("/generate", {"inputs": "x", "parameters": {"adapter_id": "w", "seed": 1}})
+    assert (plain.model, plain.path, plain.as_list) == ("w", "/generate", False)
+    assert body == {"inputs": "x", "parameters": {"adapter_id": "v1", "seed": 1, "details": True}}
+
+
+def test_the_compatible_path_streams_as_the_body_says() -> None:
+    assert asked.read("/", {"inputs": "x", "stream": True}).path == "/generate_stream"
+    whole = asked.read("/", {"inputs": "x"})
+    assert (whole.path, whole.as_list, whole.model) == ("/generate", True, None)
+
+
+@pytest.mark.parametrize("options", [None, {}, {"include_usage": False}])
+def test_streams_report_their_usage_to_us(options: dict[str, Any] | None) -> None:
+    understood, body = sent("/v1/chat/completions", {"model": "m", "stream": True, "stream_options": options})
+    assert understood.hide_usage
+    assert body["stream_options"]["include_usage"] is True
+
+
+def test_who_asks_for_the_usage_gets_it() -> None:
+    understood, _ = sent("/v1/chat/completions", {"stream": True, "stream_options": {"include_usage": True}})
+    assert not understood.hide_usage
+    assert not asked.read("/generate", {"inputs": "x", "parameters": {"details": True}}).hide_usage
+
+
+@pytest.mark.parametrize(
+    ("path", "payload"),
+    [
+        ("/v1/chat/completions", {"model": 1}),
+        ("/v1/chat/completions", {"stream_options": []}),
+        ("/generate", {"parameters": "x"}),
+        ("/generate", {"parameters": {"adapter_id": ["a"]}}),
+    ],
+)
+def test_parts_of_another_type_are_refused(path: str, payload: dict[str, Any]) -> None:
+    with pytest.raises(Refusal) as refusal:
+        asked.read(path, payload)
+    assert refusal.value.status == 400
+
+
+# Token counts
+
+CHAT_EVENTS = [
+    b'data: {"choices": [{"delta": {"content": "a"}}], "usage": null}\n\n',
+    b'data: {"choices": [{"delta": {"content": "\\n\\n"}}]}\n\n',
+    b'data: {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 2}}\n\n',
+    b"data: [DONE]\n\n",
+]
+PLAIN_EVENTS = [
+    b'data:{"token": {"id": 1}, "details": null}\n\n',
+    b'data:{"token": {"id": 2}, "details": {"generated_tokens": 2, "input_length": 9}}\n\n',
+]
+
+
+def through(data: bytes, cuts: list[int], *, hide: bool) -> tuple[bytes, usage.Events]:
+    events = usage.Events(hide_usage=hide)
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    shown = b"".join(events.feed(data[a:b]) for a, b in itertools.pairwise(edges))
+    return shown + events.rest(), events
+
+
+CUTS = st.lists(st.integers(0, 10_000), max_size=12)
+
+
+@given(CUTS, st.booleans())
+def test_a_chat_stream_arrives_the_same_however_it_is_cut(cuts: list[int], hide: bool) -> None:
+    shown, events = through(b"".join(CHAT_EVENTS), cuts, hide=hide)
+    assert events.usage == usage.Usage(7, 2)
+    expected = [event for event in CHAT_EVENTS if not (hide and b'"choices": []' in event)]
+    assert shown == b"".join(expected)
+
+
+@given(CUTS)
+def test_a_plain_stream_loses_only_its_details(cuts: list[int]) -> None:
+    shown, events = through(b"".join(PLAIN_EVENTS), cuts, hide=True)
+    assert events.usage == usage.Usage(9, 2)
+    last = json.loads(shown.split(b"\n\n")[1].removeprefix(b"data:"))
+    assert last == {"token": {"id": 2}, "details": None}
+    assert through(b"".join(PLAIN_EVENTS), cuts, hide=False)[0] == b"".join(PLAIN_EVENTS)
+
+
+@given(st.lists(st.binary(max_size=30)), st.booleans())
+def test_no_byte_of_anything_else_is_lost(pieces: list[bytes], hide: bool) -> None:
+    events = usage.Events(hide_usage=hide)
+    assert b"".join(events.feed(piece) for piece in pieces) + events.rest() == b"".join(pieces)
+
+
+def test_whole_answers() -> None:
+    body = b'{"usage": {"prompt_tokens": 3, "completion_tokens": 4}}'
+    assert usage.of_answer(body, {}, hide=False) == (usage.Usage(3, 4), body)
+    told, shown = usage.of_answer(b'{"generated_text": "x", "details": {"generated_tokens": 5}}', {}, hide=True)
+    assert (told, json.loads(shown)) == (usage.Usage(0, 5), {"generated_text": "x"})
+    headers = {"X-Prompt-Tokens": "6", "X-Generated-Tokens": "7"}
+    assert usage.of_answer(b"{}", headers, hide=True)[0] == usage.Usage(6, 7)
+    assert usage.of_answer(b"no json", {}, hide=True) == (usage.Usage(), b"no json")
+
+
+# Routes and addresses
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "gone"),
+        ("", "cannot be read"),
+        ("[]", "cannot be read"),
+        (ROUTES.model_dump_json(by_alias=True).replace('"generation":1', '"generation":-1'), "generation"),
+        (ROUTES.model_dump_json(by_alias=True).replace('"generation":1', '"generation":1,"new":1'), "new"),
+        (ROUTES.model_dump_json(by_alias=True).replace(C2.digest, digest("f")), "version"),
+    ],
+)
+def test_routes_that_cannot_be_used_say_why(text: str | None, message: str) -> None:
+    with pytest.raises(RejectedError, match=message):
+        parse(text, "tantanila")
+
+
+def test_another_deployments_routes_are_refused() -> None:
+    with pytest.raises(RejectedError, match="not of other"):
+        parse(ROUTES.model_dump_json(by_alias=True), "other")
+    assert parse(ROUTES.model_dump_json(by_alias=True), "tantanila") == ROUTES
+
+
+def test_addresses_are_those_of_all_endpoints() -> None:
+    slices: list[dict[str, Any]] = [
+        {
+            "addressType": "IPv4",
+            "ports": [{"name": "http", "port": 8080}],
+            "endpoints": [
+                {"addresses": ["10.0.0.1"], "conditions": {"ready": True}},
+                {"addresses": ["10.0.0.2"], "conditions": {"ready": False}},
+            ],
+        },
+        {"addressType": "IPv6", "ports": [{"port": 8080}], "endpoints": [{"addresses": ["fd00::1"]}]},
+        {"addressType": "IPv4", "ports": None, "endpoints": [{"addresses": ["10.0.0.3"]}]},
+        {"addressType": "IPv4", "ports": [{"port": 8080}], "endpoints": None},
+    ]
+    assert addresses_of(slices) == {"10.0.0.1:8080", "10.0.0.2:8080", "[fd00::1]:8080", "10.0.0.3:8080"}
+
+
+def test_what_is_kept_on_disk_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "last.json"
+    assert saved.load(path) == saved.Saved()
+    kept = saved.Saved("{}", frozenset({"10.0.0.1:8080"}))
+    saved.store(path, kept)
+    assert saved.load(path) == kept
+    path.write_text("{half")
+    assert saved.load(path) == saved.Saved()
+    saved.store(tmp_path / "missing" / "last.json", kept)  # a disk that fails stops nothing
