@@ -24,7 +24,11 @@ class Drawer:
         probabilities = scores.softmax(-1)
         if self._sampling.top_p is not None:
             probabilities = _nucleus(probabilities, self._sampling.top_p)
-        return torch.multinomial(probabilities, 1, generator=self._generator)[0]
+        # by one random number: torch.multinomial draws one per token of the vocabulary
+        bounds = probabilities.double().cumsum(-1)
+        point = torch.rand((), generator=self._generator, device=logits.device, dtype=torch.float64) * bounds[-1]
+        # the first bound above the point belongs to a token whose probability is not zero; of no numbers there is none
+        return torch.searchsorted(bounds, point, right=True).clamp(max=len(bounds) - 1)
 
 
 def _nucleus(probabilities: torch.Tensor, mass: float) -> torch.Tensor:
@@ -41,7 +45,7 @@ def choose(logits: torch.Tensor, drawers: Sequence[Drawer | None]) -> tuple[list
     """
     tokens = logits.argmax(-1)
     for row, drawer in enumerate(drawers):
-        if drawer is not None and bool(torch.isfinite(logits[row]).all()):
+        if drawer is not None:
             tokens[row] = drawer.draw(logits[row])
     logprobs = logits.log_softmax(-1).gather(-1, tokens[:, None])[:, 0]
     return tokens.tolist(), logprobs.tolist()
