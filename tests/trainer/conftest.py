@@ -26,7 +26,12 @@ FORGIVEN = (
     "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning",
 )
 
-os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TRANSFORMERS_VERBOSITY="error")
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    HF_HUB_DISABLE_PROGRESS_BARS="1",
+    TRANSFORMERS_VERBOSITY="error",
+    OMP_WAIT_POLICY="PASSIVE",  # as the trainer's own entry point sets it; before torch is imported
+)
 
 
 def late(module: str) -> Any:

@@ -42,8 +42,7 @@ def main() -> None:
     task = _arguments().task
     signal.signal(signal.SIGTERM, _terminate)
     console.set_up()
-    # Read by torch and its BLAS when they are first imported.
-    os.environ.setdefault("OMP_NUM_THREADS", str(hardware.processors()))
+    hardware.share_processors()
     folder, result = run(task, os.environ.get(CONFIG_VARIABLE))
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end is known; only its record is left to write
     result = record(result, folder)

@@ -8,6 +8,16 @@ CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
 
 
+def share_processors() -> None:
+    """Set how torch's threads behave on processors that other pods use too; must run before torch is imported.
+
+    Threads that spin while they wait for each other take the processor from the one they wait for: on two busy cores a
+    training step took two to four times as long as with threads that sleep.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(processors()))
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def processors(limit: Path = CPU_LIMIT) -> int:
     """Whole processors this container may use: its share of the node's, rounded up, at least one.
 
