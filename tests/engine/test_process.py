@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from wardrobe_contracts.base import Variant
-from wardrobe_engine import options
+from wardrobe_engine import options, processors
 
 from .conftest import MODEL, PROMPT
 
@@ -34,7 +34,7 @@ def free_port() -> int:
 def engine(module: str, *arguments: str, **variables: str) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
     """A process that serves, and its URL."""
     port = str(free_port())
-    environment = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1", **variables}
+    environment = {**os.environ, "PYTHONPATH": str(TESTS), **variables}
     command = [sys.executable, "-m", module, "--model", str(MODEL), "--port", port, *arguments]
     with subprocess.Popen(command, env=environment) as process:
         try:
@@ -75,6 +75,15 @@ def test_options_come_from_the_command_line_before_the_environment(monkeypatch: 
 def test_wrong_options_end_the_process(arguments: list[str]) -> None:
     with pytest.raises(SystemExit):
         options.parse(arguments)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("150000 100000", 2), ("10000 100000", 1), ("max 100000", None)])
+def test_threads_are_as_many_as_the_container_may_use(limit: str, expected: int | None, tmp_path: Path) -> None:
+    file = tmp_path / "cpu.max"
+    file.write_text(limit)
+    available = len(os.sched_getaffinity(0))
+    assert processors.granted(file) == min(available, expected or available)
+    assert processors.granted(tmp_path / "none") == available
 
 
 def test_wrong_variables_end_the_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,19 +7,21 @@
 - none: all is well again.
 """
 
+import sys
 from typing import Literal
 
 import torch
 from aiohttp import web
 from transformers import DynamicCache
 
-from wardrobe_engine import __main__ as program
+from wardrobe_engine import program
 from wardrobe_engine.bodies import Body
 from wardrobe_engine.cache import Batch
 from wardrobe_engine.engine import Engine
 from wardrobe_engine.errors import InvalidRequestError
 from wardrobe_engine.lora import BASE_SLOT
 from wardrobe_engine.model import Model
+from wardrobe_engine.options import parse
 from wardrobe_engine.server import application
 
 
@@ -85,4 +87,4 @@ def faulty_application(engine: Engine) -> web.Application:
 if __name__ == "__main__":
     program.Model = FaultyModel
     program.application = faulty_application
-    program.main()
+    program.run(parse(sys.argv[1:]))
