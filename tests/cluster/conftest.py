@@ -1,25 +1,21 @@
 """A node for the tests of real pods: the one that is up, or one that lives as long as the tests."""
 
-import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support import cluster, operator_process
 from support.cluster import Namespace
+from support.hospital import TANTANILA, as_lines, rows
 from support.operator_process import NODE_IMAGES, Operator
 
 from devcluster import kubectl, node, volumes
 from devcluster.reservation import reserved
 
 REPOSITORY = Path(__file__).parents[2]
-TANTANILA = REPOSITORY / "examples" / "tantanila"
 
-Rows = list[dict[str, Any]]
 Prepare = Callable[..., Namespace]
 Operate = Callable[[Namespace], AbstractContextManager[Operator]]
 
@@ -63,11 +59,10 @@ def prepare(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def remove(kubeconfig: Path, namespace: str) -> None:
-    """The namespace with its pods, then its volumes and their folders: other tests need the room."""
-    kubectl.run(kubeconfig, "delete", "namespace", namespace, "--timeout=120s")
-    for claim in ("wardrobe-store", "models", "datasets"):
-        kubectl.run(kubeconfig, "delete", "persistentvolume", f"{namespace}-{claim}", "--timeout=60s")
-    shutil.rmtree(volumes.folder(namespace, "wardrobe-store").parent)
+    """Let the namespace and its volumes go, without waiting; their folders stay until the node goes."""
+    kubectl.run(kubeconfig, "delete", "namespace", namespace, "--wait=false")
+    names = [f"{namespace}-{claim}" for claim in ("wardrobe-store", "models", "datasets")]
+    kubectl.run(kubeconfig, "delete", "persistentvolume", *names, "--wait=false")
 
 
 @pytest.fixture
@@ -83,14 +78,3 @@ def fill(folder: Path, datasets: dict[str, str], model: Path) -> None:
         (folder / "datasets" / name).write_text(text)
     (folder / "models").mkdir(exist_ok=True)
     (folder / "models" / "base").symlink_to(model)
-
-
-def rows(department: str, count: int) -> Rows:
-    """The first rows of a real dataset."""
-    lines = (TANTANILA / "data" / f"{department}.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines[:count]]
-
-
-def as_lines(rows: Rows) -> str:
-    """JSON Lines."""
-    return "".join(json.dumps(row) + "\n" for row in rows)

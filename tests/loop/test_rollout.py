@@ -166,6 +166,27 @@ def test_a_version_that_is_refused_changes_nothing_but_what_is_said() -> None:
         assert "spec.departments.cardiology.adapter" in going.departments["cardiology"].message
 
 
+def test_a_routed_adapter_that_somebody_deletes_goes_on_answering() -> None:
+    live = replica(cardiology_v1=Verdict.APPLIED)
+    going = serving(spec(cardiology="cardiology-v1"), live, current=ON_V1, history=HISTORY, adapters=())
+    assert going.routes == ON_V1
+    assert going.departments["cardiology"].reason == Waiting.ADAPTER_NOT_FOUND
+
+
+def test_routes_that_somebody_deletes_come_back_from_history() -> None:
+    live = replica(cardiology_v1=Verdict.APPLIED)
+    going = serving(TO_V2, live, current=None, history=HISTORY)
+    assert routed(going) == {"cardiology": version("cardiology-v1")}
+
+
+def test_nothing_is_called_served_while_no_replica_is_ready() -> None:
+    wanted = spec(cardiology="cardiology-v1")
+    for replicas, reason in (((), Waiting.NO_REPLICA_READY), ((replica(),), Waiting.PROVING)):
+        going = serving(wanted, *replicas, current=ON_V1, history=HISTORY)
+        assert routed(going) == {"cardiology": version("cardiology-v1")}
+        assert going.departments["cardiology"].reason == reason
+
+
 def test_an_unchanged_world_has_unchanged_routes() -> None:
     live = replica(cardiology_v1=Verdict.APPLIED)
     again = rollout(ground(spec(cardiology="cardiology-v1"), live, current=ON_V1, history=HISTORY), 2)

@@ -16,6 +16,7 @@ Manifest = dict[str, Any]
 
 SUCCESS = results.success("train")
 PREEMPTED = Result(task="train", exit_code=ExitCode.PREEMPTED, reason=Reason.TERMINATED, message="the node drains")
+NOW = "2026-01-01T00:10:00Z"
 BAD_DATA = results.failure("train", ExitCode.BAD_DATA, Reason.DATASET_MALFORMED)
 
 
@@ -84,7 +85,29 @@ ENDS = [
     ("no message", view(job(), ended(68)), ExitCode.DIVERGED, "exit code 68"),
     ("a message that is no result", view(job(), ended(1, message="Traceback")), ExitCode.UNKNOWN, "exit code 1"),
     ("the kernel", view(job(), ended(137, reason="OOMKilled")), ExitCode.OUT_OF_MEMORY, "memory"),
-    ("an eviction", view(job(), pod("Failed")), ExitCode.PREEMPTED, "failed before"),
+    ("an eviction before the container ran", view(job(), pod("Failed")), ExitCode.PREEMPTED, "from outside"),
+    (
+        "an eviction, for which the kubelet makes up an exit code",
+        view(job(), ended(137, reason="ContainerStatusUnknown")),
+        ExitCode.PREEMPTED,
+        "from outside",
+    ),
+    (
+        "a disruption that the pod is marked with",
+        view(
+            job(),
+            pod("Failed", [{"type": "DisruptionTarget", "status": "True"}], terminated={"exitCode": 137}),
+        ),
+        ExitCode.PREEMPTED,
+        "from outside",
+    ),
+    ("a success that left no result", view(job(), ended(0)), ExitCode.UNKNOWN, "left no message"),
+    (
+        "an annotation of another version, which stays",
+        view(job(annotations={"wardrobe.dev/result": '{"reason": "FromTheFuture"}'}), ended(0)),
+        ExitCode.UNKNOWN,
+        "cannot read",
+    ),
     (
         "the Job's condition",
         view(job(conditions=[condition("Failed", "Container trainer for pod a/b failed with exit code 66 matching")])),
@@ -124,7 +147,7 @@ def test_the_end_of_a_task_is_known_from(seen: TaskView, code: ExitCode, said: s
 def test_a_success_whose_result_is_gone_is_asked_again() -> None:
     seen = view(job(conditions=[condition("Complete")]))
     assert isinstance(tasks.state(seen), Lost)
-    step = tasks.advance(seen, build)
+    step = tasks.advance(seen, build, NOW)
     assert [type(write) for write in step.writes] == [Delete]
 
 
@@ -133,27 +156,38 @@ def build(number: int) -> Manifest:
 
 
 def test_the_first_job_is_made() -> None:
-    step = tasks.advance(None, build)
+    step = tasks.advance(None, build, NOW)
     assert step.writes == (Apply(build(1)),)
     assert isinstance(step.state, Pending)
 
 
 def test_a_lost_attempt_is_made_again_under_the_next_number() -> None:
-    step = tasks.advance(view(job(3), ended(75, message=PREEMPTED.termination_message())), build)
+    step = tasks.advance(view(job(3), ended(75, message=PREEMPTED.termination_message())), build, NOW)
     assert step.writes == (Apply(build(4)),)
     assert isinstance(step.state, Pending)
     assert step.state.reason == Waiting.RETRYING
 
 
+def test_the_next_attempt_waits_longer_each_time() -> None:
+    for number, seconds in ((1, 10), (2, 20), (5, 160), (8, 600)):
+        assert tasks.pause(number) == seconds
+    ended_at = {"finishedAt": "2026-01-01T00:09:55Z", "message": PREEMPTED.termination_message()}
+    step = tasks.advance(view(job(), ended(75, **ended_at)), build, NOW)
+    assert step.writes == ()
+    assert isinstance(step.state, Pending)
+    assert step.state.look_again == 5
+    assert "attempt 2 begins in 5 s" in step.state.message
+
+
 def test_attempts_end_some_day() -> None:
-    step = tasks.advance(view(job(tasks.RETRIES + 1), ended(75, message=PREEMPTED.termination_message())), build)
+    step = tasks.advance(view(job(tasks.RETRIES + 1), ended(75, message=PREEMPTED.termination_message())), build, NOW)
     assert step.writes == ()
     assert isinstance(step.state, Ended)
-    assert tasks.failure_reason(step.state.result) == "RetriesExhausted"
+    assert tasks.failure_reason(step.state) == "RetriesExhausted"
 
 
 def test_a_failure_is_not_tried_again() -> None:
-    step = tasks.advance(view(job(), ended(65, message=BAD_DATA.termination_message())), build)
+    step = tasks.advance(view(job(), ended(65, message=BAD_DATA.termination_message())), build, NOW)
     assert step.writes == ()
     assert isinstance(step.state, Ended)
     assert "Mend row 3" in tasks.failure_message(step.state.result)

@@ -15,6 +15,10 @@ ADAPTER_FILES = (ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE)
 """The files whose digests make the adapter's digest."""
 
 
+MOST_NATS = 60.0
+"""Per token; beyond, a perplexity has more digits than anybody reads and than an Adapter's field takes."""
+
+
 class Score(Record):
     """Mean negative log-likelihood per token, natural log, and its exponential."""
 
@@ -26,7 +30,7 @@ class Score(Record):
     def of(cls, total: float, tokens: int) -> Self:
         """From the summed negative log-likelihood of `tokens` tokens."""
         loss = total / tokens
-        return cls(loss=round(loss, 4), perplexity=round(math.exp(min(loss, 80.0)), 2), tokens=tokens)
+        return cls(loss=round(loss, 4), perplexity=round(math.exp(min(loss, MOST_NATS)), 2), tokens=tokens)
 
 
 class Comparison(Record):

@@ -60,7 +60,9 @@ class ProgressPoller:
                 await asyncio.sleep(PULL_SECONDS)
 
     async def _pull(self, session: aiohttp.ClientSession, key: Key) -> None:
-        followed = self._followed[key]
+        followed = self._followed.get(key)
+        if followed is None:  # forgotten since this round began
+            return
         try:
             async with session.get(followed.url) as answer:
                 progress = Progress.model_validate_json(await answer.read())

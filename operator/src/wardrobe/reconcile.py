@@ -9,6 +9,7 @@ from wardrobe.api.adapterdeployment import AdapterDeploymentResource
 from wardrobe.api.basemodel import BaseModelResource
 from wardrobe.api.finetunejob import FineTuneJobResource
 from wardrobe.api.meta import Key, Manifest, Resource, Status
+from wardrobe.api.reasons import ConditionType
 from wardrobe.kube import observe, observe_serving
 from wardrobe.kube.client import Kube, RefusedError
 from wardrobe.plan import adapter as adapter_plan
@@ -49,8 +50,7 @@ class Reconciler:
             for write in plan.writes:
                 await self.kube.write(write)
         except RefusedError as refusal:
-            if plan.status is not None:
-                await self._say(key, resource, before, refused(resource, plan.status, str(refusal), self.now()))
+            await self._say(key, resource, before, refused(resource, TOP[key.kind], str(refusal), self.now()))
             raise
         if plan.status is not None:
             await self._say(key, resource, before, plan.status)
@@ -90,6 +90,14 @@ class Reconciler:
         if event := transition(key.kind, resource.metadata, old, after, self.now()):
             await self.kube.post_event(event)
 
+
+TOP = {
+    basemodel.KIND: ConditionType.READY,
+    finetunejob.KIND: ConditionType.SUCCEEDED,
+    adapter.KIND: ConditionType.READY,
+    adapterdeployment.KIND: ConditionType.READY,
+}
+"""The condition that sums a kind up."""
 
 _KINDS: dict[str, type[Resource]] = {
     basemodel.KIND: BaseModelResource,

@@ -50,8 +50,6 @@ class Metadata(Typed):
     uid: str
     generation: int = 1
     resource_version: str = ""
-    deletion_timestamp: str | None = None
-    labels: dict[str, str] = {}
 
 
 class NamedReference(Typed):
@@ -79,6 +77,7 @@ class Resource(Typed):
     """A custom resource as read from the API."""
 
     metadata: Metadata
+    status: Status = Status()
 
     @classmethod
     def parse(cls, manifest: dict[str, Any]) -> Self:

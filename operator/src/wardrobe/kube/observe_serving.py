@@ -33,7 +33,8 @@ async def for_deployment(kube: Kube, states: PodStates, deployment: AdapterDeplo
         kube.list("Pod", namespace, selector),
         asyncio.gather(*(kube.list(kind, namespace, selector) for kind in CHILD_KINDS)),
     )
-    found = {Key(child["kind"], namespace, child["metadata"]["name"]): child for kind in owned for child in kind}
+    mine = [child for kind in owned for child in kind if _owned(child, deployment)]
+    found = {Key(child["kind"], namespace, child["metadata"]["name"]): child for child in mine}
     revisions = [read_revision(child) for key, child in found.items() if key.kind == "ControllerRevision"]
     replicas, routers = await asyncio.gather(_replicas(states, pods), _routers(states, pods))
     return Seen(
@@ -41,7 +42,7 @@ async def for_deployment(kube: Kube, states: PodStates, deployment: AdapterDeplo
         adapters={manifest["metadata"]["name"]: AdapterResource.parse(manifest) for manifest in adapters},
         children=found,
         revisions=sorted(revisions, key=lambda revision: revision.number),
-        routes=read_routes(routes),
+        routes=read_routes(routes) if routes and _owned(routes, deployment) else None,
         replicas=replicas,
         routers=routers,
         missing=None if pods else await observe.missing(kube, namespace, plan.needs(base)),
@@ -69,6 +70,12 @@ def _living(pods: list[Manifest], part: Part) -> list[Manifest]:
         and not pod["metadata"].get("deletionTimestamp")
         and pod.get("status", {}).get("phase") not in {"Succeeded", "Failed"}
     ]
+
+
+def _owned(child: Manifest, deployment: AdapterDeploymentResource) -> bool:
+    """Whether the child is this deployment's, and not left by one of its name that was deleted."""
+    references = child["metadata"].get("ownerReferences", [])
+    return any(reference["uid"] == deployment.metadata.uid for reference in references)
 
 
 def _address(pod: Manifest) -> str | None:

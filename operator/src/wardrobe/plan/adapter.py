@@ -8,6 +8,7 @@ from wardrobe.api.reasons import ConditionType, Done, Refused, Waiting
 from wardrobe_contracts.base import Method, Variant
 
 from .conditions import Fact, conditions, kstatus
+from .needs import LOOK_AGAIN_SECONDS
 from .plan import Plan
 from .run_status import phrase
 
@@ -22,6 +23,7 @@ def decide(adapter: AdapterResource, base: BaseModelResource | None, now: str) -
             conditions=conditions(adapter.status, [ready, *kstatus(ready)], generation, now),
             score=_score(adapter.spec),
         ),
+        requeue_after=LOOK_AGAIN_SECONDS if ready.status == "Unknown" else None,
         waits_on=frozenset({Key(basemodel.KIND, adapter.metadata.namespace, adapter.spec.base_model.name)}),
     )
 

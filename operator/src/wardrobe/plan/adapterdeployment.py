@@ -25,7 +25,7 @@ from .proofs import Replica, RouterPod
 from .rollout import Ground, Rollout, rollout
 
 APPLYING_SECONDS = 0.15
-"""While routers are behind, or a routed version is about to move: a rollback is waited for."""
+"""While a router that answers is behind: a rollback is waited for."""
 PROVING_SECONDS = 1.0
 WATCHING_SECONDS = 30.0
 """Proofs are made again by the agents; what they find then is read at this pace."""
@@ -71,9 +71,10 @@ def decide(deployment: AdapterDeploymentResource, seen: Seen, settings: Settings
     return Plan(
         status=deployment_status.status(deployment, going, seen, now),
         writes=(
-            *_children(deployment, base, seen, settings),
             *_history(deployment, going, seen),
             *_routes(deployment, going, seen),
+            *_children(deployment, base, seen, settings),
+            *_forgotten(deployment, seen),
         ),
         requeue_after=_look_again(going, seen),
         waits_on=_waits_on(deployment),
@@ -124,18 +125,22 @@ def _children(
 
 
 def _history(deployment: AdapterDeploymentResource, going: Rollout, seen: Seen) -> list[Write]:
-    """What is routed next is recorded before it is routed; the oldest records go."""
-    routed = {name: found.routed for name, found in going.departments.items() if found.routed}
+    """What is routed next is recorded before it is routed."""
+    routed = {name: found.routed for name, found in going.departments.items()}
     revision = next_revision(seen.revisions[-1] if seen.revisions else None, routed)
-    if revision is None or not routed:
+    if revision is None:
         return []
-    names = {f"{deployment.metadata.name}-{old.number}" for old in seen.revisions[: 1 - KEPT_REVISIONS]}
-    old = [
+    return [Create(revision_manifest(deployment, revision))]
+
+
+def _forgotten(deployment: AdapterDeploymentResource, seen: Seen) -> list[Write]:
+    """The oldest records, beyond what is kept."""
+    names = {f"{deployment.metadata.name}-{old.number}" for old in seen.revisions[:-KEPT_REVISIONS]}
+    return [
         Delete(key, child["metadata"]["uid"])
         for key, child in seen.children.items()
         if key.kind == "ControllerRevision" and key.name in names
     ]
-    return [Create(revision_manifest(deployment, revision)), *old]
 
 
 def _routes(deployment: AdapterDeploymentResource, going: Rollout, seen: Seen) -> list[Write]:
@@ -143,10 +148,11 @@ def _routes(deployment: AdapterDeploymentResource, going: Rollout, seen: Seen) -
 
 
 def _look_again(going: Rollout, seen: Seen) -> float:
-    if not deployment_status.applied(going.routes, seen.routers):
+    if any(router.state and router.state.generation != going.routes.generation for router in seen.routers):
         return APPLYING_SECONDS
-    moving = any(found.routed != found.wanted for found in going.departments.values())
-    return PROVING_SECONDS if moving else WATCHING_SECONDS
+    moving = any(found.reason == Waiting.PROVING for found in going.departments.values())
+    waiting = not deployment_status.applied(going.routes, seen.routers)
+    return PROVING_SECONDS if moving else LOOK_AGAIN_SECONDS if waiting else WATCHING_SECONDS
 
 
 def _waits_on(deployment: AdapterDeploymentResource) -> frozenset[Key]:

@@ -44,11 +44,13 @@ def decide(base: BaseModelResource, seen: Seen, settings: Settings, now: str) ->
     if seen.missing is not None:
         ready = Fact(ConditionType.READY, "Unknown", seen.missing.reason, seen.missing.message)
         return Plan(status=_status(base, ready, None, now), requeue_after=LOOK_AGAIN_SECONDS)
-    step = tasks.advance(seen.inspect, partial(_build, base, settings))
+    step = tasks.advance(seen.inspect, partial(_build, base, settings), now)
     writes = (*tasks.record(seen.inspect), *step.writes)
     if isinstance(step.state, Pending):
         ready = Fact(ConditionType.READY, "Unknown", step.state.reason, f"inspecting: {step.state.message}")
-        return Plan(status=_status(base, ready, None, now), writes=writes, requeue_after=RESYNC_SECONDS)
+        return Plan(
+            status=_status(base, ready, None, now), writes=writes, requeue_after=step.state.look_again or RESYNC_SECONDS
+        )
     return Plan(status=_ended(base, step.state, now), writes=writes)
 
 
@@ -59,8 +61,9 @@ def _build(base: BaseModelResource, settings: Settings, number: int) -> dict[str
 def _ended(base: BaseModelResource, ended: Ended, now: str) -> BaseModelStatus:
     inspection = ended.result.inspection
     if inspection is None:
-        message = f"{tasks.failure_message(ended.result)} {NEXT_STEP}"
-        failed = Fact(ConditionType.READY, "False", tasks.failure_reason(ended.result), message)
+        mendable = ended.result.problem is not None
+        message = tasks.failure_message(ended.result) + (f" {NEXT_STEP}" if mendable else "")
+        failed = Fact(ConditionType.READY, "False", tasks.failure_reason(ended), message)
         return _status(base, failed, None, now)
     ready = Fact(ConditionType.READY, "True", Done.INSPECTED, f"{inspection.files} files, {inspection.digest}")
     return _status(base, ready, inspection, now)

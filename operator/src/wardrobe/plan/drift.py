@@ -40,4 +40,4 @@ def _within(wanted: Any, found: Any) -> bool:
 
 def _absent(value: Any, name: str, found: Manifest) -> bool:
     """Empty maps and lists come back as absent, and kind and version are left out of lists."""
-    return name not in found and (value in ({}, [], False) or name in {"kind", "apiVersion"})
+    return found.get(name) is None and (value in ({}, [], False, "") or name in {"kind", "apiVersion"})

@@ -1,7 +1,7 @@
 """FineTuneJob: check, train, assess, then one Adapter under the line's next number."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -30,6 +30,9 @@ from .tasks import Ended, Pending, Step, TaskView
 
 T = TypeVar("T")
 
+WAITS_ON_BASE = {Waiting.BASE_MODEL_NOT_FOUND, Waiting.BASE_MODEL_NOT_READY}
+"""A base wakes who waits for it; it is looked at again as well, in case it came between two looks."""
+
 
 @dataclass(frozen=True)
 class Existing:
@@ -52,6 +55,10 @@ class Tasks:
     def all(self) -> tuple[TaskView | None, ...]:
         """In the order of the run."""
         return (self.check, self.train, self.assess)
+
+    def of(self, task: Task) -> TaskView | None:
+        """The newest Job of one task."""
+        return next((view for view in self.all() if view and view.task == task), None)
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ def wants_number(seen: Tasks) -> bool:
 
 def decide(run: FineTuneJobResource, seen: Seen, settings: Settings, now: str) -> Plan:
     """What a FineTuneJob asks for now."""
-    reached, writes = _reach(run, seen, settings)
+    reached, writes = _reach(run, seen, settings, now)
     recordings = tuple(write for view in seen.tasks.all() for write in tasks.record(view))
     return Plan(
         status=status(run, reached, now),
@@ -112,17 +119,18 @@ def decide(run: FineTuneJobResource, seen: Seen, settings: Settings, now: str) -
     )
 
 
-def _reach(run: FineTuneJobResource, seen: Seen, settings: Settings) -> tuple[Reached, tuple[Write, ...]]:
+def _reach(run: FineTuneJobResource, seen: Seen, settings: Settings, now: str) -> tuple[Reached, tuple[Write, ...]]:
     """Walk the stages; the first that has not succeeded is where the run is."""
     attempts = seen.tasks.train.number if seen.tasks.train else 0
-    check = _step("check", run, seen, seen.tasks.check, partial(_check_job, run, seen, settings))
+    step = partial(_step, run, seen, now)
+    check = step("check", partial(_check_job, run, seen, settings))
     report = _result(check).check
     if report is None:
         return Reached(Stage.CHECK, check.state, attempts), check.writes
-    train = _step("train", run, seen, seen.tasks.train, partial(_train_job, run, seen, settings))
+    train = step("train", partial(_train_job, run, seen, settings))
     if _result(train).training is None:
         return Reached(Stage.TRAIN, train.state, attempts, report), train.writes
-    assess = _step("assess", run, seen, seen.tasks.assess, partial(_assess_job, run, seen, settings))
+    assess = step("assess", partial(_assess_job, run, seen, settings))
     assessment = _result(assess).assessment
     if assessment is None:
         return Reached(Stage.ASSESS, assess.state, attempts, report), assess.writes
@@ -132,12 +140,11 @@ def _reach(run: FineTuneJobResource, seen: Seen, settings: Settings) -> tuple[Re
     return Reached(Stage.DONE, None, attempts, report, assessment, name), writes
 
 
-def _step(
-    task: Task, run: FineTuneJobResource, seen: Seen, view: TaskView | None, build: Callable[[int], Manifest]
-) -> Step:
+def _step(run: FineTuneJobResource, seen: Seen, now: str, task: Task, build: Callable[[int], Manifest]) -> Step:
+    view = seen.tasks.of(task)
     if tasks.wants_job(view) and (blocked := _blocked(run, seen, task)):
         return Step(blocked)
-    return tasks.advance(view, build)
+    return tasks.advance(view, build, now)
 
 
 _NOTHING = Result(task="check", exit_code=ExitCode.UNKNOWN, reason=Reason.UNKNOWN, message="")
@@ -205,7 +212,7 @@ def _publish(run: FineTuneJobResource, seen: Seen) -> tuple[str | None, tuple[Wr
     mine = next((found.name for found in seen.adapters if found.run_uid == run.metadata.uid), None)
     if mine:
         return mine, (said(mine),)
-    if _blocked(run, replace(seen, missing=None), "assess"):
+    if _blocked(run, seen, "assess"):
         return None, ()
     line = _must(seen.line)
     claimed = lines.claim(line, run.metadata.uid, (found.version for found in seen.adapters))
@@ -260,16 +267,17 @@ def _dataset_need(run: FineTuneJobResource) -> Need:
 
 def _look_again(reached: Reached, seen: Seen) -> float | None:
     if reached.stage is Stage.DONE:
-        return 0.0 if seen.line is not None else None
-    if isinstance(reached.state, Ended):
+        return 0.0  # the status names the Adapter now; `tidy` is next
+    if not isinstance(reached.state, Pending):
         return None
-    return LOOK_AGAIN_SECONDS if seen.missing else RESYNC_SECONDS
+    waits = seen.missing is not None or reached.state.reason in WAITS_ON_BASE
+    return reached.state.look_again or (LOOK_AGAIN_SECONDS if waits else RESYNC_SECONDS)
 
 
 def _waits_on(run: FineTuneJobResource, reached: Reached) -> frozenset[Key]:
     """The base, while it is what is missing; afterwards nothing that happens to it concerns the run."""
     reason = reached.state.reason if isinstance(reached.state, Pending) else None
-    if reason not in {Waiting.BASE_MODEL_NOT_FOUND, Waiting.BASE_MODEL_NOT_READY}:
+    if reason not in WAITS_ON_BASE:
         return frozenset()
     return frozenset({Key(basemodel.KIND, run.metadata.namespace, run.spec.base_model.name)})
 
@@ -278,7 +286,8 @@ def _progress_url(reached: Reached) -> str | None:
     address = reached.state.pod_ip if isinstance(reached.state, Pending) else None
     if reached.stage is not Stage.TRAIN or not address:
         return None
-    return f"http://{address}:{PROGRESS_PORT}/progress"
+    host = f"[{address}]" if ":" in address else address
+    return f"http://{host}:{PROGRESS_PORT}/progress"
 
 
 def _must(value: T | None) -> T:

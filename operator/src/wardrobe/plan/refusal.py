@@ -6,11 +6,10 @@ from wardrobe.api.reasons import ConditionType, Waiting
 from .conditions import Fact, conditions, kstatus
 
 
-def refused(resource: Resource, wanted: Status, message: str, now: str) -> Status:
-    """The status that was wanted, with its top condition saying what the API refused. It is tried again."""
-    kind = ConditionType.SUCCEEDED if wanted.condition(ConditionType.SUCCEEDED) else ConditionType.READY
-    top = Fact(kind, "Unknown", Waiting.API_REFUSED, f"the API refused {message}")
-    said = {fact.type: fact for fact in (top, *kstatus(top))}
-    before = type(wanted).model_validate(resource.model_dump(by_alias=True)["status"])
-    changed = {c.type: c for c in conditions(before, said.values(), resource.metadata.generation, now)}
-    return wanted.model_copy(update={"conditions": [changed.get(c.type, c) for c in wanted.conditions]})
+def refused(resource: Resource, top: ConditionType, message: str, now: str) -> Status:
+    """The status as it was, its top condition saying what the API refused: nothing that was decided came true."""
+    fact = Fact(top, "Unknown", Waiting.API_REFUSED, f"the API refused {message}")
+    before, generation = resource.status, resource.metadata.generation
+    said = conditions(before, [fact, *kstatus(fact)], generation, now)
+    others = [old for old in before.conditions if old.type not in {new.type for new in said}]
+    return before.model_copy(update={"observed_generation": generation, "conditions": [said[0], *others, *said[1:]]})

@@ -46,8 +46,13 @@ class Ground:
     replicas: Sequence[Replica]
 
     def version(self, adapter: str) -> str:
-        """What engines call an Adapter that is there."""
-        return version_name(adapter, self.adapters[adapter].spec.digest)
+        """What engines call an Adapter that is there, or is still routed."""
+        if adapter in self.adapters:
+            return version_name(adapter, self.adapters[adapter].spec.digest)
+        loaded = self.loaded(adapter)
+        if loaded is None:
+            raise KeyError(f"Adapter {adapter} is neither there nor routed")
+        return loaded.version
 
     def previous(self, department: str, routed: str | None) -> list[str]:
         """Adapters that answered before and are still usable, newest first, as many as are kept loaded."""
@@ -56,10 +61,18 @@ class Ground:
         return usable[: self.spec.history.keep_loaded]
 
     def routed(self, department: str) -> str | None:
-        """The Adapter that answers now. An Adapter that is gone is no longer known by name."""
-        route = self.current.departments.get(department) if self.current else None
-        versions = {self.version(name): name for name in self.adapters}
-        return versions.get(route.version) if route and route.version else None
+        """The Adapter that answers now, also where somebody deleted it; without routes, what history says last."""
+        if self.current is None:
+            past = self.history.versions.get(department, []) if self.history else []
+            return next((name for name in past[:1] if refusal(self, name) is None), None)
+        route = self.current.departments.get(department)
+        names = {loaded.version: loaded.adapter for loaded in self.current.adapters}
+        return names.get(route.version) if route and route.version else None
+
+    def loaded(self, adapter: str) -> RoutedAdapter | None:
+        """An Adapter as the routes in force have it: all that is needed to go on serving it."""
+        found = self.current.adapters if self.current else []
+        return next((loaded for loaded in found if loaded.adapter == adapter), None)
 
 
 @dataclass(frozen=True)
@@ -124,8 +137,14 @@ def _department(ground: Ground, name: str) -> Department:
 def _routed(ground: Ground, name: str, wanted: str) -> Department:
     """The wanted version answers; but a replica may have come to doubt it since."""
     previous = ground.previous(name, wanted)
+    if not any(replica.ready for replica in ground.replicas):
+        return Department(
+            wanted, wanted, previous, Waiting.NO_REPLICA_READY, f"{wanted} is routed, no engine pod is ready"
+        )
     if failed := proofs.failure(ground.version(wanted), ground.replicas):
         return Department(wanted, wanted, previous, Waiting.NOT_PROVED, f"{wanted} is routed, but {failed}")
+    if not proofs.proved(ground.version(wanted), ground.replicas):
+        return Department(wanted, wanted, previous, Waiting.PROVING, f"{wanted} is routed and being proved again")
     return Department(wanted, wanted, previous, Done.PROVED, f"{wanted} answers")
 
 
@@ -145,6 +164,8 @@ def _loaded(ground: Ground, departments: Mapping[str, Department]) -> list[Route
 
 
 def _routed_adapter(ground: Ground, adapter: str, departments: list[str]) -> RoutedAdapter:
+    if adapter not in ground.adapters and (loaded := ground.loaded(adapter)):
+        return loaded.model_copy(update={"departments": departments})
     spec = ground.adapters[adapter].spec
     return RoutedAdapter(
         version=ground.version(adapter),

@@ -95,8 +95,8 @@ def _current(reached: Reached) -> Fact:
         return Fact(condition, "Unknown", reached.state.reason, reached.state.message)
     if reached.state is None:
         raise ValueError(f"a run at {reached.stage.name} has a state")
-    result = reached.state.result
-    return Fact(condition, "False", tasks.failure_reason(result), tasks.failure_message(result))
+    reason, message = tasks.failure_reason(reached.state), tasks.failure_message(reached.state.result)
+    return Fact(condition, "False", reason, message)
 
 
 def _done_message(stage: Stage, reached: Reached) -> str:

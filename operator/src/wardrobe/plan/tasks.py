@@ -8,6 +8,7 @@ condition is what remains when both are gone.
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 import pydantic
 
@@ -21,6 +22,12 @@ from .plan import Annotate, Apply, Delete, Write
 
 RETRIES = 10
 """Attempts that infrastructure may cost a task before it counts as failed."""
+
+FIRST_PAUSE_SECONDS = 10.0
+LAST_PAUSE_SECONDS = 600.0
+
+EVICTIONS = {"Evicted", "Terminated", "NodeLost", "NodeShutdown", "Preempting"}
+"""Reasons that the kubelet gives a pod which it stopped for the node's sake."""
 
 STUCK_REASONS = {
     "CreateContainerConfigError",
@@ -56,6 +63,8 @@ class Pending:
     reason: str
     message: str
     pod_ip: str | None = None
+    look_again: float | None = None
+    """Seconds until something is due that no watch tells."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,8 @@ class Ended:
     result: Result
     recorded: bool
     """Whether the Job's annotation has it already."""
+    exhausted: bool = False
+    """Whether the last of all retries ended so."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +115,8 @@ def _number(job: Manifest) -> int:
 
 def state(seen: TaskView) -> TaskState:
     """How far the task is. Pure: everything is in the two manifests."""
-    if recorded := _recorded(seen):
-        return Ended(recorded, recorded=True)
+    if text := seen.job["metadata"].get("annotations", {}).get(RESULT_ANNOTATION):
+        return Ended(_parse(text) or _unreadable(seen.task), recorded=True)
     if (said := _said(seen)) is not None:
         return Ended(said, recorded=False)
     if _job_condition(seen.job, "Complete"):
@@ -133,27 +144,40 @@ def record(seen: TaskView | None) -> tuple[Write, ...]:
     return (Annotate(seen.key, {RESULT_ANNOTATION: now.result.termination_message()}),)
 
 
-def advance(seen: TaskView | None, build: Callable[[int], Manifest]) -> Step:
+def advance(seen: TaskView | None, build: Callable[[int], Manifest], now: str) -> Step:
     """Carry a task on: make its Job, make it again where infrastructure took it, or report how it ended.
 
-    `build` makes the Job of attempt n (from 1). Recording results is `record`'s.
+    `build` makes the Job of attempt n (from 1); `now` is as the API writes times. Recording results is `record`'s.
     """
     if seen is None:
         return _make(build(1))
-    now = state(seen)
-    if isinstance(now, Pending):
-        return Step(now)
-    if isinstance(now, Lost):
+    stands = state(seen)
+    if isinstance(stands, Pending):
+        return Step(stands)
+    if isinstance(stands, Lost):
         message = "the Job's pod went before its result was read; it is asked again"
         return Step(Pending(Waiting.RETRYING, message), (Delete(seen.key, seen.job["metadata"]["uid"]),))
-    if not now.result.exit_code.infrastructure:
-        return Step(now)
+    if not stands.result.exit_code.infrastructure:
+        return Step(stands)
     if seen.number > RETRIES:
-        message = f"{seen.number} attempts were lost to the infrastructure; the last: {now.result.message}"
-        exhausted = now.result.model_copy(update={"exit_code": ExitCode.UNKNOWN, "message": message})
-        return Step(Ended(exhausted, recorded=True))
-    message = f"attempt {seen.number} was lost ({now.result.message}); attempt {seen.number + 1} is being made"
-    return Step(Pending(Waiting.RETRYING, message), (Apply(build(seen.number + 1)),))
+        message = f"{seen.number} attempts were lost to the infrastructure; the last: {stands.result.message}"
+        last = stands.result.model_copy(update={"message": message, "problem": None})
+        return Step(Ended(last, stands.recorded, exhausted=True))
+    return _again(seen, stands.result, build, now)
+
+
+def _again(seen: TaskView, lost: Result, build: Callable[[int], Manifest], now: str) -> Step:
+    """The next attempt, after a pause that doubles: what took the last one may take a while to be mended."""
+    message = f"attempt {seen.number} was lost ({lost.message}); attempt {seen.number + 1}"
+    left = pause(seen.number) - _seconds_since_end(seen, now)
+    if left > 0:
+        return Step(Pending(Waiting.RETRYING, f"{message} begins in {left:.0f} s", look_again=left))
+    return Step(Pending(Waiting.RETRYING, f"{message} is being made"), (Apply(build(seen.number + 1)),))
+
+
+def pause(number: int) -> float:
+    """Seconds between the end of attempt `number` and the next: 10, 20, 40… at most 600."""
+    return min(FIRST_PAUSE_SECONDS * 2.0 ** (number - 1), LAST_PAUSE_SECONDS)
 
 
 def wants_job(seen: TaskView | None) -> bool:
@@ -164,10 +188,9 @@ def wants_job(seen: TaskView | None) -> bool:
     return isinstance(now, Ended) and now.result.exit_code.infrastructure and seen.number <= RETRIES
 
 
-def failure_reason(result: Result) -> str:
+def failure_reason(ended: Ended) -> str:
     """The condition reason of a failed task: its own, or that all retries were used up."""
-    exhausted = result.reason in {Reason.TERMINATED, Reason.STORE_FAILED} and not result.exit_code.infrastructure
-    return Refused.RETRIES_EXHAUSTED if exhausted else result.reason
+    return Refused.RETRIES_EXHAUSTED if ended.exhausted else ended.result.reason
 
 
 def failure_message(result: Result) -> str:
@@ -188,28 +211,40 @@ def from_job_condition(task: Task, message: str) -> Result:
     return _ending(task, ExitCode.UNKNOWN, Reason.UNKNOWN, f"the pod is gone and its Job says only: {message}")
 
 
-def _recorded(seen: TaskView) -> Result | None:
-    text = seen.job["metadata"].get("annotations", {}).get(RESULT_ANNOTATION)
-    return _parse(text) if text else None
-
-
 def _said(seen: TaskView) -> Result | None:
-    """What the pod says, from its container's end or from the pod's own (evicted pods may have no container state)."""
+    """What the pod says: its container's message, else that it was disrupted, else the container's exit code."""
     if seen.pod is None:
         return None
     status = seen.pod.get("status", {})
     ended = _container(status).get("state", {}).get("terminated")
-    if ended:
-        return _parse(ended.get("message", "")) or _from_termination(seen.task, ended)
-    if status.get("phase") == "Failed":
-        text = status.get("message") or status.get("reason") or "the pod failed before its container ran"
+    if ended and (result := _parse(ended.get("message", ""))):
+        return result
+    if _disrupted(status, ended or {}) or (status.get("phase") == "Failed" and not ended):
+        text = status.get("message") or status.get("reason") or "the pod was stopped from outside"
         return _ending(seen.task, ExitCode.PREEMPTED, Reason.TERMINATED, text)
-    return None
+    return _from_termination(seen.task, ended) if ended else None
+
+
+def _disrupted(status: Manifest, ended: Manifest) -> bool:
+    """Whether the pod was evicted, preempted or lost: the kubelet then writes an exit code that is not the task's."""
+    marked = any(c["type"] == "DisruptionTarget" and c["status"] == "True" for c in status.get("conditions", []))
+    return marked or ended.get("reason") == "ContainerStatusUnknown" or status.get("reason") in EVICTIONS
+
+
+def _seconds_since_end(seen: TaskView, now: str) -> float:
+    """Since the container ended, or the Job failed; for ever where neither says when."""
+    container = _container(seen.pod.get("status", {})) if seen.pod else {}
+    failed = _job_condition(seen.job, "Failed") or {}
+    ended = container.get("state", {}).get("terminated", {}).get("finishedAt") or failed.get("lastTransitionTime")
+    if ended is None:
+        return float("inf")
+    return (datetime.fromisoformat(now) - datetime.fromisoformat(ended)).total_seconds()
 
 
 def _from_termination(task: Task, ended: Manifest) -> Result:
     if ended.get("reason") == "OOMKilled":
-        message = "the container was killed by the kernel: it used more memory than its limit. Raise spec.pod.resources"
+        own = "Raise spec.pod.resources.limits.memory" if task in {"train", "assess"} else "The limit is Wardrobe's own"
+        message = f"the container was killed by the kernel: it used more memory than its limit. {own}"
         return _ending(task, ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY, message)
     return _from_exit_code(task, ended["exitCode"])
 
@@ -224,6 +259,13 @@ def _from_exit_code(task: Task, code: int) -> Result:
     }.get(known, Reason.UNKNOWN)
     message = f"{task} ended with exit code {code} and left no message; look at the pod's log"
     return _ending(task, known, reason, message)
+
+
+def _unreadable(task: Task) -> Result:
+    message = (
+        f"{task} left a result that this version of the operator cannot read; run operator and trainer of one version"
+    )
+    return _ending(task, ExitCode.UNKNOWN, Reason.UNKNOWN, message)
 
 
 def _ending(task: Task, code: ExitCode, reason: Reason, message: str) -> Result:

@@ -26,7 +26,7 @@ AGENT_RESOURCES: Manifest = {"requests": {"cpu": "50m", "memory": "96Mi"}, "limi
 def engine_deployment(deployment: AdapterDeploymentResource, base: BaseModelResource, settings: Settings) -> Manifest:
     """`<name>-engine`."""
     spec = deployment.spec
-    agent_mounts = [volumes.store(), _cache(read_only=False), serving_pods.token(), *volumes.scratch()]
+    agent_mounts = [volumes.store(), _cache(read_only=False), serving_pods.token(), volumes.temporary("agent-tmp")]
     engine_mounts = [
         volumes.base(parse_claim(base.spec.source)),
         _cache(read_only=True),

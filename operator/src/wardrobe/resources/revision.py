@@ -22,16 +22,21 @@ class Revision:
     versions: dict[str, list[str]]
 
 
-def next_revision(latest: Revision | None, routed: dict[str, str]) -> Revision | None:
-    """The revision to add, or None where the latest says it already. A department that left is forgotten."""
+def next_revision(latest: Revision | None, routed: dict[str, str | None]) -> Revision | None:
+    """The revision to add, or None where the latest says it already.
+
+    A department that has no route just now keeps its past; one that left the spec is forgotten.
+    """
     before = latest.versions if latest else {}
-    versions = {
-        department: [adapter, *(old for old in before.get(department, []) if old != adapter)][:KEPT_VERSIONS]
-        for department, adapter in routed.items()
-    }
+    versions = {department: _newest_first(before.get(department, []), now) for department, now in routed.items()}
+    versions = {department: names for department, names in versions.items() if names}
     if versions == before:
         return None
     return Revision((latest.number if latest else 0) + 1, versions)
+
+
+def _newest_first(past: list[str], now: str | None) -> list[str]:
+    return [now, *(old for old in past if old != now)][:KEPT_VERSIONS] if now else past
 
 
 def revision_manifest(deployment: AdapterDeploymentResource, revision: Revision) -> Manifest:

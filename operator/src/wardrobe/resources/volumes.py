@@ -1,5 +1,6 @@
 """Volumes and mounts of a task's pod. One volume per claim, however many mounts it has."""
 
+import hashlib
 from dataclasses import dataclass
 
 from wardrobe.api.meta import Manifest
@@ -57,13 +58,15 @@ def store() -> Mount:
     return Mount(_claim(paths.STORE_CLAIM), paths.STORE)
 
 
+def temporary(name: str = "tmp") -> Mount:
+    """A container's own /tmp, where its root is read-only."""
+    return Mount({"name": name, "emptyDir": {}}, "/tmp", read_only=False)  # noqa: S108
+
+
 def scratch() -> list[Mount]:
-    """Writable places of a container whose root is read-only; shared memory counts against the memory limit."""
+    """Writable places of a container that computes; shared memory counts against its memory limit."""
     shared = {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}
-    return [
-        Mount({"name": "tmp", "emptyDir": {}}, "/tmp", read_only=False),  # noqa: S108  the container's own
-        Mount(shared, "/dev/shm", read_only=False),  # noqa: S108
-    ]
+    return [temporary(), Mount(shared, "/dev/shm", read_only=False)]  # noqa: S108
 
 
 def pod_volumes(mounts: list[Mount]) -> list[Manifest]:
@@ -86,4 +89,5 @@ def _mount(mount: Mount) -> Manifest:
 
 
 def _claim(name: str) -> Manifest:
-    return {"name": f"claim-{name}"[:63], "persistentVolumeClaim": {"claimName": name}}
+    short = hashlib.sha256(name.encode()).hexdigest()[:8]  # a claim's name may be longer than a volume's, and dotted
+    return {"name": f"claim-{short}", "persistentVolumeClaim": {"claimName": name}}
