@@ -13,9 +13,10 @@ from support.gateway import routes
 from support.results import digest
 
 from wardrobe_contracts.routes import RoutedAdapter, version_name
+from wardrobe_gateway import saved
 from wardrobe_gateway.errors import Refusal
 from wardrobe_gateway.kube_source import addresses_of
-from wardrobe_gateway.router import asked, keys, saved, usage
+from wardrobe_gateway.router import asked, keys, usage
 from wardrobe_gateway.router.choice import Target, pick, resolve, usable
 from wardrobe_gateway.source import RejectedError, parse
 

@@ -12,7 +12,6 @@ from aiohttp import web
 from wardrobe_contracts.base import Variant
 from wardrobe_contracts.routes import Authentication, Route, RoutedAdapter, RoutedBase, Routes, Verification
 from wardrobe_contracts.state import Verdict, VersionState
-from wardrobe_gateway.agent.__main__ import take
 from wardrobe_gateway.agent.keeper import Keeper, Settings
 from wardrobe_gateway.agent.server import Agent
 from wardrobe_gateway.engines.transformers import TransformersEngine
@@ -125,6 +124,7 @@ class Pod:
 
     async def start_agent(self) -> None:
         """A new agent process, as far as it goes inside this one."""
+        self.cache.mkdir(parents=True, exist_ok=True)
         dialect = TransformersEngine(self._connection, self.engine_server.url)
         self.keeper = Keeper(dialect, self._settings)
         self.agent = Agent(self.keeper, self._connection, self.engine_server.url, self.drain)
@@ -145,7 +145,7 @@ class Pod:
 
     def apply(self, given: Routes) -> None:
         """As when the watch delivers them."""
-        take(self.agent, text(given))
+        self.agent.take_routes(text(given))
 
     def version(self, version: str) -> VersionState | None:
         return self.agent.state().versions.get(version)

@@ -5,9 +5,9 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
+from wardrobe_contracts import paths
 from wardrobe_contracts.routes import AGENT_PORT, ENGINE_PORT
 
 from ..command import add, common_options, kubernetes_options
@@ -16,7 +16,7 @@ from ..forwarding import session
 from ..kube import connect
 from ..kube_source import KubernetesSource
 from ..lifecycle import Drain, Timing, serve
-from ..source import RejectedError, Source, follow, parse
+from ..source import Source, follow
 from .keeper import Keeper, Settings
 from .server import Agent
 
@@ -38,9 +38,11 @@ async def run(arguments: argparse.Namespace, source: Source) -> None:
     """Run on any source of routes until SIGTERM."""
     drain = Drain()
     timing = Timing(arguments.linger_seconds, arguments.drain_seconds)
+    arguments.cache.mkdir(parents=True, exist_ok=True)
     async with _agent(arguments, drain) as agent:
+        agent.restore()
         background = [
-            follow(source.routes, partial(take, agent), lambda _: None),
+            follow(source.routes, agent.take_routes, lambda _: None),
             agent.keeper.watch_engine(),
             agent.keeper.work(),
         ]
@@ -55,21 +57,11 @@ async def _agent(arguments: argparse.Namespace, drain: Drain) -> AsyncIterator[A
         yield Agent(Keeper(engine, settings), connection, arguments.engine_url, drain)
 
 
-def take(agent: Agent, text: str | None) -> None:
-    """Apply new routes, or say why not; the last ones stay."""
-    try:
-        agent.keeper.apply(parse(text, agent.keeper.settings.deployment))
-        agent.problem = ""
-    except RejectedError as error:
-        agent.problem = str(error)
-        logging.getLogger(__name__).error("%s", error)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="wardrobe-agent", description=__doc__)
     kubernetes_options(parser)
-    add(parser, "--store", type=Path, default=Path("/wardrobe/store"), help="the store, read-only")
-    add(parser, "--cache", type=Path, default=Path("/wardrobe/cache"), help="own folder, where the engine reads too")
+    add(parser, "--store", type=Path, default=Path(paths.STORE), help="the store, read-only")
+    add(parser, "--cache", type=Path, default=Path(paths.CACHE), help="own folder, where the engine reads too")
     add(parser, "--engine", default="Transformers", choices=sorted(DIALECTS), help="the engine's dialect")
     add(parser, "--engine-url", default=f"http://127.0.0.1:{ENGINE_PORT}", help="where the engine listens")
     add(parser, "--reprove-seconds", type=float, default=300.0, help="how often what is served is proved again")

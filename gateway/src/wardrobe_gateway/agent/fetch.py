@@ -70,7 +70,7 @@ def fetch(store: Store, adapter: RoutedAdapter) -> Fetched:
 def forget(cache: Path, keep: frozenset[Path]) -> None:
     """Remove what is no copy of `keep`: other versions, and what an interrupted copy left."""
     for path in cache.iterdir():
-        if path not in keep:
+        if path.is_dir() and path not in keep:
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -114,7 +114,6 @@ class Keeper:
 
     async def work(self) -> None:
         """Take one step after the other, for ever."""
-        await asyncio.to_thread(self.settings.cache.mkdir, parents=True, exist_ok=True)
         while True:
             self._wake.clear()
             step = self._next()

@@ -1,5 +1,6 @@
 """The engine pod's only listener: requests that name a served version go to the engine, all others are refused."""
 
+import logging
 import uuid
 from collections.abc import Mapping
 
@@ -17,15 +18,23 @@ from wardrobe_contracts.state import (
     AgentState,
 )
 
+from .. import saved
 from ..errors import Refusal
 from ..forwarding import answer_headers, cut, first_piece, is_stream, json_body, request_headers
 from ..lifecycle import Drain
+from ..source import RejectedError, parse
 from .book import Entry
 from .keeper import Keeper
 from .metrics import Metrics
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """Above the router's bound, which is the one that callers meet."""
+
+
+MEMORY_FILE = "last.json"
+"""In the cache: the last routes, for a start while the apiserver is away."""
+
+log = logging.getLogger(__name__)
 
 
 class Agent:
@@ -39,6 +48,24 @@ class Agent:
         self._session = session
         self._engine_url = engine_url
         self._metrics = Metrics(keeper)
+        self._memory = keeper.settings.cache / MEMORY_FILE
+
+    def restore(self) -> None:
+        """Begin with the routes that an earlier process of this pod kept."""
+        kept = saved.load(self._memory)
+        if kept.routes is not None:
+            self.take_routes(kept.routes)
+
+    def take_routes(self, text: str | None) -> None:
+        """Work by these from now on; or say why not, and go on with the last ones."""
+        try:
+            self.keeper.apply(parse(text, self.keeper.settings.deployment))
+        except RejectedError as error:
+            self.problem = str(error)
+            log.error("%s", error)
+            return
+        self.problem = ""
+        saved.store(self._memory, saved.Saved(routes=text))
 
     def app(self) -> web.Application:
         """All routes."""

@@ -5,6 +5,7 @@ import asyncio
 import logging
 from pathlib import Path
 
+from wardrobe_contracts import paths
 from wardrobe_contracts.routes import ROUTER_PORT
 
 from ..command import add, common_options, kubernetes_options
@@ -69,9 +70,9 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(prog="wardrobe-router", description=__doc__)
     kubernetes_options(options)
     add(options, "--service", help="name of the Service of the engine pods")
-    add(options, "--keys", type=Path, default=Path("/wardrobe/keys"), help="folder of <department>/keys")
+    add(options, "--keys", type=Path, default=Path(paths.KEYS), help="folder of <department>/keys")
     add(options, "--keys-seconds", type=float, default=3.0, help="how often keys are read again")
-    add(options, "--memory", type=Path, default=Path("/wardrobe/memory"), help="own folder for the last routes")
+    add(options, "--memory", type=Path, default=Path(paths.MEMORY), help="own folder for the last routes")
     add(options, "--max-body-bytes", type=int, default=2_000_000, help="largest request")
     common_options(options, port=ROUTER_PORT)
     return options

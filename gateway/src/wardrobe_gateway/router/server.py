@@ -12,11 +12,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from wardrobe_contracts.routes import Authentication, Routes
 from wardrobe_contracts.state import HEALTH_PATH, METRICS_PATH, READY_PATH, STATE_PATH, RouterState
 
+from .. import saved
 from ..errors import Refusal
 from ..forwarding import json_body
 from ..lifecycle import Drain
 from ..source import RejectedError, parse
-from . import asked, choice, keys, saved
+from . import asked, choice, keys
 from .backends import Backends
 from .forward import Forwarder
 from .metrics import Account, Metrics

@@ -1,4 +1,4 @@
-"""The last routes and addresses on disk: a router starts from them when the apiserver is away."""
+"""The last routes and addresses on disk: what starts while the apiserver is away starts from them."""
 
 import json
 import logging

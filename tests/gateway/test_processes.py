@@ -1,0 +1,228 @@
+"""Agent and router as they are shipped: processes on a real apiserver, before a test engine."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+import pytest
+from support.apiserver_proxy import ApiserverProxy, proxying
+from support.artifacts import Artifact, publish
+from support.cluster import unique
+from support.fake_engine import FakeEngine
+from support.gateway import Server, routes, until
+from support.gateway_processes import Cluster, Program, running
+from support.waiting import eventually
+
+from devcluster.controlplane import ControlPlane
+from wardrobe_contracts.routes import Routes
+from wardrobe_contracts.state import VERSION_HEADER
+
+pytestmark = pytest.mark.controlplane
+
+T = TypeVar("T")
+
+
+@dataclass
+class Ward:
+    """Two engine pods and a router."""
+
+    cluster: Cluster
+    proxy: ApiserverProxy
+    engines: list[FakeEngine]
+    agents: list[Program]
+    router: Program
+    c1: Artifact
+    c2: Artifact
+
+    def routes(self, live: Artifact, generation: int) -> Routes:
+        return routes([self.c1.routed(), self.c2.routed()], {"cardiology": live.version}, generation=generation)
+
+    async def await_generation(self, generation: int) -> None:
+        def there() -> bool:
+            return self.router.router_state().generation == generation
+
+        await threaded(lambda: eventually(there, within=20, every=0.01, what=self.router.said))
+
+    async def await_pods(self) -> None:
+        """Until the router knows that both serve."""
+
+        def there() -> bool:
+            return all(self.c1.version in backend.serves for backend in self.router.router_state().backends)
+
+        await threaded(lambda: eventually(there, within=20, every=0.02, what=self.router.said))
+
+    async def answers(self, status: int) -> None:
+        """Wait for a status."""
+        async with asyncio.timeout(10):
+            while True:
+                if (await self.ask())[0] == status:
+                    return
+                await asyncio.sleep(0.02)
+
+    async def ask(self, **more: Any) -> tuple[int, str]:
+        """Status and version of one answer."""
+        body = {"model": "cardiology", "messages": [{"role": "user", "content": "how much? "}], **more}
+        headers = {"Authorization": "Bearer heart"}
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.post(f"{self.router.url}/v1/chat/completions", json=body) as answer,
+        ):
+            await answer.read()
+            return answer.status, answer.headers.get(VERSION_HEADER, "")
+
+
+async def threaded(work: Callable[[], T]) -> T:
+    """Blocking work, while this loop serves the test engines."""
+    return await asyncio.to_thread(work)
+
+
+@pytest.fixture
+def proxy(control_plane: ControlPlane) -> Iterator[ApiserverProxy]:
+    with proxying(control_plane.kubeconfig) as made:
+        yield made
+
+
+@pytest.fixture
+async def ward(control_plane: ControlPlane, proxy: ApiserverProxy, tmp_path: Path, store: Path) -> AsyncIterator[Ward]:
+    namespace = unique("gateway")
+    await threaded(lambda: control_plane.run("create", "namespace", namespace))
+    cluster = Cluster(control_plane, namespace, tmp_path, proxy.kubeconfig(tmp_path))
+    engines = [FakeEngine(), FakeEngine()]
+    servers = [Server(engine.app) for engine in engines]
+    for server in servers:
+        await server.start()
+    agents = [cluster.agent(f"agent-{n}", store, server.url) for n, server in enumerate(servers)]
+    c1, c2 = publish(store, "cardiology-v1"), publish(store, "cardiology-v2")
+    made = Ward(cluster, proxy, engines, agents, cluster.router("router"), c1, c2)
+    cluster.key("cardiology", "heart")
+    with running(*agents, made.router):
+        await threaded(lambda: cluster.route(made.routes(c1, 1)))
+        for number, agent in enumerate(agents):
+            await threaded(lambda number=number, agent=agent: cluster.endpoint(f"pod-{number}", agent.port))
+        for program in (*agents, made.router):
+            await threaded(program.await_ready)
+        await made.await_pods()
+        yield made
+    for server in servers:
+        await server.stop()
+
+
+async def test_routes_arrive_within_a_second_and_nothing_fails(ward: Ward) -> None:
+    assert await ward.ask() == (200, ward.c1.version)
+    slowest = 0.0
+    for generation in range(2, 8):
+        live = (ward.c1, ward.c2)[generation % 2]
+        await threaded(lambda live=live, generation=generation: ward.cluster.route(ward.routes(live, generation)))
+        written = time.monotonic()
+        await ward.await_generation(generation)
+        slowest = max(slowest, time.monotonic() - written)
+        assert await ward.ask() == (200, live.version)
+    assert slowest < 1.0
+
+
+async def test_with_the_apiserver_away_all_goes_on_restarts_included(ward: Ward) -> None:
+    await threaded(ward.cluster.plane.stop_apiserver)
+    try:
+        assert await ward.ask() == (200, ward.c1.version)
+        ward.router.kill()
+        ward.router.start()
+        await threaded(ward.router.await_ready)
+        assert await ward.ask() == (200, ward.c1.version)
+        assert not (await threaded(ward.router.router_state)).connected
+        for agent in ward.agents:
+            agent.kill()
+            agent.start()
+        for agent in ward.agents:
+            await threaded(agent.await_ready)
+        assert await ward.ask() == (200, ward.c1.version)
+    finally:
+        await threaded(ward.cluster.plane.start_apiserver)
+    await threaded(lambda: ward.cluster.route(ward.routes(ward.c2, 2)))
+    await ward.await_generation(2)
+    assert await ward.ask() == (200, ward.c2.version)
+    assert (await threaded(ward.router.router_state)).connected
+
+
+async def test_watches_survive_cuts_expiry_and_a_busy_apiserver(ward: Ward) -> None:
+    generation = 1
+    for trouble in (ward.proxy.cut, ward.proxy.expire_watches, ward.proxy.cut):
+        await threaded(trouble)
+        generation += 1
+        live = (ward.c1, ward.c2)[generation % 2]
+        await threaded(lambda live=live, generation=generation: ward.cluster.route(ward.routes(live, generation)))
+        await ward.await_generation(generation)
+        assert await ward.ask() == (200, live.version)
+    ward.proxy.refusing = True
+    ward.proxy.cut()
+    await threaded(lambda: eventually(lambda: ward.proxy.refused > 3, within=20, what="refusals"))
+    assert (await ward.ask())[0] == 200
+    ward.proxy.refusing = False
+    await threaded(lambda: ward.cluster.route(ward.routes(ward.c1, 9)))
+    await ward.await_generation(9)
+
+
+async def test_routes_deleted_by_mistake_stay_in_force(ward: Ward) -> None:
+    await threaded(
+        lambda: ward.cluster.plane.run(
+            "delete", "configmap", "tantanila-routes", f"--namespace={ward.cluster.namespace}"
+        )
+    )
+    state = await threaded(lambda: eventually(lambda: _with_problem(ward.router), within=10, what=ward.router.said))
+    assert "gone" in state
+    assert await ward.ask() == (200, ward.c1.version)
+    await threaded(lambda: ward.cluster.route(ward.routes(ward.c2, 1)))
+    await threaded(lambda: eventually(lambda: not _with_problem(ward.router), within=10, what=ward.router.said))
+    assert await ward.ask() == (200, ward.c2.version)
+
+
+def _with_problem(router: Program) -> str:
+    return router.router_state().problem
+
+
+async def test_a_killed_agent_costs_no_request(ward: Ward) -> None:
+    ward.agents[0].kill()
+    assert {await ward.ask() for _ in range(6)} == {(200, ward.c1.version)}
+    ward.agents[0].start()
+    await threaded(ward.agents[0].await_ready)
+
+
+async def test_keys_on_disk_are_read_again(ward: Ward) -> None:
+    ward.cluster.key("cardiology", "other")
+    await ward.answers(401)
+    ward.cluster.key("cardiology", "other", "heart")
+    await ward.answers(200)
+
+
+@pytest.mark.parametrize("part", ["router", "agent"])
+async def test_sigterm_drains(ward: Ward, part: str) -> None:
+    release = asyncio.Event()
+
+    async def held(number: int) -> None:
+        if number:
+            await release.wait()
+
+    for engine in ward.engines:
+        engine.pace = held
+    streams = [asyncio.create_task(ward.ask(stream=True)) for _ in range(2)]  # one on each pod
+    await until(lambda: [engine.under_way for engine in ward.engines] == [1, 1])
+    program = ward.router if part == "router" else ward.agents[0]
+    assert program.process is not None
+    program.terminate()
+    await threaded(
+        lambda: eventually(lambda: program.get("/readyz")[0] == 503, within=5, every=0.01, what=program.said)
+    )
+    assert await ward.ask() == (200, ward.c1.version)  # still taken: not everybody knows yet
+    await asyncio.sleep(1.3)  # longer than it lingers
+    assert program.get("/readyz")[0] == 0
+    assert program.process.poll() is None
+    release.set()
+    assert await asyncio.gather(*streams) == [(200, ward.c1.version)] * 2
+    ended = threading.Thread(target=program.process.wait)
+    ended.start()
+    await threaded(lambda: ended.join(10))
+    assert program.process.returncode == 0
