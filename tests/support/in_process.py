@@ -1,6 +1,6 @@
 """Reconciling a namespace of a real apiserver from inside the test, one key at a time, without watches.
 
-Each `Life` is an operator process: it remembers nothing of the one before, and can be killed after its n-th write.
+A `CountingKube` with its `reconciler` is an operator process: it remembers nothing of the one before, and can be killed after its n-th write.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Every condition type and reason that the operator writes. The reference page is generated from this file.
+"""Every condition type and reason that the operator writes.
 
 Reasons of a failed task come from `wardrobe_contracts.exits.Reason`; these are the operator's own.
 """
