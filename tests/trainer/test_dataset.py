@@ -5,10 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_trainer.dataset import Fault, Row, parse_row, read_rows, special_token_fault
 from wardrobe_trainer.problems import TaskError
+from wardrobe_trainer.split import prompt_key
 
 MakeRow = Callable[..., str]
 USER = {"role": "user", "content": "Why?"}
@@ -88,6 +91,7 @@ def test_bytes_that_are_no_text(tmp_path: Path, row: MakeRow) -> None:
         ({"messages": [USER, {"role": "assistant"}]}, "message 2", "Rewrite"),
         ({"messages": [USER, {"role": "assistant", "content": None}]}, "null", "Fill in"),
         ({"messages": [USER, {"role": "assistant", "content": " \n"}]}, "message 2 with content", "Fill in"),
+        ({"messages": [USER, {"role": "assistant", "content": "broken \ud83d"}]}, "\\ud83d", "whole Unicode"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}, ASSISTANT]}, "message 1", "Fill in"),
     ],
 )
@@ -123,6 +127,41 @@ def test_wrong_roles(roles: list[str], said: str) -> None:
 def test_right_roles(roles: list[str]) -> None:
     value = {"messages": [{"role": role, "content": "x"} for role in roles], "source": "s", "metadata": {"a": 1}}
     assert isinstance(parse_row(1, json.dumps(value)), Row)
+
+
+KEYS = ["role", "content", "messages"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["role", "content", "messages"]), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@given(value=JSON)
+def test_no_row_is_a_surprise(value: object) -> None:
+    """Whatever a line holds, it is a row that can be trained on or a fault that can be written down."""
+    found = parse_row(1, json.dumps(value))
+    if isinstance(found, Fault):
+        assert f"{found.found} {found.rule} {found.next_step}".encode()
+    else:
+        assert found.messages[-1]["role"] == "assistant"
+        assert prompt_key(found.messages).encode() is not None
+
+
+def test_thousands_of_brackets() -> None:
+    assert isinstance(parse_row(1, "[" * 100_000), Fault)
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    error = refusal(tmp_path / "x.jsonl")
+    assert error.reason is Reason.DATASET_NOT_FOUND
+    assert "may not read the file" in error.problem.rule
 
 
 @pytest.mark.parametrize("line", ["{", "not json", '{"messages": [}', "{} {}"])

@@ -98,6 +98,7 @@ def test_an_unknown_architecture(model_copy: Path, edit_json: Edit, field: str, 
         ({"quantization_config": {"quant_method": "gptq"}}, "gptq"),
         ({"vocab_size": 4000}, "4096 tokens and the model only 4000"),
         ({"num_hidden_layers": "six"}, "num_hidden_layers"),
+        ({"max_position_embeddings": 0}, "max_position_embeddings as 0"),
     ],
 )
 def test_a_configuration_that_does_not_fit(
@@ -197,6 +198,17 @@ def test_a_template_that_cannot_be_trained_on(model_copy: Path, template: str, s
     error = refusal(model_copy)
     assert error.reason is Reason.BASE_MALFORMED
     assert said in error.problem.rule
+
+
+def test_files_that_may_not_be_read(base_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    error = refusal(base_folder)
+    assert error.reason is Reason.BASE_NOT_FOUND
+    assert "may not read" in error.problem.rule
+    assert "config.json" in error.problem.rule
 
 
 def test_no_end_token(model_copy: Path, edit_json: Edit) -> None:

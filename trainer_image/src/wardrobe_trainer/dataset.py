@@ -6,6 +6,7 @@ refused, because it would be ignored.
 """
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,9 +53,13 @@ class Fault:
 
 def read_rows(path: Path, source: str) -> list[Row]:
     """All rows of a file, blank lines left out. Raises TaskError where the file or any row is not as it must be."""
-    if not path.is_file():
-        raise _not_found(path, source)
-    parsed = [parse_row(number, line) for number, line in enumerate(_lines(path, source), 1) if line.strip()]
+    try:
+        lines = _lines(path, source)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise _not_found(path, source) from error
+    except PermissionError as error:
+        raise _not_readable(source) from error
+    parsed = [parse_row(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     raise_faults([item for item in parsed if isinstance(item, Fault)], len(parsed))
     if not parsed:
         raise bad_data(
@@ -79,6 +84,16 @@ def _not_found(path: Path, source: str) -> TaskError:
     )
 
 
+def _not_readable(source: str) -> TaskError:
+    return bad_data(
+        Reason.DATASET_NOT_FOUND,
+        field=FIELD,
+        value=source,
+        rule=f"user {os.getuid()}, as which Wardrobe's pods run, may not read the file",
+        next_step="Make file and folders readable for that user, for example with chmod -R a+rX",
+    )
+
+
 def _lines(path: Path, source: str) -> list[str]:
     try:
         return path.read_bytes().decode("utf-8-sig").split("\n")
@@ -97,7 +112,7 @@ def parse_row(number: int, line: str) -> Row | Fault:
     """One line as a row, or what is wrong with it."""
     try:
         value = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # thousands of nested brackets are no conversation
         rule = "a row must be one JSON object on one line"
         hint = "Write JSON Lines; a pretty-printed JSON file or an array must be rewritten with one object per line"
         return Fault(number, Reason.DATASET_MALFORMED, f"{_shown(line)} ({error})", rule, hint)
@@ -107,6 +122,7 @@ def parse_row(number: int, line: str) -> Row | Fault:
 
 def _shown(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = text.encode(errors="backslashreplace").decode()  # half a surrogate pair cannot be written to a record
     return repr(text if len(text) <= 60 else text[:60] + "…")
 
 
@@ -123,7 +139,9 @@ def _layout_fault(number: int, value: Any) -> Fault | None:
         return fault(f"messages {_shown(value.get('messages'))}", "messages must be a list that is not empty", wanted)
     if unknown := sorted(value.keys() - ROW_KEYS):
         hint = "Remove the keys, or move them under metadata, which is carried along and not trained on"
-        return fault(f"the keys {', '.join(unknown)}", "a row has messages and may have source and metadata", hint)
+        return fault(
+            f"the keys {_shown(', '.join(unknown))}", "a row has messages and may have source and metadata", hint
+        )
     return None
 
 
@@ -137,7 +155,15 @@ def _message_fault(number: int, messages: list[Any]) -> Fault | None:
             rule, hint = "content must be text that is not empty", "Fill in the text or remove the rows"
             found = f"message {place} with content {_shown(content)}"
             return Fault(number, Reason.DATASET_MALFORMED, found, rule, hint)
+        if _half_characters(content):
+            rule, hint = "text must be whole Unicode characters", "Write emoji as themselves or as both \\u escapes"
+            return Fault(number, Reason.DATASET_MALFORMED, f"message {place} {_shown(content)}", rule, hint)
     return None
+
+
+def _half_characters(text: str) -> bool:
+    """JSON can escape one half of a surrogate pair, which is no character and has no bytes."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _role_fault(number: int, value: dict[str, Any]) -> Fault | None:
@@ -149,8 +175,8 @@ def _role_fault(number: int, value: dict[str, Any]) -> Fault | None:
     for role in roles:
         if role not in ("system", "user", "assistant"):
             known = _FOREIGN_ROLES.get(str(role))
-            hint = f"Write {known!r} for {role!r}" if known else "Rename the roles or remove the rows"
-            return fault(f"the role {role!r}", "a role is system, user or assistant", hint)
+            hint = f"Write {known!r} for {_shown(role)}" if known else "Rename the roles or remove the rows"
+            return fault(f"the role {_shown(role)}", "a role is system, user or assistant", hint)
     turns = roles[1:] if roles[0] == "system" else roles
     if turns != ["user", "assistant"] * (len(turns) // 2) or not turns:
         rule = "after an optional system message, user and assistant take turns, and the assistant speaks last"

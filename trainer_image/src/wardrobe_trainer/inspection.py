@@ -1,5 +1,7 @@
 """Task `inspect`: is this folder a base model that can be adapted, and which one? Reads no weights but their bytes."""
 
+import json
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -42,10 +44,15 @@ def inspect(config: InspectConfig) -> Inspection:
     """Describe the base model in `config.base_folder`. Raises TaskError where it cannot be used."""
     try:
         return _inspect(Path(config.base_folder))
-    except BaseFaultError as fault:
-        raise bad_base(
-            fault.reason, field="spec.source", value=config.source, rule=fault.rule, next_step=fault.next_step
-        ) from fault
+    except PermissionError as error:
+        fault = BaseFaultError(
+            Reason.BASE_NOT_FOUND,
+            f"user {os.getuid()}, as which Wardrobe's pods run, may not read {error.filename}",
+            "Make files and folders readable for that user, for example with chmod -R a+rX",
+        )
+    except BaseFaultError as error:
+        fault = error
+    raise bad_base(fault.reason, field="spec.source", value=config.source, rule=fault.rule, next_step=fault.next_step)
 
 
 def _inspect(folder: Path) -> Inspection:
@@ -100,10 +107,10 @@ def load_config(folder: Path) -> PretrainedConfig:
     known = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(model_type)
     if known is None or known not in architectures or "auto_map" in raw:
         raise BaseFaultError(Reason.ARCHITECTURE_UNKNOWN, _unknown(raw, model_type, known), _OTHER_ARCHITECTURE)
-    if "quantization_config" in raw:
+    if raw.get("quantization_config"):
         raise BaseFaultError(
             Reason.BASE_MALFORMED,
-            f"its weights are already quantized ({raw['quantization_config'].get('quant_method', 'unknown method')})",
+            f"its weights are already quantized: quantization_config is {json.dumps(raw['quantization_config'])[:80]}",
             "Use the unquantized model; the forms in spec.variants are made from it when it is loaded",
         )
     try:
@@ -141,11 +148,11 @@ def shape_of(config: PretrainedConfig, found: dict[str, Tensor]) -> Shape:
         model_type=config.model_type,
         parameters=by_dtype.total(),
         hidden_size=_size(text, "hidden_size"),
-        intermediate_size=getattr(text, "intermediate_size", None) or 4 * _size(text, "hidden_size"),
+        intermediate_size=_size(text, "intermediate_size", 4 * _size(text, "hidden_size")),
         layers=_size(text, "num_hidden_layers"),
         attention_heads=heads,
-        key_value_heads=getattr(text, "num_key_value_heads", None) or heads,
-        head_dim=getattr(text, "head_dim", None) or _size(text, "hidden_size") // heads,
+        key_value_heads=_size(text, "num_key_value_heads", heads),
+        head_dim=_size(text, "head_dim", _size(text, "hidden_size") // heads),
         vocabulary_size=_size(text, "vocab_size"),
         context_length=context_length(config),
         dtype=_float_name(by_dtype),
@@ -158,8 +165,9 @@ def context_length(config: PretrainedConfig) -> int:
     return _size(config.get_text_config(), "max_position_embeddings")
 
 
-def _size(config: PretrainedConfig, name: str) -> int:
+def _size(config: PretrainedConfig, name: str, default: int | None = None) -> int:
     value = getattr(config, name, None)
+    value = default if value is None else value
     if not isinstance(value, int) or value < 1:
         raise BaseFaultError(
             Reason.BASE_MALFORMED, f"{CONFIG_FILE} gives {name} as {value!r}", "Copy the model's own config.json"

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from datasets import Dataset  # type: ignore[import-untyped]  # datasets ships no types
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import PrinterCallback, ProgressCallback, set_seed
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
@@ -101,15 +102,23 @@ def prepare_model(config: TrainConfig) -> PeftModel:
     say(f"loading the base ({variant})")
     base = load_base(Path(config.base_folder), variant, config.accelerator, double_quantization=double)
     try:
-        return get_peft_model(base, lora_config(config.lora))
+        model = get_peft_model(base, lora_config(config.lora))
     except ValueError as error:
-        problem = Problem(
-            field="spec.lora.targetModules",
-            value=", ".join(config.lora.target_modules),
-            rule=f"PEFT cannot adapt these modules of the base: {error}",
-            next_step="Use all-linear, or names of linear layers of the base such as q_proj",
-        )
-        raise TaskError(ExitCode.BAD_CONFIG, Reason.CONFIG_INVALID, problem) from error
+        raise bad_targets(config.lora, f"PEFT cannot adapt these modules of the base: {error}") from error
+    if isinstance(model.get_output_embeddings(), BaseTunerLayer):
+        raise bad_targets(config.lora, "the output layer is among them, which TRL would leave untrained")
+    return model
+
+
+def bad_targets(lora: Lora, rule: str) -> TaskError:
+    """The target modules do not suit the base."""
+    problem = Problem(
+        field="spec.lora.targetModules",
+        value=", ".join(lora.target_modules),
+        rule=rule,
+        next_step="Use all-linear, or names of linear layers within the base's blocks such as q_proj",
+    )
+    return TaskError(ExitCode.BAD_CONFIG, Reason.CONFIG_INVALID, problem)
 
 
 def lora_config(lora: Lora) -> LoraConfig:
