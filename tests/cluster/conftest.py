@@ -11,7 +11,7 @@ from support.cluster import Namespace
 from support.hospital import TANTANILA, as_lines, rows
 from support.operator_process import NODE_IMAGES, Operator
 
-from devcluster import kubectl, node, volumes
+from devcluster import environments, kubectl, node, volumes
 from devcluster.reservation import reserved
 
 REPOSITORY = Path(__file__).parents[2]
@@ -28,6 +28,7 @@ def kubeconfig() -> Iterator[Path]:
     theirs = node.is_up(node.instance())
     with reserved():
         node.up()
+        environments.sync()  # a node that was up may have the environments of yesterday's checkout
         try:
             path = node.instance().kubeconfig
             kubectl.run(path, "apply", f"--filename={REPOSITORY / 'crds'}")

@@ -1,6 +1,7 @@
 """Reconciling a namespace of a real apiserver from inside the test, one key at a time, without watches.
 
-A `CountingKube` with its `reconciler` is an operator process: it remembers nothing of the one before, and can be killed after its n-th write.
+A `CountingKube` with its `reconciler` is an operator process: it remembers nothing of the one before, and can be
+killed after its n-th write.
 """
 
 import asyncio
@@ -60,9 +61,15 @@ async def connection(kubeconfig: Path) -> AsyncIterator[client.ApiClient]:
         yield made
 
 
-def reconciler(kube: Kube) -> Reconciler:
+def reconciler(kube: Kube, images: str = "none/{}") -> Reconciler:
     """The operator's own."""
-    return Reconciler(kube, Settings("none", "none", "none"), NoPolling(), PodStates(), timestamp)  # type: ignore[arg-type]
+    return Reconciler(
+        kube,
+        Settings(*(images.format(member) for member in ("trainer", "gateway", "engine"))),
+        NoPolling(),
+        PodStates(),
+        timestamp,
+    )  # type: ignore[arg-type]
 
 
 async def keys(kube: Kube, namespace: str) -> list[Key]:
