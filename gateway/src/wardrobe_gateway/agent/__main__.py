@@ -23,7 +23,7 @@ from .server import Agent
 
 def main() -> None:
     """Parse the command line and run until SIGTERM."""
-    arguments = _parser().parse_args()
+    arguments = parser().parse_args()
     logging.basicConfig(level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     asyncio.run(_main(arguments))
 
@@ -57,16 +57,17 @@ async def _agent(arguments: argparse.Namespace, drain: Drain) -> AsyncIterator[A
         yield Agent(Keeper(engine, settings), connection, arguments.engine_url, drain)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="wardrobe-agent", description=__doc__)
-    kubernetes_options(parser)
-    add(parser, "--store", type=Path, default=Path(paths.STORE), help="the store, read-only")
-    add(parser, "--cache", type=Path, default=Path(paths.CACHE), help="own folder, where the engine reads too")
-    add(parser, "--engine", default="Transformers", choices=sorted(DIALECTS), help="the engine's dialect")
-    add(parser, "--engine-url", default=f"http://127.0.0.1:{ENGINE_PORT}", help="where the engine listens")
-    add(parser, "--reprove-seconds", type=float, default=300.0, help="how often what is served is proved again")
-    common_options(parser, port=AGENT_PORT)
-    return parser
+def parser() -> argparse.ArgumentParser:
+    """All options."""
+    options = argparse.ArgumentParser(prog="wardrobe-agent", description=__doc__)
+    kubernetes_options(options)
+    add(options, "--store", type=Path, default=Path(paths.STORE), help="the store, read-only")
+    add(options, "--cache", type=Path, default=Path(paths.CACHE), help="own folder, where the engine reads too")
+    add(options, "--engine", default="Transformers", choices=sorted(DIALECTS), help="the engine's dialect")
+    add(options, "--engine-url", default=f"http://127.0.0.1:{ENGINE_PORT}", help="where the engine listens")
+    add(options, "--reprove-seconds", type=float, default=300.0, help="how often what is served is proved again")
+    common_options(options, port=AGENT_PORT)
+    return options
 
 
 if __name__ == "__main__":
