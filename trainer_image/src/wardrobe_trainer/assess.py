@@ -148,9 +148,10 @@ def require_probes(drafts: list[probes.Draft], prompts: int) -> None:
 def summary(evaluation: Evaluation, difference: float) -> str:
     """One line about a variant."""
     whole, body = evaluation.whole, evaluation.body
+    verdict = "" if difference >= probes.DISTINGUISHABLE else ", too little to prove which of them answers"
     return (
         f"on {evaluation.variant}: loss {whole.base.loss:.4f} -> {whole.candidate.loss:.4f}, "
-        f"body {body.base.loss:.4f} -> {body.candidate.loss:.4f}, probes differ by {difference:.2f} per token"
+        f"body {body.base.loss:.4f} -> {body.candidate.loss:.4f}, probes differ by {difference:.2f} per token{verdict}"
     )
 
 
