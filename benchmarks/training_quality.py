@@ -56,6 +56,9 @@ def run(kubeconfig: Path, folder: Path) -> None:
             namespace.await_condition("FineTuneJob", department, "Succeeded", "True", within=WITHIN)
             eventually(lambda: tidy(namespace, department), within=30, what="the claim dropped")  # noqa: B023
             requests = operator.api_requests() - before
+            eventually(
+                lambda: all("completionTime" in job["status"] for job in namespace.jobs()), within=60, what="ends"
+            )
             tell(namespace, department, requests)
     print_exchange(namespace)
 

@@ -1,4 +1,4 @@
-"""Progress of running trainings: pulled over HTTP from the training pod, written at most every ten seconds.
+"""Progress of running trainings: pulled over HTTP from the training pod, written every ten seconds to a minute.
 
 It writes `status.progress` alone. Reconcile hands a run over with `follow` and takes it back with `forget`, which
 waits for a write that is under way, so that a stale number never lands on a finished run.
@@ -18,7 +18,10 @@ from wardrobe.kube.client import ConflictError, Kube, UnavailableError
 from wardrobe_contracts.training import Progress
 
 PULL_SECONDS = 3.0
-WRITE_SECONDS = 10.0
+SHORTEST_WRITE_SECONDS = 10.0
+LONGEST_WRITE_SECONDS = 60.0
+WRITES_PER_TRAINING = 10
+"""About so many writes for a training of up to ten minutes; a longer one is written every minute."""
 TIMEOUT = aiohttp.ClientTimeout(total=2.0)
 
 log = logging.getLogger(__name__)
@@ -27,6 +30,7 @@ log = logging.getLogger(__name__)
 @dataclass
 class _Followed:
     url: str
+    began: float
     written_at: float = float("-inf")
     written: Progress | None = None
 
@@ -44,7 +48,7 @@ class ProgressPoller:
     def follow(self, key: Key, url: str) -> None:
         """Pull this run's progress from now on."""
         if key not in self._followed or self._followed[key].url != url:
-            self._followed[key] = _Followed(url)
+            self._followed[key] = _Followed(url, self._clock())
 
     async def forget(self, key: Key) -> None:
         """Stop; afterwards nothing more is written for the run."""
@@ -69,7 +73,8 @@ class ProgressPoller:
         except (aiohttp.ClientError, TimeoutError, pydantic.ValidationError) as error:
             log.debug("no progress of %s yet: %s", key, error)
             return
-        if progress != followed.written and self._clock() - followed.written_at >= WRITE_SECONDS:
+        pause = write_pause(self._clock() - followed.began, progress.seconds_left or 0)
+        if progress != followed.written and self._clock() - followed.written_at >= pause:
             await self._write(key, followed, progress)
 
     async def _write(self, key: Key, followed: _Followed, progress: Progress) -> None:
@@ -83,6 +88,11 @@ class ProgressPoller:
                 log.info("progress of %s not written: %s", key, error)
                 return
             followed.written, followed.written_at = progress, self._clock()
+
+
+def write_pause(elapsed: float, left: float) -> float:
+    """Seconds between two writes of a training that has run for `elapsed` and has `left` to go."""
+    return min(max((elapsed + left) / WRITES_PER_TRAINING, SHORTEST_WRITE_SECONDS), LONGEST_WRITE_SECONDS)
 
 
 def to_status(progress: Progress, now: str) -> ProgressStatus:

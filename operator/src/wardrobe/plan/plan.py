@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from wardrobe.api.meta import Key, Manifest, Status
 
-RESYNC_SECONDS = 120.0
+RESYNC_SECONDS = 300.0
 """Work in progress is looked at this often even if no watch tells of it."""
 
 
