@@ -48,7 +48,8 @@ test-engine: setup-engine ## The engine's tests, in its own environment
 	$(ENGINE)/pytest tests/engine
 
 test-node: setup ## Tests on the development cluster's node (root)
-	$(PYTEST) -m node
+	$(PYTEST) -m node tests/devcluster
+	$(PYTEST) -m node tests/cluster
 
 ##@ Figures
 
