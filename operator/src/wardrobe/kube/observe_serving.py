@@ -7,7 +7,7 @@ from wardrobe.api.adapter import AdapterResource
 from wardrobe.api.adapterdeployment import AdapterDeploymentResource
 from wardrobe.api.meta import Key, Manifest
 from wardrobe.plan import adapterdeployment as plan
-from wardrobe.plan.adapterdeployment import Seen
+from wardrobe.plan.deployment_seen import Seen
 from wardrobe.plan.proofs import Replica, RouterPod
 from wardrobe.podstates import PodStates
 from wardrobe.resources.revision import read_revision

@@ -1,27 +1,22 @@
 """AdapterDeployment: its children as its spec says, and routes that move only to what is proved."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 from wardrobe.api import adapter, basemodel
-from wardrobe.api.adapter import AdapterResource
 from wardrobe.api.adapterdeployment import AdapterDeploymentResource
 from wardrobe.api.basemodel import BaseModelResource
 from wardrobe.api.meta import Key, Manifest
 from wardrobe.api.reasons import ConditionType, Waiting
 from wardrobe.api.sources import parse_claim
-from wardrobe.resources.revision import Revision, next_revision, revision_manifest
+from wardrobe.resources.revision import next_revision, revision_manifest
 from wardrobe.resources.routes import routes_manifest
 from wardrobe.resources.serving import serving_manifests
 from wardrobe.settings import Settings
 from wardrobe_contracts import paths
-from wardrobe_contracts.routes import Routes
 
 from . import deployment_status
+from .deployment_seen import Seen
 from .drift import differs, stamped
 from .needs import LOOK_AGAIN_SECONDS, Missing, Need
 from .plan import Apply, Create, Delete, Plan, Write
-from .proofs import Replica, RouterPod
 from .rollout import Ground, Rollout, rollout
 
 APPLYING_SECONDS = 0.15
@@ -30,22 +25,6 @@ PROVING_SECONDS = 1.0
 WATCHING_SECONDS = 30.0
 """Proofs are made again by the agents; what they find then is read at this pace."""
 KEPT_REVISIONS = 10
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What was observed."""
-
-    base: BaseModelResource | None
-    adapters: dict[str, AdapterResource]
-    children: dict[Key, Manifest]
-    """All owned objects but pods."""
-    revisions: list[Revision]
-    """In order of their numbers."""
-    routes: Routes | None
-    replicas: Sequence[Replica]
-    routers: Sequence[RouterPod]
-    missing: Missing | None
 
 
 def needs(base: BaseModelResource | None) -> list[Need]:

@@ -1,7 +1,7 @@
 """The status of an AdapterDeployment: what is live, what is wanted, and what is wrong."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wardrobe.api import children
 from wardrobe.api.adapterdeployment import (
@@ -16,12 +16,10 @@ from wardrobe.resources.serving_services import CLIENT_PORT
 from wardrobe_contracts.routes import Authentication, Routes
 
 from .conditions import Fact, conditions, kstatus
+from .deployment_seen import Seen
 from .needs import Missing
 from .proofs import RouterPod
 from .rollout import Department, Rollout
-
-if TYPE_CHECKING:
-    from .adapterdeployment import Seen
 
 
 def applied(routes: Routes, routers: Sequence[RouterPod]) -> bool:
@@ -31,7 +29,7 @@ def applied(routes: Routes, routers: Sequence[RouterPod]) -> bool:
     )
 
 
-def status(deployment: AdapterDeploymentResource, going: Rollout, seen: "Seen", now: str) -> AdapterDeploymentStatus:
+def status(deployment: AdapterDeploymentResource, going: Rollout, seen: Seen, now: str) -> AdapterDeploymentStatus:
     """The whole status."""
     proved, routed, keys = _proved(going), _applied(going.routes, seen), _keys(deployment, seen)
     top = _top([proved, routed, keys])
@@ -47,7 +45,7 @@ def status(deployment: AdapterDeploymentResource, going: Rollout, seen: "Seen", 
     )
 
 
-def blocked(deployment: AdapterDeploymentResource, missing: Missing, seen: "Seen", now: str) -> AdapterDeploymentStatus:
+def blocked(deployment: AdapterDeploymentResource, missing: Missing, seen: Seen, now: str) -> AdapterDeploymentStatus:
     """The status of a deployment that cannot go on; what is known to be live stays said."""
     top = Fact(ConditionType.READY, "Unknown", missing.reason, missing.message)
     others = [
@@ -82,7 +80,7 @@ def _proved(going: Rollout) -> Fact:
     return Fact(ConditionType.ADAPTERS_PROVED, "Unknown" if worst.reason in hopeful else "False", worst.reason, message)
 
 
-def _applied(routes: Routes, seen: "Seen") -> Fact:
+def _applied(routes: Routes, seen: Seen) -> Fact:
     if applied(routes, seen.routers):
         message = f"all {len(seen.routers)} routers work by routes {routes.generation}"
         return Fact(ConditionType.ROUTES_APPLIED, "True", Done.APPLIED, message)
@@ -95,7 +93,7 @@ def _applied(routes: Routes, seen: "Seen") -> Fact:
     return Fact(ConditionType.ROUTES_APPLIED, "Unknown", Waiting.ROUTERS_BEHIND, message)
 
 
-def _keys(deployment: AdapterDeploymentResource, seen: "Seen") -> Fact:
+def _keys(deployment: AdapterDeploymentResource, seen: Seen) -> Fact:
     kind = ConditionType.KEYS_LOADED
     if deployment.spec.authentication is Authentication.NONE:
         return Fact(kind, "True", Done.NOT_REQUIRED, "spec.authentication is None: no key is asked for")
@@ -118,7 +116,7 @@ def _missing_keys(deployment: AdapterDeploymentResource, missing: list[str]) -> 
     return f"{'; '.join(said)}. Create it with one key per line; only these departments are refused until then"
 
 
-def _url(deployment: AdapterDeploymentResource, seen: "Seen") -> str | None:
+def _url(deployment: AdapterDeploymentResource, seen: Seen) -> str | None:
     service = seen.children.get(Key("Service", deployment.metadata.namespace, deployment.metadata.name))
     address = service["spec"].get("clusterIP") if service else None
     if not address:
@@ -137,7 +135,7 @@ def _department(found: Department) -> DepartmentStatus:
     )
 
 
-def _counts(deployment: AdapterDeploymentResource, seen: "Seen") -> dict[str, Any]:
+def _counts(deployment: AdapterDeploymentResource, seen: Seen) -> dict[str, Any]:
     """What the scale subresource and the columns show."""
     return {
         "replicas": len(seen.replicas),
