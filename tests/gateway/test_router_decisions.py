@@ -99,7 +99,7 @@ def test_no_key_opens_a_department_that_does_not_list_it(texts: dict[str, list[s
 
 def test_a_department_gets_its_live_version_and_any_loaded_one_by_name() -> None:
     live = Target("cardiology", C2.version, C2.digest)
-    for model in ("cardiology", None, "", "tgi"):
+    for model in ("cardiology", None, "", "tgi", "dummy"):
         assert resolve(ROUTES, "cardiology", model) == live
     assert resolve(ROUTES, "cardiology", C1.version) == Target("cardiology", C1.version, C1.digest)
     assert resolve(ROUTES, "paediatrics", SHARED.version).department == "paediatrics"
@@ -179,6 +179,9 @@ def test_never_one_that_has_not_proved_it(rows: list[tuple[bool, int, bool]]) ->
 # Requests
 
 
+NAMED = {"adapter_id": "v1", "details": True}
+
+
 def sent(path: str, payload: dict[str, Any]) -> tuple[asked.Asked, dict[str, Any]]:
     understood = asked.read(path, payload)
     return understood, json.loads(asked.body_for(understood, "v1"))
@@ -193,7 +196,8 @@ def test_requests_name_exactly_one_version() -> None:
 
 
 def test_the_compatible_path_streams_as_the_body_says() -> None:
-    assert asked.read("/", {"inputs": "x", "stream": True}).path == "/generate_stream"
+    stream, body = sent("/", {"inputs": "x", "stream": True})
+    assert (stream.path, body) == ("/generate_stream", {"inputs": "x", "parameters": NAMED})
     whole = asked.read("/", {"inputs": "x"})
     assert (whole.path, whole.as_list, whole.model) == ("/generate", True, None)
 

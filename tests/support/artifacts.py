@@ -76,8 +76,14 @@ def publish(
     adapter_digest = of_files({name: sha256(files[name]) for name in ADAPTER_FILES})
     made = probes(voice if recorded_voice is None else recorded_voice, adapter_digest, base, variants)
     files[PROBES_FILE] = made.model_dump_json(by_alias=True).encode()
+    return write(store, adapter, files, voice=voice, base=base)
+
+
+def write(store: Path, adapter: str, files: dict[str, bytes], *, voice: str = "", base: str = BASE) -> Artifact:
+    """Put an adapter's two files and its probes into the store, under a manifest."""
+    adapter_digest = of_files({name: sha256(files[name]) for name in ADAPTER_FILES})
     manifest = _manifest(adapter, adapter_digest, base, {name: sha256(content) for name, content in files.items()})
-    files[MANIFEST_FILE] = manifest.model_dump_json(by_alias=True).encode()
+    files = {**files, MANIFEST_FILE: manifest.model_dump_json(by_alias=True).encode()}
     path = artifact_in_store(adapter.rpartition("-v")[0], adapter_digest)
     folder = store / path
     folder.mkdir(parents=True, exist_ok=True)

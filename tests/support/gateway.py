@@ -104,9 +104,12 @@ class Server:
 class Pod:
     """An engine pod: the test engine, and a real agent before it."""
 
-    def __init__(self, store: Path, cache: Path, connection: aiohttp.ClientSession, *, reprove: float) -> None:
+    def __init__(
+        self, store: Path, cache: Path, connection: aiohttp.ClientSession, *, reprove: float, engine_url: str
+    ) -> None:
         self.engine = FakeEngine()
         self.engine_server = Server(self.engine.app)
+        self._engine_url = engine_url
         self.drain = Drain()
         self.store = store
         self.cache = cache
@@ -119,15 +122,17 @@ class Pod:
         return self.agent.app()
 
     async def start(self) -> None:
-        await self.engine_server.start()
+        if not self._engine_url:
+            await self.engine_server.start()
         await self.start_agent()
 
     async def start_agent(self) -> None:
         """A new agent process, as far as it goes inside this one."""
         self.cache.mkdir(parents=True, exist_ok=True)
-        dialect = TransformersEngine(self._connection, self.engine_server.url)
+        engine_url = self._engine_url or self.engine_server.url
+        dialect = TransformersEngine(self._connection, engine_url)
         self.keeper = Keeper(dialect, self._settings)
-        self.agent = Agent(self.keeper, self._connection, self.engine_server.url, self.drain)
+        self.agent = Agent(self.keeper, self._connection, engine_url, self.drain)
         self._tasks = [asyncio.create_task(self.keeper.watch_engine()), asyncio.create_task(self.keeper.work())]
         await self.server.start()
 
@@ -159,16 +164,21 @@ class Pod:
 
         return await until(there, what=lambda: f"{version} {verdict}: {self.version(version)}")
 
+    async def engine_is_well(self, version: str) -> None:
+        """Prove again now, and wait for success."""
+        self.keeper.book.change(version, due=0.0)
+        await self.judged(version, Verdict.APPLIED)
+
     async def proved(self, *versions: str) -> None:
         for version in versions:
             await self.judged(version, Verdict.APPLIED)
 
 
 @contextlib.asynccontextmanager
-async def pod(store: Path, cache: Path, *, reprove: float = 300) -> AsyncIterator[Pod]:
-    """A running engine pod."""
+async def pod(store: Path, cache: Path, *, reprove: float = 300, engine_url: str = "") -> AsyncIterator[Pod]:
+    """A running engine pod; with a URL, its engine is somebody else's."""
     async with session(10) as connection:
-        running = Pod(store, cache, connection, reprove=reprove)
+        running = Pod(store, cache, connection, reprove=reprove, engine_url=engine_url)
         await running.start()
         try:
             yield running

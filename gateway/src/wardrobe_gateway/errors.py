@@ -12,6 +12,7 @@ TYPES = {
     404: "not_found_error",
     413: "invalid_request_error",
     421: "misdirected_request",
+    422: "invalid_request_error",
     429: "rate_limit_error",
     502: "server_error",
     503: "overloaded_error",

@@ -35,6 +35,8 @@ def read(path: str, payload: dict[str, Any]) -> Asked:
         hide = bool(payload.get("stream")) and not options.get("include_usage")
         return Asked(path, _text(payload, "model"), payload, hide_usage=hide)
     stream = path == GENERATE_STREAM or (path == COMPATIBLE and bool(payload.get("stream")))
+    if path == COMPATIBLE:
+        payload = {name: value for name, value in payload.items() if name != "stream"}  # the path says it now
     parameters = _object(payload, "parameters")
     upstream = GENERATE_STREAM if stream else GENERATE
     return Asked(

@@ -10,8 +10,8 @@ from wardrobe_contracts.routes import RoutedAdapter, Routes
 from ..errors import Refusal
 
 RETRY_LATER = {"Retry-After": "1"}
-UNNAMED = frozenset({None, "", "tgi"})
-"""`tgi` is what TGI's clients send when they name no model."""
+UNNAMED = frozenset({None, "", "tgi", "dummy"})
+"""What clients send that name no model: `tgi` by TGI's examples, `dummy` by huggingface_hub."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def resolve(routes: Routes, caller: str | None, model: str | None) -> Target:
 
     Raises Refusal: 403 for what is another's, 404 for what is nobody's, 503 for a department without a version yet.
     """
-    name = caller if model in UNNAMED else model
+    name = caller if model in UNNAMED - routes.departments.keys() else model
     if name is None:
         raise Refusal(400, "model_missing", f"name one of: {_listing(routes, caller)}", param="model")
     if name in routes.departments and caller in {None, name}:

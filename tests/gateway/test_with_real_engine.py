@@ -1,0 +1,207 @@
+"""Agent and router before the real engine, with probes as the trainer records them: three programs, two stacks."""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from support import gateway
+from support.artifacts import BASE, Artifact, write
+from support.gateway import Pod, RouterProcess, routes
+from support.waiting import eventually
+
+from wardrobe_contracts.base import Variant
+from wardrobe_contracts.manifest import ADAPTER_FILES
+from wardrobe_contracts.probes import PROBES_FILE
+from wardrobe_contracts.state import VERSION_HEADER, ProofNumbers, Reason, Verdict
+
+REPOSITORY = Path(__file__).parents[2]
+ENGINE = REPOSITORY / ".venv-engine" / "bin" / "python"
+TRAINER = REPOSITORY / ".venv-trainer" / "bin" / "python"
+NAMES = ("cardiology-v1", "cardiology-v2", "paediatrics-v1")
+CHAT = "/v1/chat/completions"
+
+NF4 = pytest.mark.parametrize("served", [Variant.NF4], indirect=True)
+
+pytestmark = pytest.mark.skipif(
+    not (ENGINE.exists() and TRAINER.exists()), reason="needs .venv-engine and .venv-trainer (make setup-…)"
+)
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Artifact]]:
+    """A store, and what is in it."""
+    folder = tmp_path_factory.mktemp("real")
+    run(TRAINER, "-m", "support.record_artifacts", str(folder / "made"), BASE)
+    files = {name: [(folder / "made" / name / file) for file in (*ADAPTER_FILES, PROBES_FILE)] for name in NAMES}
+    store = folder / "store"
+    return store, {
+        name: write(store, name, {path.name: path.read_bytes() for path in paths}) for name, paths in files.items()
+    }
+
+
+def run(python: Path, *arguments: str) -> str:
+    """A program's output."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "tests")}
+    done = subprocess.run([str(python), *arguments], env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@contextmanager
+def engine(variant: Variant, folder: Path) -> Iterator[str]:
+    """The real engine, with switchable faults; its URL."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    model = REPOSITORY / "examples" / "tantanila" / "model"
+    arguments = ["--model", str(model), "--served-name", "base", "--port", str(port), "--quantization", variant]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "tests"), "HF_HUB_OFFLINE": "1"}
+    log = folder / "engine.log"
+    with log.open("wb") as file:
+        command = [str(ENGINE), "-m", "support.faulty_engine", *arguments]
+        process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        eventually(lambda: _listens(port), within=120, what=log.read_text)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module", params=list(Variant))
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Variant, str]]:
+    """An engine for each variant of the base."""
+    with engine(request.param, tmp_path_factory.mktemp("engine")) as url:
+        yield request.param, url
+
+
+@asynccontextmanager
+async def ward(
+    served: tuple[Variant, str], artifacts: tuple[Path, dict[str, Artifact]], cache: Path
+) -> AsyncIterator[tuple[Pod, RouterProcess, dict[str, Artifact]]]:
+    """A pod with all three versions in its set, and a router."""
+    store, made = artifacts
+    given = routes(
+        [artifact.routed() for artifact in made.values()],
+        {"cardiology": made["cardiology-v2"].version, "paediatrics": made["paediatrics-v1"].version},
+        variant=served[0],
+    )
+    async with gateway.pod(store, cache, engine_url=served[1]) as pod:
+        async with gateway.router(pod, keys={"cardiology": "heart", "paediatrics": "child"}) as router:
+            pod.apply(given)
+            router.apply(given)
+            yield pod, router, made
+        for artifact in made.values():  # the next test begins with an empty engine
+            await pod.keeper.engine.unload(artifact.version)
+
+
+async def fault(url: str, kind: str, *adapters: str) -> None:
+    body = {"fault": kind, "adapters": list(adapters)}
+    async with aiohttp.ClientSession() as session, session.post(f"{url}/test/fault", json=body) as answer:
+        assert answer.status == 200, await answer.text()
+
+
+async def ask(router: RouterProcess, model: str, key: str, **more: Any) -> tuple[int, str, str]:
+    messages = [{"role": "user", "content": "What is atrial fibrillation?"}]
+    body = {"model": model, "messages": messages, "max_tokens": 12, "temperature": 0, **more}
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as session,
+        session.post(router.server.url + CHAT, json=body) as answer,
+    ):
+        return answer.status, answer.headers.get(VERSION_HEADER, ""), await answer.text()
+
+
+async def test_recorded_by_the_trainer_proved_on_the_engine(
+    served: tuple[Variant, str], artifacts: tuple[Path, dict[str, Artifact]], tmp_path: Path
+) -> None:
+    async with ward(served, artifacts, tmp_path / "cache") as (pod, router, made):
+        for name in NAMES:
+            state = await pod.judged(made[name].version, Verdict.APPLIED)
+            assert state.numbers is not None
+            report(served[0], name, state.numbers, state.timings.prove or 0)
+            assert state.numbers.own < state.numbers.allowed / 2  # what is left of the tolerance
+        v2, child = made["cardiology-v2"].version, made["paediatrics-v1"].version
+        await router.sees(v2, pod.server.address)
+        status, version, text = await ask(router, "cardiology", "heart")
+        assert (status, version) == (200, v2)
+        other = await ask(router, "paediatrics", "child")
+        assert other[:2] == (200, child)
+        assert other[2] != text
+        streamed = await ask(router, "cardiology", "heart", stream=True)
+        assert streamed[:2] == (200, v2)
+        assert streamed[2].endswith("data: [DONE]\n\n")
+        assert (await ask(router, "cardiology", "heart", temperature=-1))[0] == 422
+
+
+def report(variant: Variant, name: str, numbers: ProofNumbers, seconds: float) -> None:
+    """What a proof saw, for who runs this with -s."""
+    shown = numbers.model_dump(exclude_none=True)
+    print(f"\n{variant} {name} in {seconds:.2f} s: {shown}")  # noqa: T201
+
+
+@NF4
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("base", (Verdict.NOT_APPLIED, Reason.ANSWERS_AS_BASE)),
+        ("swap", (Verdict.WRONG_VERSION, Reason.ANSWERS_AS_OTHER)),
+        ("decode-base", (Verdict.NOT_APPLIED, Reason.LOST_IN_DECODE)),
+    ],
+)
+async def test_faults_of_the_real_engine_are_caught(
+    served: tuple[Variant, str],
+    artifacts: tuple[Path, dict[str, Artifact]],
+    tmp_path: Path,
+    kind: str,
+    expected: tuple[Verdict, Reason],
+) -> None:
+    async with ward(served, artifacts, tmp_path / "cache") as (pod, router, made):
+        v1, v2 = made["cardiology-v1"].version, made["cardiology-v2"].version
+        await pod.proved(*(artifact.version for artifact in made.values()))
+        await fault(served[1], kind, v1, v2)
+        try:
+            for version in (v1, v2):
+                pod.keeper.book.change(version, due=0.0)
+            for version in (v1, v2):
+                state = await pod.judged(version, expected[0])
+                assert state.reason is expected[1]
+            assert (await ask(router, "cardiology", "heart"))[0] == 503
+            assert (await ask(router, "paediatrics", "child"))[0] == 200
+        finally:
+            await fault(served[1], "none")
+        await asyncio.gather(*(pod.engine_is_well(version) for version in (v1, v2)))
+
+
+@NF4
+async def test_departments_clients_get_their_answers_through_the_router(
+    served: tuple[Variant, str], artifacts: tuple[Path, dict[str, Artifact]], tmp_path: Path
+) -> None:
+    async with ward(served, artifacts, tmp_path / "cache") as (pod, router, made):
+        await pod.proved(*(artifact.version for artifact in made.values()))
+        await router.sees(made["cardiology-v2"].version, pod.server.address)
+        arguments = ("-m", "support.ask_with_clients", router.server.url, "heart", "cardiology")
+        got = json.loads(await asyncio.to_thread(run, ENGINE, *arguments))
+    assert got["openai"]
+    assert got["openai"] == got["openai stream"] == got["hub"] == got["hub stream"]
+    assert got["openai models"] == ["cardiology", made["cardiology-v1"].version, made["cardiology-v2"].version]
+    assert got["openai refused"] == {
+        "AuthenticationError": "key_unknown",
+        "PermissionDeniedError": "model_forbidden",
+        "NotFoundError": "model_not_found",
+    }
+    assert got["hub text"]
+    assert got["hub text"] == got["hub text stream"].removesuffix("<|end|>")  # the client shows the end token, too
+    assert "cardiology" in got["hub refused"]
