@@ -8,18 +8,21 @@ import sys
 from pathlib import Path
 
 from peft import PeftModel
+from transformers.utils import logging
 
 from wardrobe_contracts.base import Accelerator, Variant
 from wardrobe_contracts.check import HELDOUT_FILE
 from wardrobe_trainer.assess import read_frame
 from wardrobe_trainer.dataset import read_rows
-from wardrobe_trainer.evaluate import evaluate, prepare
+from wardrobe_trainer.evaluate import prepare, score
 from wardrobe_trainer.loading import load_base
+from wardrobe_trainer.scoring import log_probabilities
 from wardrobe_trainer.tokens import load_chat
 
 
 def main() -> None:
     """Print a line for each pair."""
+    logging.disable_progress_bar()
     order = json.loads(sys.argv[1])
     print("\nheld-out loss of whole answers, by adapter (rows) and department (columns)")
     departments = sorted(order["data"])
@@ -36,7 +39,8 @@ def loss(model: str, adapter: str, data: Path) -> float:
     rows = prepare(chat, read_rows(data / HELDOUT_FILE, "held-out"), read_frame(data), 1024)
     base = load_base(Path(model), Variant.NONE, Accelerator.CPU)
     candidate = PeftModel.from_pretrained(base, adapter, is_trainable=False).eval()
-    return evaluate(candidate, Variant.NONE, rows).whole.candidate.loss
+    log_probs = log_probabilities(candidate, [row.passage for row in rows])
+    return score(log_probs, [[True] * len(row.body) for row in rows]).loss
 
 
 if __name__ == "__main__":

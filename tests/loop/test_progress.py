@@ -24,7 +24,7 @@ def test_the_summary_says_how_far_and_how_long(progress: Progress, summary: str)
 
 
 @pytest.mark.parametrize(
-    ("elapsed", "left", "pause"), [(0, 0, 10), (20, 40, 10), (60, 140, 20), (600, 3000, 60), (90_000, 10, 60)]
+    ("elapsed", "left", "pause"), [(0, 0, 10), (20, 40, 10), (60, 140, 25), (600, 3000, 60), (90_000, 10, 60)]
 )
 def test_short_trainings_are_written_often_and_long_ones_every_minute(elapsed: int, left: int, pause: int) -> None:
     assert write_pause(elapsed, left) == pause

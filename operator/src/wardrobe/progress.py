@@ -20,8 +20,8 @@ from wardrobe_contracts.training import Progress
 PULL_SECONDS = 3.0
 SHORTEST_WRITE_SECONDS = 10.0
 LONGEST_WRITE_SECONDS = 60.0
-WRITES_PER_TRAINING = 10
-"""About so many writes for a training of up to ten minutes; a longer one is written every minute."""
+WRITES_PER_TRAINING = 8
+"""About so many writes for a training of up to eight minutes; a longer one is written every minute."""
 TIMEOUT = aiohttp.ClientTimeout(total=2.0)
 
 log = logging.getLogger(__name__)
