@@ -51,7 +51,7 @@ class Metrics:
         )
         self.rejected = Counter(
             "wardrobe_rejected",
-            "Requests that reached no engine, by reason.",
+            "Requests that got an error for an answer, by reason.",
             ["department", "reason"],
             registry=self.registry,
         )
