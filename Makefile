@@ -39,13 +39,14 @@ types: setup setup-trainer setup-engine ## mypy --strict over every member
 	MYPYPATH=contracts/src $(ROOT)/mypy --python-executable $(ENGINE)/python engine_image/src
 
 unit: setup ## Unit, schema and control-plane tests
-	$(PYTEST) -m "not node"
+	$(PYTEST) -m "not node and not engine"
 
 test-trainer: setup-trainer ## The trainer's tests, in its own environment
 	$(TRAINER)/pytest tests/trainer
 
-test-engine: setup-engine ## The engine's tests, in its own environment
+test-engine: setup setup-trainer setup-engine ## The engine's tests in its own environment, and the gateway's before it
 	$(ENGINE)/pytest tests/engine
+	$(PYTEST) -m engine tests/gateway
 
 test-node: setup ## Tests on the development cluster's node (root)
 	$(PYTEST) -m node tests/devcluster

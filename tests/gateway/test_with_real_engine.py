@@ -30,9 +30,7 @@ CHAT = "/v1/chat/completions"
 
 NF4 = pytest.mark.parametrize("served", [Variant.NF4], indirect=True)
 
-pytestmark = pytest.mark.skipif(
-    not (ENGINE.exists() and TRAINER.exists()), reason="needs .venv-engine and .venv-trainer (make setup-…)"
-)
+pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(scope="module")
