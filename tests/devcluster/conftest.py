@@ -13,9 +13,9 @@ from devcluster.reservation import reserved
 def no_node() -> Iterator[None]:
     """No node is up, before and after."""
     if os.geteuid() != 0:
-        pytest.skip("the node needs root")
+        pytest.fail("the node needs root: run as root, or choose other tests with -m 'not node'")
     if any(node.running(node.instance()).values()):
-        pytest.skip("a node is up and may be in use; these tests need it down: devcluster down")
+        pytest.fail("a node is up and may be in use; these tests need it down: devcluster down")
     with reserved():
         yield
         node.down(force=True)
