@@ -4,9 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from support import results
+
 from wardrobe_contracts import schemas
 from wardrobe_contracts.assessment import AssessConfig
+from wardrobe_contracts.base import Variant
 from wardrobe_contracts.check import CheckConfig
+from wardrobe_contracts.exits import TERMINATION_MESSAGE_LIMIT
 from wardrobe_contracts.inspection import InspectConfig
 from wardrobe_contracts.result import Result
 from wardrobe_contracts.training import TrainConfig
@@ -39,3 +43,16 @@ def required_but_nullable(schema: dict[str, Any]) -> Iterator[str]:
 def test_what_may_be_null_may_be_left_out() -> None:
     """Orders and results are written without nulls: a field that may be null but not absent could not be read back."""
     assert [name for model in WITHOUT_NULLS for name in required_but_nullable(model.model_json_schema())] == []
+
+
+def test_a_result_fits_the_termination_message_at_the_largest_that_the_crd_allows() -> None:
+    largest = results.ASSESSMENT.model_copy(
+        update={"target_modules": ["m" * 128] * 64, "indistinguishable": list(Variant)}
+    )
+    result = results.success("assess").model_copy(update={"assessment": largest})
+    said = result.termination_message()
+    assert len(said.encode()) <= TERMINATION_MESSAGE_LIMIT
+    read = Result.model_validate_json(said).assessment
+    assert read is not None
+    assert read.evaluations == largest.evaluations
+    assert read.digest == largest.digest

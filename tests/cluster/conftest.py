@@ -62,7 +62,7 @@ def prepare(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def remove(kubeconfig: Path, namespace: str) -> None:
     """Let the namespace and its volumes go, without waiting; their folders stay until the node goes."""
     kubectl.run(kubeconfig, "delete", "namespace", namespace, "--wait=false")
-    names = [f"{namespace}-{claim}" for claim in ("wardrobe-store", "models", "datasets")]
+    names = [f"{namespace}.{claim}" for claim in ("wardrobe-store", "models", "datasets")]
     kubectl.run(kubeconfig, "delete", "persistentvolume", *names, "--wait=false")
 
 

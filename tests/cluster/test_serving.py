@@ -203,7 +203,9 @@ def test_a_reconcile_that_changes_nothing_costs_few_requests(hospital: Hospital,
     async def measure() -> tuple[int, int]:
         async with in_process.connection(kubeconfig) as connection:
             kube = in_process.CountingKube(connection)
-            await in_process.reconciler(kube, images="localhost/wardrobe-{}:dev").reconcile(key)
+            reconciler = in_process.reconciler(kube, images=NODE_IMAGES)
+            await reconciler.reconcile(key)
+            await reconciler.states.close()
             return kube.requests, kube.written
 
     requested, written = asyncio.run(measure())

@@ -51,3 +51,14 @@ def test_the_fraction_is_kept_and_seeds_differ() -> None:
     first, second = heldout(prompts, 1, 0.2), heldout(prompts, 2, 0.2)
     assert abs(len(first) / 5000 - 0.2) < 0.02
     assert abs(len(set(first) & set(second)) / 5000 - 0.04) < 0.01
+
+
+def test_rows_that_begin_with_the_same_question_share_a_side_however_they_go_on() -> None:
+    """All answers of a row are trained on, so a question held out in one row must not be trained on in another."""
+    for number in range(50):
+        question = {"role": "user", "content": f"question {number}"}
+        answer = {"role": "assistant", "content": "an answer"}
+        more = [{"role": "user", "content": "thanks"}, {"role": "assistant", "content": "you are welcome"}]
+        system = {"role": "system", "content": "be kind"}
+        rows = [[question, answer], [question, answer, *more], [system, question, answer]]
+        assert len({held_out(row, seed=7, fraction=0.5) for row in rows}) == 1

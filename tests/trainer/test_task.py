@@ -212,5 +212,5 @@ def test_processors_follow_the_containers_limit(tmp_path: Path, text: str, count
 
 def test_kills_for_memory_are_counted(tmp_path: Path) -> None:
     (tmp_path / "memory.events").write_text("low 0\nhigh 0\nmax 12\noom 2\noom_kill 3\noom_group_kill 0\n")
-    assert out_of_memory_kills(tmp_path / "memory.events") == 3
-    assert out_of_memory_kills(tmp_path / "absent") == 0
+    assert out_of_memory_kills([tmp_path / "absent", tmp_path / "memory.events"]) == 3
+    assert out_of_memory_kills([tmp_path / "absent"]) == 0

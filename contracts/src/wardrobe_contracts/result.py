@@ -56,7 +56,11 @@ class Result(Record):
                 ),
             }
         )
-        return self.model_copy(update={"message": _shorten(self.message, limit), "problem": problem, "check": check})
+        assessment = self.assessment and self.assessment.model_copy(
+            update={"target_modules": self.assessment.target_modules[: limit // 50]}
+        )
+        cut = {"problem": problem, "check": check, "assessment": assessment}
+        return self.model_copy(update={"message": _shorten(self.message, limit), **cut})
 
 
 def _shorten(text: str, limit: int) -> str:

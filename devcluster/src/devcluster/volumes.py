@@ -25,7 +25,7 @@ def folder(namespace: str, claim: str) -> Path:
 
 def documents(namespace: str, claim: str, *, size: str = DEFAULT_SIZE) -> list[dict[str, Any]]:
     """The PersistentVolume and the claim that it is kept for."""
-    name = f"{namespace}-{claim}"
+    name = f"{namespace}.{claim}"  # a namespace has no dot, so no two claims share a name
     common = {
         "accessModes": ["ReadWriteMany"],
         "storageClassName": "",

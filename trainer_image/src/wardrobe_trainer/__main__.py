@@ -57,7 +57,7 @@ def run(task: Task, text: str | None) -> tuple[Path | None, Result]:
     except TaskError as error:
         return output_folder(text), failed(task, error)
     folder = Path(order.output_folder)
-    return folder, recorded(task, folder) or outcome(task, lambda: worker(task)(order))
+    return folder, outcome(task, lambda: recorded(task, folder) or worker(task)(order))
 
 
 def worker(task: Task) -> Callable[[AnyOrder], Payload | Result]:

@@ -57,6 +57,7 @@ def assess(config: AssessConfig) -> Assessment:
     digest = of_files(digests)
     say(f"candidate {digest}: rank {facts.rank}, {len(facts.sides)} modules")
     if published(line, digest):
+        require_same_measure(line, digest, config)
         say("an artifact of this digest is published already; it stays as it is")
         return describe(line, digest, facts)
     measured = measure(config, facts)
@@ -81,6 +82,18 @@ def assess(config: AssessConfig) -> Assessment:
     publish(line, config.run, digest, contents)
     say(f"published {target_of(line, digest)}")
     return describe(line, digest, facts)
+
+
+def require_same_measure(line: Path, digest: Digest, config: AssessConfig) -> None:
+    """What is published was measured on the same data and on all variants asked for. Raises TaskError."""
+    found = Manifest.model_validate_json((target_of(line, digest) / MANIFEST_FILE).read_bytes())
+    lacking = set(config.variants) - {evaluation.variant for evaluation in found.evaluations}
+    if lacking or found.lineage.dataset_digest != config.lineage.dataset_digest:
+        what = f"without {', '.join(sorted(lacking))}" if lacking else "on another dataset"
+        raise refuse(
+            f"the very same adapter was published before by {found.lineage.job} and measured {what}",
+            "Nothing published is overwritten: train with another spec.training.seed to measure anew",
+        )
 
 
 def describe(line: Path, digest: Digest, facts: AdapterFacts) -> Assessment:

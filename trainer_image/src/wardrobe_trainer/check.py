@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_low
 
+from wardrobe_contracts.base import Digest
 from wardrobe_contracts.check import HELDOUT_FILE, TRAIN_FILE, CheckConfig, CheckReport, TokenLengths
 from wardrobe_contracts.digests import sha256_file
 from wardrobe_contracts.exits import ExitCode, Reason
@@ -40,7 +41,9 @@ def check(config: CheckConfig) -> CheckReport:
     base = Path(config.base_folder)
     require_unchanged(base, config.base_fingerprint)
     require_context(config.sequence_length, context_length(load_config(base)))
-    rows = read_rows(Path(config.dataset_file), config.source)
+    dataset = Path(config.dataset_file)
+    rows = read_rows(dataset, config.source)
+    digest = sha256_file(dataset)
     say(f"{len(rows)} rows read")
     examples = encode_rows(load_chat(base), rows)
     kept, dropped = drop_truncated(examples, config.sequence_length, config.source)
@@ -49,7 +52,7 @@ def check(config: CheckConfig) -> CheckReport:
     say(f"split: {len(train)} rows to train on, {len(heldout)} held out")
     write_side(Path(config.output_folder) / TRAIN_FILE, train)
     write_side(Path(config.output_folder) / HELDOUT_FILE, heldout)
-    report = report_on(config, examples, train, heldout)
+    report = report_on(config, digest, examples, train, heldout)
     for warning in report.warnings:
         say(f"warning: {warning}")
     return report
@@ -131,7 +134,7 @@ def write_side(path: Path, examples: list[Example]) -> None:
 
 
 def report_on(
-    config: CheckConfig, examples: list[Example], train: list[Example], heldout: list[Example]
+    config: CheckConfig, digest: Digest, examples: list[Example], train: list[Example], heldout: list[Example]
 ) -> CheckReport:
     """Count what there is to say about the dataset. Raises TaskError where labels are too sparse to learn from."""
     cut = [example.encoded.truncated(config.sequence_length) for example in train]
@@ -140,7 +143,7 @@ def report_on(
     kept = [*train, *heldout]
     frame = find_frame([example.row.answer for example in train])
     report = CheckReport(
-        dataset_digest=sha256_file(Path(config.dataset_file)),
+        dataset_digest=digest,
         train_digest=sha256_file(Path(config.output_folder) / TRAIN_FILE),
         heldout_digest=sha256_file(Path(config.output_folder) / HELDOUT_FILE),
         rows=len(examples),

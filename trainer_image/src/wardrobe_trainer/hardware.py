@@ -1,11 +1,13 @@
-"""What the container may use of its node: processors and memory limits by cgroup version 2."""
+"""What the container may use of its node: processors by cgroup version 2, kills for memory by either version."""
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
-MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
+MEMORY_EVENTS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
+"""Of cgroup version 2 and 1; both have a line `oom_kill <count>`."""
 
 
 def share_processors() -> None:
@@ -33,9 +35,9 @@ def _quota(text: str) -> float | None:
     return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
 
 
-def out_of_memory_kills(events: Path = MEMORY_EVENTS) -> int:
+def out_of_memory_kills(events: Sequence[Path] = MEMORY_EVENTS) -> int:
     """How many processes of this container the kernel has killed for memory."""
-    fields = dict(line.split() for line in _read(events).splitlines())
+    fields = dict(line.split() for path in events for line in _read(path).splitlines())
     return int(fields.get("oom_kill", 0))
 
 

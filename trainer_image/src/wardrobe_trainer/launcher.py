@@ -95,6 +95,9 @@ def supervise(order: str, folder: Path, command: list[str]) -> Result:
     finally:
         server.shutdown()
         server.server_close()
+        # A SIGTERM that came after the last rank's end finds nothing to stop: it must not undo what the ranks did.
+        while signal.sigtimedwait({signal.SIGTERM}, 0):
+            pass
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
     return conclude(ranks.ended, stopped, rank_result(folder), hardware.out_of_memory_kills() - before)
 

@@ -1,5 +1,6 @@
 """Running a task: order in, work, record out. Every ending, foreseen or not, leaves a `result.json`."""
 
+import errno
 import json
 import os
 import sys
@@ -71,10 +72,15 @@ def failed(task: Task, error: TaskError) -> Result:
     return Result(task=task, exit_code=error.code, reason=error.reason, message=str(error), problem=error.problem)
 
 
+NO_MEMORY = "can't allocate memory"
+"""How torch's CPU allocator says it."""
+
+
 def unforeseen(task: Task, error: Exception) -> Result:
     """Result after an error that no rule of ours foresaw. torch is not imported here, so its errors go by name."""
     text = traceback.format_exception_only(error)[-1].strip()
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
+    torn = isinstance(error, OSError) and error.errno == errno.ENOMEM
+    if isinstance(error, MemoryError) or torn or type(error).__name__ == "OutOfMemoryError" or NO_MEMORY in text:
         return out_of_memory(task, text)
     if isinstance(error, OSError):
         return Result(task=task, exit_code=ExitCode.STORE, reason=Reason.STORE_FAILED, message=text)
