@@ -214,6 +214,31 @@ def test_the_same_adapter_published_twice(
     assert {path: path.stat().st_mtime_ns for path in line.rglob("*")} == before
 
 
+def test_the_same_adapter_measured_on_other_data_is_refused_and_stays(
+    on_all: tuple[Assessment, Path], order: MakeOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scores that stand in the store are of other rows: the new version must not claim them."""
+    _, line = on_all
+    config = order(line_folder=str(line), run="cardiology-3-0001")
+    grown = config.lineage.model_copy(update={"dataset_digest": f"sha256:{'9' * 64}"})
+    before = {path: path.stat().st_mtime_ns for path in line.rglob("*")}
+    with pytest.raises(TaskError, match="measured on another dataset"):
+        assess(config.model_copy(update={"lineage": grown}))
+    assert {path: path.stat().st_mtime_ns for path in line.rglob("*")} == before
+
+
+def test_the_same_adapter_lacking_a_variant_is_refused(
+    on_all: tuple[Assessment, Path], order: MakeOrder, tmp_path: Path
+) -> None:
+    line = Path(shutil.copytree(on_all[1], tmp_path / "line"))
+    manifest = next(line.glob("*/manifest.json"))
+    found = Manifest.model_validate_json(manifest.read_bytes())
+    fewer = found.model_copy(update={"evaluations": found.evaluations[:1]})
+    manifest.write_text(fewer.model_dump_json(by_alias=True))
+    with pytest.raises(TaskError, match="measured without INT8, NF4"):
+        assess(order(line_folder=str(line), variants=list(Variant)))
+
+
 def test_a_damaged_artifact_in_the_place(on_all: tuple[Assessment, Path], order: MakeOrder, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(on_all[1], tmp_path / "line"))
     (next(copy.iterdir()) / "probes.json").write_text("{}")
