@@ -147,7 +147,9 @@ def hospital(prepare: Prepare, kubeconfig: Path, tmp_path_factory: pytest.TempPa
             secret(namespace, department, key)
         namespace.apply(deployment(cardiology="cardiology-v1", paediatrics="paediatrics-v1"))
         namespace.await_condition("AdapterDeployment", NAME, "Ready", "True", within=240)
-        yield Hospital(namespace, operator, state(namespace)["url"])
+        made = Hospital(namespace, operator, state(namespace)["url"])
+        yield made
+        made.operator.stop()  # a test may have killed the first one and started another
 
 
 def assert_right_versions(answers: list[Answer], allowed: dict[str, set[str]]) -> None:
