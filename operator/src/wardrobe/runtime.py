@@ -108,7 +108,7 @@ def _kopf_settings() -> kopf.OperatorSettings:
     settings.watching.client_timeout = 330
     settings.watching.label_selectors["batch/v1", "jobs"] = f"{children.MANAGED_BY_LABEL}={children.MANAGED_BY}"
     settings.watching.label_selectors["v1", "pods"] = f"{children.MANAGED_BY_LABEL}={children.MANAGED_BY}"
-    settings.networking.request_timeout = 30
+    settings.networking.request_timeout = 15
     settings.networking.connect_timeout = 10
     settings.persistence.finalizer = f"{GROUP}/finalizer"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP, v1=False)
