@@ -5,12 +5,11 @@ from wardrobe.api.adapter import AdapterResource, AdapterSpec, AdapterStatus
 from wardrobe.api.basemodel import BaseModelResource
 from wardrobe.api.meta import Key
 from wardrobe.api.reasons import ConditionType, Done, Refused, Waiting
-from wardrobe_contracts.base import Method, Variant
 
 from .conditions import Fact, conditions, kstatus
 from .needs import LOOK_AGAIN_SECONDS
 from .plan import Plan
-from .run_status import phrase
+from .run_status import phrase, trained_on
 
 
 def decide(adapter: AdapterResource, base: BaseModelResource | None, now: str) -> Plan:
@@ -48,6 +47,6 @@ def _ready(adapter: AdapterResource, base: BaseModelResource | None) -> Fact:
 def _score(spec: AdapterSpec) -> str | None:
     if not spec.evaluations:
         return None
-    trained_on = Variant.NF4 if spec.lineage and spec.lineage.method is Method.QLORA else Variant.NONE
-    shown = next((found for found in spec.evaluations if found.variant is trained_on), spec.evaluations[0])
+    variant = trained_on(spec.lineage.method if spec.lineage else None)
+    shown = next((found for found in spec.evaluations if found.variant is variant), spec.evaluations[0])
     return phrase(float(shown.base.loss), float(shown.candidate.loss))

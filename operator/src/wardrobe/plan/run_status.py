@@ -145,9 +145,13 @@ def _score(run: FineTuneJobResource, assessment: Assessment | None) -> str | Non
 
 def score(evaluations: list[Evaluation], method: Method) -> str:
     """`4.07 → 2.48 (-39 %)`: held-out loss of base and candidate, on the variant that the run trained on."""
-    trained_on = Variant.NF4 if method is Method.QLORA else Variant.NONE
-    shown = next((found for found in evaluations if found.variant is trained_on), evaluations[0])
+    shown = next((found for found in evaluations if found.variant is trained_on(method)), evaluations[0])
     return phrase(shown.whole.base.loss, shown.whole.candidate.loss)
+
+
+def trained_on(method: Method | None) -> Variant:
+    """The variant whose scores stand for a run; an import, whose method nobody knows, is shown on the plain base."""
+    return Variant.NF4 if method is Method.QLORA else Variant.NONE
 
 
 def phrase(base: float, candidate: float) -> str:
