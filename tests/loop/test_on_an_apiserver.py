@@ -160,7 +160,8 @@ def test_an_adapter_outlives_its_job_and_keeps_its_number(
     asyncio.run(live(control_plane.kubeconfig, namespace))
     spec = namespace.all("Adapter")[0]["spec"]
     namespace.delete("FineTuneJob", "heart")
-    eventually(lambda: len(namespace.jobs()) == 1, within=20, what="only the inspection's Job left")
+    # The garbage collector learns of new CRDs only every 30 seconds.
+    eventually(lambda: len(namespace.jobs()) == 1, within=60, what="only the inspection's Job left")
     assert namespace.all("Adapter")[0]["spec"] == spec
     namespace.delete("Adapter", "cardiology-v1")
     namespace.apply(resources.run("heart"))
