@@ -28,12 +28,16 @@ def succeed(task: Task, _: dict[str, Any]) -> Result:
 
 
 class Kubelet(threading.Thread):
-    """Runs until `stop`. `answer` may be replaced at any time. `started` counts pods by task."""
+    """Runs until `stop`. `answer` may be replaced at any time. `started` has the task of each pod once, in order.
+
+    A status that did not reach the apiserver is written again; the pod it belongs to was started all the same.
+    """
 
     def __init__(self, api: client.ApiClient, namespace: str, answer: Answer = succeed) -> None:
         super().__init__(name="kubelet", daemon=True)
         self.answer = answer
         self.started: list[Task] = []
+        self._uids: set[str] = set()
         self._api = api
         self._pods = client.CoreV1Api(api)
         self._namespace = namespace
@@ -62,7 +66,9 @@ class Kubelet(threading.Thread):
                 self._end(manifest)
 
     def _start(self, pod: dict[str, Any]) -> None:
-        self.started.append(pod["metadata"]["labels"][children.TASK_LABEL])
+        if pod["metadata"]["uid"] not in self._uids:
+            self._uids.add(pod["metadata"]["uid"])
+            self.started.append(pod["metadata"]["labels"][children.TASK_LABEL])
         running = {"name": children.CONTAINER, "ready": True, "state": {"running": {}}, **_CONTAINER}
         self._patch(pod, {"phase": "Running", "podIP": "127.0.0.1", "containerStatuses": [running]})
 
