@@ -9,8 +9,8 @@ ENGINE := .venv-engine/bin
 PYTEST := $(ROOT)/pytest --ignore=tests/trainer --ignore=tests/engine
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-trainer setup-engine fmt lint types schemas check unit test test-trainer test-engine test-node \
-    bench-operator bench-training bench-node bench-gateway bench-engine clean
+.PHONY: help setup setup-trainer setup-engine fmt lint types schemas check unit test test-trainer test-engine test-node drills \
+    bench-operator bench-training bench-node bench-gateway bench-rollback bench-engine clean
 
 ##@ Daily
 
@@ -49,8 +49,12 @@ test-engine: setup setup-trainer setup-engine ## The engine's tests in its own e
 	$(PYTEST) -m engine tests/gateway
 
 test-node: setup ## Tests on the development cluster's node (root)
-	$(PYTEST) -m node tests/devcluster
-	$(PYTEST) -m node tests/cluster
+	$(PYTEST) -m "node and not drill" tests/devcluster
+	$(PYTEST) -m "node and not drill" tests/cluster
+
+drills: setup ## Everything that kills, starves or corrupts, on the node (root; about 25 min)
+	$(PYTEST) -m drill tests/devcluster
+	$(PYTEST) -m drill tests/cluster
 
 ##@ Figures
 
@@ -65,6 +69,9 @@ bench-node: setup ## Seconds until the node is Ready, and gone (root)
 
 bench-gateway: setup ## What router and agent add to a request
 	$(ROOT)/python benchmarks/gateway_latency.py
+
+bench-rollback: setup ## Seconds until another version answers, under traffic (root; about 6 min)
+	$(ROOT)/python benchmarks/rollback.py
 
 bench-engine: setup-engine ## Many adapters in one batch beside the base alone
 	$(ENGINE)/python benchmarks/engine_batch.py

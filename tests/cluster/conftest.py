@@ -6,18 +6,18 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from support import cluster, operator_process
-from support.cluster import Namespace
-from support.hospital import TANTANILA, as_lines, rows
+from support import node_namespaces, operator_process, serving
+from support.cluster import Manifest, Namespace
+from support.node_namespaces import Namespaces, Trained
 from support.operator_process import NODE_IMAGES, Operator
+from support.serving import Hospital
 
-from devcluster import environments, kubectl, node, volumes
+from devcluster import environments, node
 from devcluster.reservation import reserved
-
-REPOSITORY = Path(__file__).parents[2]
 
 Prepare = Callable[..., Namespace]
 Operate = Callable[[Namespace], AbstractContextManager[Operator]]
+Serve = Callable[..., Hospital]
 
 
 @pytest.fixture(scope="session")
@@ -30,10 +30,8 @@ def kubeconfig() -> Iterator[Path]:
         node.up()
         environments.sync()  # a node that was up may have the environments of yesterday's checkout
         try:
-            path = node.instance().kubeconfig
-            kubectl.run(path, "apply", f"--filename={REPOSITORY / 'crds'}")
-            kubectl.run(path, "wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
-            yield path
+            node_namespaces.install_kinds(node.instance().kubeconfig)
+            yield node.instance().kubeconfig
         finally:
             if not theirs:
                 node.down(force=True)
@@ -42,28 +40,9 @@ def kubeconfig() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def prepare(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepare]:
     """Make a namespace with filled claims; gone with its volumes after the module's tests."""
-    made: list[Namespace] = []
-
-    def prepare(datasets: dict[str, str] | None = None, model: Path = TANTANILA / "model") -> Namespace:
-        namespace = Namespace(cluster.connect(kubeconfig), cluster.unique("node")).create()
-        made.append(namespace)
-        tmp_path = tmp_path_factory.mktemp("claims")
-        sources = {"wardrobe-store": None, "models": tmp_path / "models", "datasets": tmp_path / "datasets"}
-        fill(tmp_path, datasets or {"rows.jsonl": as_lines(rows("cardiology", 60))}, model)
-        for claim, source in sources.items():
-            volumes.create(namespace.name, claim, source=source, kubeconfig=kubeconfig)
-        return namespace
-
-    yield prepare
-    for namespace in made:
-        remove(kubeconfig, namespace.name)
-
-
-def remove(kubeconfig: Path, namespace: str) -> None:
-    """Let the namespace and its volumes go, without waiting; their folders stay until the node goes."""
-    kubectl.run(kubeconfig, "delete", "namespace", namespace, "--wait=false")
-    names = [f"{namespace}.{claim}" for claim in ("wardrobe-store", "models", "datasets")]
-    kubectl.run(kubeconfig, "delete", "persistentvolume", *names, "--wait=false")
+    namespaces = Namespaces(kubeconfig, lambda: tmp_path_factory.mktemp("claims"))
+    yield namespaces.prepare
+    namespaces.remove()
 
 
 @pytest.fixture
@@ -72,10 +51,32 @@ def operate(kubeconfig: Path, tmp_path: Path) -> Operate:
     return lambda namespace: operator_process.running(kubeconfig, namespace.name, tmp_path, images=NODE_IMAGES)
 
 
-def fill(folder: Path, datasets: dict[str, str], model: Path) -> None:
-    """The claims' contents before the first mount."""
-    (folder / "datasets").mkdir(exist_ok=True)
-    for name, text in datasets.items():
-        (folder / "datasets" / name).write_text(text)
-    (folder / "models").mkdir(exist_ok=True)
-    (folder / "models" / "base").symlink_to(model)
+@pytest.fixture(scope="session")
+def trained(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+    """Three Adapters, trained once for all modules that serve."""
+    namespaces = Namespaces(kubeconfig, lambda: tmp_path_factory.mktemp("claims"))
+    namespace = node_namespaces.for_training(namespaces)
+    with operator_process.running(kubeconfig, namespace.name, tmp_path_factory.mktemp("trained"), images=NODE_IMAGES):
+        yield node_namespaces.train(namespace)
+    namespaces.remove()
+
+
+@pytest.fixture(scope="module")
+def serve(
+    prepare: Prepare, trained: Trained, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Serve]:
+    """Start a hospital in a namespace of its own, with the trained Adapters; its operator ends with the module."""
+    made: list[Hospital] = []
+
+    def serve(deployment: Manifest, more: str = "") -> Hospital:
+        namespace = prepare(store=trained.store)
+        node_namespaces.adopt(namespace, trained.adapters)
+        folder = tmp_path_factory.mktemp("operator")
+        operator = operator_process.start(kubeconfig, namespace.name, folder, images=NODE_IMAGES, more=more)
+        made.append(Hospital(namespace, operator))
+        serving.begin(made[-1], deployment)
+        return made[-1]
+
+    yield serve
+    for hospital in made:
+        hospital.operator.stop()

@@ -11,7 +11,7 @@ from support import resources
 from support.cluster import Manifest, Namespace
 from support.operator_process import Operator
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.drill]
 
 Prepare = Callable[..., Namespace]
 Operate = Callable[[Namespace], AbstractContextManager[Operator]]

@@ -14,7 +14,7 @@ from support.waiting import eventually
 from devcluster import volumes
 from wardrobe_contracts.manifest import Manifest as AdapterManifest
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.drill]
 
 Prepare = Callable[..., Namespace]
 Operate = Callable[[Namespace], AbstractContextManager[Operator]]

@@ -49,6 +49,7 @@ def test_down_leaves_nothing(before: dict[str, object]) -> None:
     assert __main__.main(["status"]) == 3
 
 
+@pytest.mark.drill
 @pytest.mark.parametrize(
     "killed",
     [node.DAEMONS, ("containerd",), ("etcd", "apiserver"), ("kubelet",)],

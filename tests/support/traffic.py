@@ -46,6 +46,8 @@ class Traffic:
     per_second: float
     tokens: int = 8
     stream: bool = False
+    patience: float = 60.0
+    """Seconds until a request counts as failed."""
     answers: list[Answer] = field(default_factory=list)
     refused: int = 0
     """Connections tried again."""
@@ -61,7 +63,7 @@ class Traffic:
     async def drive(self, ended: asyncio.Event) -> None:
         """Ask the departments in turn until `ended`, then wait for what is under way."""
         connector = aiohttp.TCPConnector(limit=0, force_close=True)  # a connection each: each finds its own router
-        limit = aiohttp.ClientTimeout(total=60)
+        limit = aiohttp.ClientTimeout(total=self.patience)
         async with aiohttp.ClientSession(connector=connector, timeout=limit) as session, asyncio.TaskGroup() as group:
             number, begin = 0, time.monotonic()
             while not ended.is_set():

@@ -79,15 +79,23 @@ def pause() -> bytes:
 
 
 def member(of: Member) -> bytes:
-    """The image of a member: PATH holds its environment only, and the entry point is its Dockerfile's."""
-    entries = [Entry(name) for name in FOLDERS]
-    entries += [Entry("tmp", mode=0o1777)]
-    entries += [Entry(name, mode=0o777, link=f"usr/{name}") for name in LINKS]
-    entries += [Entry("etc/passwd", PASSWD.encode(), 0o644), Entry("etc/group", GROUP.encode(), 0o644)]
-    config = {
+    """The image of a member."""
+    return archive(of.image, entries(), config(of))
+
+
+def entries() -> list[Entry]:
+    """Mount points, and a user."""
+    found = [Entry(name) for name in FOLDERS]
+    found += [Entry("tmp", mode=0o1777)]
+    found += [Entry(name, mode=0o777, link=f"usr/{name}") for name in LINKS]
+    return [*found, Entry("etc/passwd", PASSWD.encode(), 0o644), Entry("etc/group", GROUP.encode(), 0o644)]
+
+
+def config(of: Member) -> dict[str, Any]:
+    """PATH holds the member's environment only, and the entry point is its Dockerfile's."""
+    return {
         "Entrypoint": list(of.entrypoint),
         "Env": [f"PATH={of.environment}/bin:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1"],
         "User": str(USER),
         "WorkingDir": "/",
     }
-    return archive(of.image, entries, config)

@@ -1,0 +1,138 @@
+"""Each part of serving is killed under traffic: no wrong answer, and lost is only what was on the killed part."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from kubernetes import client
+from support import on_the_node, operator_process, serving
+from support.cluster import Manifest, as_text, without_times
+from support.operator_process import NODE_IMAGES
+from support.serving import Hospital, Timeline
+from support.traffic import Traffic, flowing
+from support.waiting import eventually
+
+pytestmark = [pytest.mark.node, pytest.mark.drill]
+
+Serve = Callable[..., Hospital]
+ROUTED = {("cardiology", "cardiology-v1"), ("paediatrics", "paediatrics-v1")}
+
+
+@pytest.fixture(scope="module")
+def hospital(serve: Serve) -> Hospital:
+    """Two engines, so that one may go."""
+    return serve(serving.deployment(replicas=2, cardiology="cardiology-v1", paediatrics="paediatrics-v1"))
+
+
+@contextlib.contextmanager
+def nothing_lost_but(hospital: Hospital, *, in_flight: bool) -> Iterator[Traffic]:
+    """Traffic around a kill that the block makes; afterwards all is Ready again and goes on."""
+    with flowing(hospital.traffic()) as traffic:
+        eventually(lambda: len(traffic.answers) >= 12, within=60, what="answers before")
+        began = time.monotonic()
+        yield traffic
+        hospital.is_ready(within=180)
+        again = time.monotonic()
+        eventually(lambda: len(traffic.since(again)) >= 12, within=60, what="answers afterwards")
+    assert serving.names(answer for answer in traffic.answers if answer.good) == ROUTED
+    lost = traffic.failures()
+    assert [answer for answer in lost if not (in_flight and answer.began < began)] == []
+
+
+def kill_pod(hospital: Hospital, pod: Manifest) -> None:
+    """At once, as a node's failure would; returns when another is there for it."""
+    name, namespace = pod["metadata"]["name"], hospital.namespace.name
+    client.CoreV1Api(hospital.namespace.api).delete_namespaced_pod(name, namespace, grace_period_seconds=0)
+
+
+def test_an_engine_process_is_killed(hospital: Hospital) -> None:
+    """The kubelet starts it again in the same pod; its agent loads and proves anew before it answers."""
+    victim = hospital.pods("engine")[0]
+    with nothing_lost_but(hospital, in_flight=True) as traffic:
+        on_the_node.kill_in(victim, "wardrobe-engine")
+
+        def proved_anew() -> bool:
+            state = hospital.agent(victim)
+            return state is not None and state.engine.starts == 2 and state.ready
+
+        eventually(proved_anew, within=120, what="the engine's second start")
+        proved = time.monotonic()
+        eventually(lambda: len(traffic.since(proved)) >= 12, within=60, what="answers")
+
+
+def test_an_engine_pod_is_killed(hospital: Hospital) -> None:
+    victim = hospital.pods("engine")[0]
+    with nothing_lost_but(hospital, in_flight=True):
+        kill_pod(hospital, victim)
+        eventually(
+            lambda: victim["metadata"]["uid"] not in hospital.restarts() and len(hospital.pods("engine")) == 2,
+            within=60,
+            what="another pod",
+        )
+
+
+def test_a_router_is_killed(hospital: Hospital) -> None:
+    victim = hospital.pods("router")[0]
+    with nothing_lost_but(hospital, in_flight=True):
+        kill_pod(hospital, victim)
+        eventually(
+            lambda: victim["metadata"]["uid"] not in hospital.restarts() and len(hospital.pods("router")) == 2,
+            within=60,
+            what="another pod",
+        )
+
+
+def test_the_operator_is_killed(hospital: Hospital, kubeconfig: Path, tmp_path: Path) -> None:
+    """Nobody notices, and the next one finds all as it was."""
+    before = hospital.restarts()
+    with nothing_lost_but(hospital, in_flight=False) as traffic:
+        hospital.operator.kill()
+        answered = len(traffic.answers)
+        eventually(lambda: len(traffic.answers) > answered + 30, within=60, what="answers without an operator")
+        hospital.operator = operator_process.start(kubeconfig, hospital.namespace.name, tmp_path, images=NODE_IMAGES)
+        eventually(hospital.operator.healthy, within=60, what="another operator")
+    assert hospital.restarts() == before
+
+
+def test_the_apiserver_is_away_for_a_minute(hospital: Hospital) -> None:
+    """Answers go on; afterwards a rollback works as before."""
+    before = hospital.restarts()
+    hospital.flip("cardiology", "cardiology-v2", within=120)
+    timeline = Timeline("cardiology", "cardiology-v2")
+    with flowing(hospital.traffic()) as traffic:
+        with on_the_node.without_apiserver():
+            gone = time.monotonic()
+            eventually(lambda: time.monotonic() > gone + 60, within=70, what="a minute")
+        assert len(traffic.since(gone)) > 200
+        timeline.flips.append(hospital.flip("cardiology", "cardiology-v1"))
+        back = timeline.flips[-1].applied
+        eventually(lambda: len(traffic.since(back)) >= 12, within=60, what="answers after the rollback")
+    assert traffic.failures() == []
+    assert timeline.wrong(traffic.answers) == []
+    hospital.is_ready()
+    assert hospital.restarts() == before
+
+
+def test_wiped_statuses_touch_no_pod_and_no_route(hospital: Hospital) -> None:
+    namespace = hospital.namespace
+    kinds = ("BaseModel", "Adapter", "AdapterDeployment")
+    objects = [(kind, found["metadata"]["name"]) for kind in kinds for found in namespace.all(kind)]
+    before, pods, routes = hospital.status(), hospital.restarts(), hospital.routes()
+    with flowing(hospital.traffic()) as traffic:
+        for kind, name in objects:
+            namespace.wipe_status(kind, name)
+        hospital.is_ready()
+        for kind, name in objects:
+            namespace.await_condition(kind, name, "Ready", "True")
+
+        def same() -> bool:
+            return bool(without_times(hospital.status()) == without_times(before))
+
+        eventually(same, within=30, what=lambda: f"{as_text(before)}; it is {as_text(hospital.status())}")
+        answered = len(traffic.answers)
+        eventually(lambda: len(traffic.answers) >= answered + 12, within=60, what="answers")
+    assert traffic.failures() == []
+    assert hospital.restarts() == pods
+    assert hospital.routes() == routes

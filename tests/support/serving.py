@@ -1,0 +1,223 @@
+"""A hospital's deployment for tests on the node: what is applied, what is read back, and which answers were right."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+from kubernetes import client
+
+from wardrobe.api.meta import API_VERSION
+from wardrobe_contracts.routes import AGENT_PORT
+from wardrobe_contracts.state import STATE_PATH, AgentState
+
+from . import resources
+from .cluster import Manifest, Namespace
+from .operator_process import Operator
+from .traffic import Answer, Traffic
+from .waiting import eventually
+
+NAME = "tantanila"
+KEYS = {"cardiology": "key-of-the-heart", "paediatrics": "key-of-the-children"}
+RUNS = {
+    "heart-1": ("cardiology", "cardiology"),
+    "heart-2": ("cardiology", "neurology"),  # another voice, so that the two versions can be told apart
+    "child": ("paediatrics", "paediatrics"),
+}
+"""Line and dataset of each run; they end in cardiology-v1, cardiology-v2 and paediatrics-v1."""
+
+SMALL_POD = {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "3Gi"}}}
+
+
+def small_run(name: str) -> Manifest:
+    """Few rows, many passes: enough for an effect that can be proved."""
+    line, department = RUNS[name]
+    training = {
+        "epochs": "8",
+        "learningRate": "1e-3",
+        "batchSize": 8,
+        "microBatchSize": 8,
+        "sequenceLength": 320,
+    }
+    spec = {
+        "lora": {"rank": 8, "alpha": 16, "targetModules": ["all-linear"]},
+        "training": training,
+        "pod": {"resources": {"requests": {"cpu": "100m", "memory": "1Gi"}, "limits": {"memory": "4Gi"}}},
+    }
+    return resources.run(name, line, f"pvc://datasets/{department}.jsonl", **spec)
+
+
+def deployment(replicas: int = 1, **departments: str) -> Manifest:
+    """An AdapterDeployment of departments and their Adapters."""
+    wanted = {
+        name: {"adapter": adapter, "keys": {"secretName": f"{name}-keys"}} for name, adapter in departments.items()
+    }
+    spec: Manifest = {
+        "baseModel": {"name": "base"},
+        "quantization": "NF4",
+        "engine": {"type": "Transformers", "pod": SMALL_POD},
+        "replicas": replicas,
+        "departments": wanted,
+    }
+    return {"apiVersion": API_VERSION, "kind": "AdapterDeployment", "metadata": {"name": NAME}, "spec": spec}
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A department's move to another Adapter; moments of the monotonic clock."""
+
+    adapter: str
+    asked: float
+    """Before the patch was sent: from here on it may answer."""
+    patched: float
+    """The patch returned."""
+    applied: float
+    """All routers have it: from here on it alone may answer."""
+
+
+@dataclass
+class Hospital:
+    """A namespace with three Adapters, a deployment, and the operator beside it."""
+
+    namespace: Namespace
+    operator: Operator
+
+    @property
+    def url(self) -> str:
+        """Where the departments ask."""
+        url: str = self.status()["url"]
+        return url
+
+    def traffic(self, per_second: float = 6, **more: Any) -> Traffic:
+        """Requests of both departments."""
+        return Traffic(self.url, KEYS, per_second, **more)
+
+    def status(self) -> Manifest:
+        """The deployment's."""
+        found: Manifest = (self.namespace.get("AdapterDeployment", NAME) or {}).get("status", {})
+        return found
+
+    def is_ready(self, within: float = 120) -> None:
+        """Wait until all is as the spec says."""
+
+        def ready() -> bool:
+            found = self.namespace.get("AdapterDeployment", NAME) or {"metadata": {}}
+            return _is_current(found) and _conditions(found).get("Ready") == "True"
+
+        eventually(ready, within=within, what=lambda: f"Ready; it is {self.status()}")
+
+    def answers_by(self, department: str, adapter: str) -> bool:
+        """Whether all routers send a department's requests to an Adapter."""
+        found = self.namespace.get("AdapterDeployment", NAME) or {"metadata": {}}
+        live = found.get("status", {}).get("departments", {}).get(department, {}).get("adapter")
+        return _is_current(found) and live == adapter and _conditions(found).get("RoutesApplied") == "True"
+
+    def patch(self, spec: dict[str, Any]) -> None:
+        """As `kubectl patch adp tantanila --type merge`."""
+        client.CustomObjectsApi(self.namespace.api).patch_namespaced_custom_object(
+            "wardrobe.dev",
+            "v1alpha1",
+            self.namespace.name,
+            "adapterdeployments",
+            NAME,
+            {"spec": spec},
+            _content_type="application/merge-patch+json",
+        )
+
+    def point(self, department: str, adapter: str) -> None:
+        """Ask for another version."""
+        self.patch({"departments": {department: {"adapter": adapter}}})
+
+    def flip(self, department: str, adapter: str, within: float = 60) -> Flip:
+        """Ask for another version and wait until all routers have it."""
+        asked = time.monotonic()
+        self.point(department, adapter)
+        patched = time.monotonic()
+        eventually(
+            lambda: self.answers_by(department, adapter),
+            within=within,
+            every=0.01,
+            what=lambda: f"{department} by {adapter}; it is {self.status()}",
+        )
+        return Flip(adapter, asked, patched, time.monotonic())
+
+    def pods(self, part: str) -> list[Manifest]:
+        """A part's pods that are not on their way out."""
+        found = [pod for pod in self.namespace.pods() if pod["metadata"]["labels"].get("wardrobe.dev/part") == part]
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def restarts(self, *parts: str) -> dict[str, int]:
+        """Pods by uid, those of all parts unless told, and how often their containers were started again."""
+        wanted = parts or ("engine", "router")
+        return {pod["metadata"]["uid"]: _restarts(pod) for part in wanted for pod in self.pods(part)}
+
+    def routes(self) -> dict[str, str]:
+        """The routes ConfigMap, as the routers read it."""
+        return self.namespace.config_map(f"{NAME}-routes")
+
+    def agent(self, pod: Manifest) -> AgentState | None:
+        """What a pod's agent says of itself; None while it does not answer."""
+        try:
+            answer = requests.get(f"http://{pod['status'].get('podIP')}:{AGENT_PORT}{STATE_PATH}", timeout=5)
+        except requests.ConnectionError:
+            return None
+        return AgentState.model_validate_json(answer.content)
+
+    def secret(self, department: str, *keys: str) -> None:
+        """Create or replace a department's keys."""
+        core = client.CoreV1Api(self.namespace.api)
+        body = {"metadata": {"name": f"{department}-keys"}, "stringData": {"keys": "\n".join(keys)}}
+        try:
+            core.create_namespaced_secret(self.namespace.name, body)
+        except client.ApiException as error:
+            if error.status != 409:
+                raise
+            core.patch_namespaced_secret(f"{department}-keys", self.namespace.name, body)
+
+
+def begin(hospital: Hospital, manifest: Manifest) -> None:
+    """Keys and deployment, until all is Ready."""
+    for department, key in KEYS.items():
+        hospital.secret(department, key)
+    hospital.namespace.apply(manifest)
+    hospital.is_ready(within=240)
+
+
+@dataclass
+class Timeline:
+    """Which Adapter a department may be answered by, and when; it begins with the one that all routers have."""
+
+    department: str
+    first: str
+    flips: list[Flip] = field(default_factory=list)
+
+    def wrong(self, answers: Iterable[Answer]) -> list[Answer]:
+        """Good answers by a version that was not routed at any moment between the request and the answer."""
+        begins = [0.0, *(flip.asked for flip in self.flips)]
+        ends = [*(flip.applied for flip in self.flips), float("inf")]
+        spans = list(zip(begins, ends, [self.first, *(flip.adapter for flip in self.flips)], strict=True))
+
+        def routed(answer: Answer) -> set[str]:
+            return {adapter for begin, end, adapter in spans if begin <= answer.ended and end >= answer.began}
+
+        mine = (answer for answer in answers if answer.good and answer.department == self.department)
+        return [answer for answer in mine if answer.version.rpartition("-")[0] not in routed(answer)]
+
+
+def names(answers: Iterable[Answer]) -> set[tuple[str, str]]:
+    """Departments and the Adapters that answered them."""
+    return {(answer.department, answer.version.rpartition("-")[0]) for answer in answers}
+
+
+def _is_current(found: Manifest) -> bool:
+    return bool(found.get("status", {}).get("observedGeneration") == found["metadata"].get("generation", 0))
+
+
+def _conditions(found: Manifest) -> dict[str, str]:
+    return {one["type"]: one["status"] for one in found.get("status", {}).get("conditions", [])}
+
+
+def _restarts(pod: Manifest) -> int:
+    kinds = ("containerStatuses", "initContainerStatuses")
+    return sum(status["restartCount"] for kind in kinds for status in pod["status"].get(kind, []))
