@@ -14,10 +14,10 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from support import node_namespaces, operator_process, serving
+from support import deployed, node_namespaces, operator_process
+from support.deployed import Flip, Hospital, Timeline
 from support.node_namespaces import Namespaces
 from support.operator_process import NODE_IMAGES
-from support.serving import Flip, Hospital, Timeline
 from support.traffic import Answer, Traffic, flowing
 from support.waiting import eventually
 
@@ -48,7 +48,7 @@ def run(kubeconfig: Path, folder: Path) -> None:
     with operator_process.running(kubeconfig, namespace.name, folder, images=NODE_IMAGES) as operator:
         node_namespaces.train(namespace)
         hospital = Hospital(namespace, operator)
-        serving.begin(hospital, serving.deployment(cardiology="cardiology-v1", paediatrics="paediatrics-v1"))
+        deployed.begin(hospital, deployed.deployment(cardiology="cardiology-v1", paediatrics="paediatrics-v1"))
         tell_new_version(hospital)
         tell_flips(hospital)
     namespaces.remove()

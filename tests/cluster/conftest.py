@@ -6,11 +6,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from support import node_namespaces, operator_process, serving
+from support import deployed, node_namespaces, operator_process
 from support.cluster import Manifest, Namespace
+from support.deployed import Hospital
 from support.node_namespaces import Namespaces, Trained
 from support.operator_process import NODE_IMAGES, Operator
-from support.serving import Hospital
 
 from devcluster import environments, node
 from devcluster.reservation import reserved
@@ -74,7 +74,7 @@ def serve(
         folder = tmp_path_factory.mktemp("operator")
         operator = operator_process.start(kubeconfig, namespace.name, folder, images=NODE_IMAGES, more=more)
         made.append(Hospital(namespace, operator))
-        serving.begin(made[-1], deployment)
+        deployed.begin(made[-1], deployment)
         return made[-1]
 
     yield serve

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import pytest
-from support import forgery, on_the_node, serving
+from support import deployed, forgery, on_the_node
 from support.cluster import Manifest
-from support.serving import NAME, Hospital
+from support.deployed import NAME, Hospital
 from support.traffic import flowing
 from support.waiting import eventually
 
@@ -20,7 +20,7 @@ Serve = Callable[..., Hospital]
 
 @pytest.fixture(scope="module")
 def hospital(serve: Serve) -> Hospital:
-    return serve(serving.deployment(cardiology="cardiology-v1", paediatrics="paediatrics-v1"))
+    return serve(deployed.deployment(cardiology="cardiology-v1", paediatrics="paediatrics-v1"))
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_files_that_are_wrong_are_never_served(
         eventually(lambda: len(traffic.answers) >= answered + 12, within=60, what="answers")
     assert said in condition["message"]
     assert traffic.failures() == []
-    assert serving.names(traffic.answers) == {("cardiology", "cardiology-v1"), ("paediatrics", "paediatrics-v1")}
+    assert deployed.names(traffic.answers) == {("cardiology", "cardiology-v1"), ("paediatrics", "paediatrics-v1")}
     hospital.flip("paediatrics", "paediatrics-v1")
     hospital.is_ready()
 
@@ -87,7 +87,7 @@ def faulty(serve: Serve) -> Hospital:
     """Two engines with faults that can be switched on; both versions of cardiology were loaded while all was well."""
     image = on_the_node.import_faulty_engine()
     departments = {"cardiology": "cardiology-v1", "paediatrics": "paediatrics-v1"}
-    hospital = serve(serving.deployment(replicas=2, **departments), more=f"--engine-image {image}")
+    hospital = serve(deployed.deployment(replicas=2, **departments), more=f"--engine-image {image}")
     hospital.flip("cardiology", "cardiology-v2", within=120)
     hospital.flip("cardiology", "cardiology-v1")
     return hospital
@@ -118,7 +118,7 @@ def test_an_engine_that_answers_wrongly_is_caught_and_gets_no_requests(
     assert state is not None
     assert not any(state.serves(version) for version in versions)
     assert traffic.failures() == []
-    assert serving.names(traffic.answers) == {("cardiology", "cardiology-v1"), ("paediatrics", "paediatrics-v1")}
+    assert deployed.names(traffic.answers) == {("cardiology", "cardiology-v1"), ("paediatrics", "paediatrics-v1")}
     assert victim["metadata"]["name"] in told(faulty, "cardiology-v1")["message"]
     switch(victim, "none", [])
     faulty.is_ready()

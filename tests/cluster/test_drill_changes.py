@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 import requests
 from kubernetes import client
-from support import serving
-from support.serving import KEYS, NAME, Hospital, Timeline
+from support import deployed
+from support.deployed import KEYS, NAME, Hospital, Timeline
 from support.traffic import flowing
 from support.waiting import eventually
 
@@ -23,7 +23,7 @@ SECRETS_WITHIN = 150.0
 
 @pytest.fixture(scope="module")
 def hospital(serve: Serve) -> Hospital:
-    return serve(serving.deployment(cardiology="cardiology-v1", paediatrics="paediatrics-v1"))
+    return serve(deployed.deployment(cardiology="cardiology-v1", paediatrics="paediatrics-v1"))
 
 
 def status_for(hospital: Hospital, department: str, key: str) -> int:
@@ -66,7 +66,7 @@ def test_from_one_replica_to_three_and_back(hospital: Hospital) -> None:
         answered = len(traffic.answers)
         eventually(lambda: len(traffic.answers) >= answered + 12, within=60, what="answers")
     assert traffic.failures() == []
-    assert serving.names(traffic.answers) == {("cardiology", "cardiology-v1"), ("paediatrics", "paediatrics-v1")}
+    assert deployed.names(traffic.answers) == {("cardiology", "cardiology-v1"), ("paediatrics", "paediatrics-v1")}
     assert hospital.restarts().get(first) == 0
 
 

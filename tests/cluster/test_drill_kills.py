@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from kubernetes import client
-from support import on_the_node, operator_process, serving
+from support import deployed, on_the_node, operator_process
 from support.cluster import Manifest, as_text, without_times
+from support.deployed import Hospital, Timeline
 from support.operator_process import NODE_IMAGES
-from support.serving import Hospital, Timeline
 from support.traffic import Traffic, flowing
 from support.waiting import eventually
 
@@ -23,7 +23,7 @@ ROUTED = {("cardiology", "cardiology-v1"), ("paediatrics", "paediatrics-v1")}
 @pytest.fixture(scope="module")
 def hospital(serve: Serve) -> Hospital:
     """Two engines, so that one may go."""
-    return serve(serving.deployment(replicas=2, cardiology="cardiology-v1", paediatrics="paediatrics-v1"))
+    return serve(deployed.deployment(replicas=2, cardiology="cardiology-v1", paediatrics="paediatrics-v1"))
 
 
 @contextlib.contextmanager
@@ -34,15 +34,27 @@ def nothing_lost_but(hospital: Hospital, *, in_flight: bool) -> Iterator[Traffic
         began = time.monotonic()
         yield traffic
         hospital.is_ready(within=180)
+        eventually(lambda: both_serve(hospital), within=120, what="two engines and two routers again")
         again = time.monotonic()
         eventually(lambda: len(traffic.since(again)) >= 12, within=60, what="answers afterwards")
-    assert serving.names(answer for answer in traffic.answers if answer.good) == ROUTED
+    assert deployed.names(answer for answer in traffic.answers if answer.good) == ROUTED
     lost = traffic.failures()
     assert [answer for answer in lost if not (in_flight and answer.began < began)] == []
 
 
+def both_serve(hospital: Hospital) -> bool:
+    """Whether two engine pods have proved what is routed, and two routers are Ready."""
+    agents = [hospital.agent(pod) for pod in hospital.pods("engine")]
+    routers = [pod for pod in hospital.pods("router") if is_ready(pod)]
+    return len([agent for agent in agents if agent is not None and agent.ready]) == 2 == len(routers)
+
+
+def is_ready(pod: Manifest) -> bool:
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", []))
+
+
 def kill_pod(hospital: Hospital, pod: Manifest) -> None:
-    """At once, as a node's failure would; returns when another is there for it."""
+    """At once, as a node's failure would."""
     name, namespace = pod["metadata"]["name"], hospital.namespace.name
     client.CoreV1Api(hospital.namespace.api).delete_namespaced_pod(name, namespace, grace_period_seconds=0)
 

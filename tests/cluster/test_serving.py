@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import requests
 from kubernetes import client
-from support import in_process, serving
+from support import deployed, in_process
+from support.deployed import KEYS, NAME, Hospital, Timeline
 from support.operator_process import NODE_IMAGES
-from support.serving import KEYS, NAME, Hospital, Timeline
 from support.traffic import flowing
 from support.waiting import eventually
 
@@ -27,14 +27,14 @@ ENGINE_PYTHON = REPOSITORY / ".venv-engine" / "bin" / "python"
 
 @pytest.fixture(scope="module")
 def hospital(serve: Serve) -> Hospital:
-    return serve(serving.deployment(cardiology="cardiology-v1", paediatrics="paediatrics-v1"))
+    return serve(deployed.deployment(cardiology="cardiology-v1", paediatrics="paediatrics-v1"))
 
 
 def test_each_department_is_answered_by_its_own_version(hospital: Hospital) -> None:
     with flowing(hospital.traffic()) as traffic:
         eventually(lambda: len(traffic.answers) >= 20, within=60, what="20 answers")
     assert traffic.failures() == []
-    assert serving.names(traffic.answers) == {("cardiology", "cardiology-v1"), ("paediatrics", "paediatrics-v1")}
+    assert deployed.names(traffic.answers) == {("cardiology", "cardiology-v1"), ("paediatrics", "paediatrics-v1")}
 
 
 def ask(url: str, model: str, key: str) -> tuple[int, dict[str, Any]]:
@@ -142,7 +142,7 @@ def test_deleted_under_traffic_nothing_is_left(hospital: Hospital) -> None:
             within=180,
             what="no pods",
         )
-    assert serving.names(answer for answer in traffic.answers if answer.good) <= {
+    assert deployed.names(answer for answer in traffic.answers if answer.good) <= {
         ("cardiology", "cardiology-v2"),
         ("paediatrics", "paediatrics-v1"),
     }

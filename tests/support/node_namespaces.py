@@ -6,7 +6,7 @@ from pathlib import Path
 
 from devcluster import kubectl, volumes
 
-from . import cluster, resources, serving
+from . import cluster, deployed, resources
 from .cluster import Manifest, Namespace
 from .hospital import TANTANILA, as_lines, rows
 
@@ -69,8 +69,8 @@ class Trained:
 
 
 def for_training(namespaces: Namespaces) -> Namespace:
-    """A namespace with all that the runs of `serving.RUNS` ask for."""
-    departments = {department for _, department in serving.RUNS.values()}
+    """A namespace with all that the runs of `deployed.RUNS` ask for."""
+    departments = {department for _, department in deployed.RUNS.values()}
     namespace = namespaces.prepare({f"{name}.jsonl": as_lines(rows(name, 48)) for name in departments})
     namespace.apply(resources.base_model())
     return namespace
@@ -80,7 +80,7 @@ def train(namespace: Namespace) -> Trained:
     """Three Adapters of two lines, by the operator that runs for this namespace."""
     for together in (("heart-1", "child"), ("heart-2",)):  # a line's numbers tell which run came first
         for name in together:
-            namespace.apply(serving.small_run(name))
+            namespace.apply(deployed.small_run(name))
         for name in together:
             namespace.await_condition("FineTuneJob", name, "Succeeded", "True", within=400)
     return Trained(volumes.folder(namespace.name, "wardrobe-store"), namespace.all("Adapter"))
