@@ -9,8 +9,7 @@ ENGINE := .venv-engine/bin
 PYTEST := $(ROOT)/pytest --ignore=tests/trainer --ignore=tests/engine
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-trainer setup-engine fmt lint types schemas check unit test test-trainer test-engine test-node drills \
-    bench-operator bench-training bench-node bench-gateway bench-rollback bench-engine clean
+.PHONY: $(shell awk -F: '/^[a-z-]+:/ {print $$1}' $(MAKEFILE_LIST))
 
 ##@ Daily
 
@@ -34,7 +33,8 @@ lint: setup ## Style, formatting, and who may import whom
 	PYTHONPATH=trainer_image/src:engine_image/src $(ROOT)/lint-imports --no-logo
 
 types: setup setup-trainer setup-engine ## mypy --strict over every member
-	$(ROOT)/mypy contracts/src operator/src gateway/src devcluster/src
+	MYPYPATH=trainer_image/src:engine_image/src $(ROOT)/mypy \
+	    contracts/src operator/src gateway/src devcluster/src docs/wardrobe_docs
 	MYPYPATH=contracts/src $(ROOT)/mypy --python-executable $(TRAINER)/python trainer_image/src
 	MYPYPATH=contracts/src $(ROOT)/mypy --python-executable $(ENGINE)/python engine_image/src
 
@@ -89,6 +89,9 @@ setup-engine: ## Make or update .venv-engine
 
 schemas: setup ## Write contracts/schemas from the models
 	$(ROOT)/python -m wardrobe_contracts.schemas
+
+docs: setup ## Write docs/conditions.md and docs/metrics.md from the code
+	PYTHONPATH=docs:trainer_image/src:engine_image/src $(ROOT)/python -m wardrobe_docs
 
 clean: ## Remove environments and caches of this checkout
 	rm -rf .venv .venv-trainer .venv-engine .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -14,6 +14,8 @@ from wardrobe.kube.client import ConflictError
 from wardrobe.plan.plan import Annotate, Apply, Create, Delete, Replace, Write
 from wardrobe_contracts.result import Result
 
+from .documented import require_documented
+
 
 class KilledError(BaseException):
     """The operator process is gone; nothing in it runs any more."""
@@ -60,6 +62,7 @@ class FakeCluster:
         self._count()
 
     async def patch_status(self, key: Key, patch: Manifest, resource_version: str | None = None) -> None:
+        require_documented(key.kind, patch)
         self._expect(key, resource_version)
         _merge(self.objects[key].setdefault("status", {}), patch)
         self._touch(key)

@@ -20,6 +20,7 @@ from wardrobe.reconcile import Reconciler
 from wardrobe.runtime import timestamp
 from wardrobe.settings import Settings
 
+from .documented import require_documented
 from .fake_cluster import KilledError
 
 KINDS = ("BaseModel", "FineTuneJob", "Adapter")
@@ -41,6 +42,10 @@ class CountingKube(Kube):
         self.requests = 0
         self.written = 0
         self._dies_after = dies_after
+
+    async def patch_status(self, key: Key, patch: Manifest, resource_version: str | None = None) -> None:
+        require_documented(key.kind, patch)
+        await super().patch_status(key, patch, resource_version)
 
     async def _request(self, verb: str, path: str, **arguments: Any) -> Manifest:
         self.requests += 1

@@ -18,54 +18,97 @@ DEPARTMENT_HEADER = "X-Wardrobe-Department"
 class Verdict(StrEnum):
     """What this replica knows of a version."""
 
+    # `make docs` writes docs/conditions.md from the texts below the members.
+
     PENDING = "Pending"
-    """No verdict yet; the reason says what is being done."""
+    """No verdict yet; the reason says what is being done.
+
+    Next: wait.
+    """
     APPLIED = "Applied"
     """Given to the engine with this digest, and its effect is present, in prefill and in decode."""
     NOT_APPLIED = "NotApplied"
-    """Loaded, but the engine answers as the base (or does so in decode)."""
+    """Loaded, but the engine answers as the base (or does so in decode).
+
+    Next: delete the engine pod, so that it starts anew; if the verdict comes back, report the engine's defect.
+    """
     WRONG_VERSION = "WrongVersion"
-    """Loaded, but the engine answers as another version."""
+    """Loaded, but the engine answers as another version.
+
+    Next: delete the engine pod, so that it starts anew; if the verdict comes back, report the engine's defect.
+    """
     DIVERGED = "Diverged"
-    """Loaded, but the scores are those of nothing known."""
+    """Loaded, but the scores are those of nothing known.
+
+    Next: see the reason. On all versions of a replica it is the engine or the base that differs: delete the pod. On one
+    version everywhere it is the version: point the department at another and train again.
+    """
     INDISTINGUISHABLE = "Indistinguishable"
-    """Recorded scores are closer to the base's than engines agree: nothing can be proved."""
+    """Recorded scores are closer to the base's than engines agree: nothing can be proved.
+
+    Next: train longer or on more data; or set spec.verification to Report, knowing that nothing is proved then.
+    """
     DIGEST_MISMATCH = "DigestMismatch"
-    """The store's files are not those that were published. Never loaded."""
+    """The store's files are not those that were published. Never loaded.
+
+    Next: restore the folder in the store from a backup, or train again; find out who wrote there.
+    """
     LOAD_FAILED = "LoadFailed"
-    """It could not be fetched or the engine refused it."""
+    """It could not be fetched or the engine refused it.
+
+    Next: see the message; it is tried again.
+    """
 
 
 class Reason(StrEnum):
     """Why a verdict is what it is. Stable words."""
 
     WAITING = "Waiting"
+    """Its turn comes."""
     FETCHING = "Fetching"
+    """Its files are being copied from the store and verified."""
     LOADING = "Loading"
+    """The engine is taking it in."""
     PROVING = "Proving"
+    """Its probes are being scored."""
     ENGINE_DOWN = "EngineDown"
+    """The engine went away or came back empty; it is loaded and proved again."""
 
     PROVED = "Proved"
+    """Its recorded effect was found again."""
 
     ANSWERS_AS_BASE = "AnswersAsBase"
+    """The engine answers as if no adapter were there."""
     LOST_IN_DECODE = "LostInDecode"
+    """The adapter's effect is there when a text is read, and gone while one is written."""
     ANSWERS_AS_OTHER = "AnswersAsOther"
+    """The effect found under its name is another version's, or its effect is found under another's name."""
     SCORES_UNKNOWN = "ScoresUnknown"
+    """There is an effect, and it is neither the recorded one nor any other's."""
     BASE_SCORES_UNKNOWN = "BaseScoresUnknown"
     """The engine's base is not the one the probes were recorded on."""
     TOKENS_DIFFER = "TokensDiffer"
     """The engine reads the probes as other tokens."""
     TOO_CLOSE = "TooClose"
+    """The recorded effect is smaller than two engines differ by."""
 
     FILES_CHANGED = "FilesChanged"
+    """A file in the store is not what was published."""
     MANIFEST_CHANGED = "ManifestChanged"
+    """manifest.json in the store is not what was published, or lists other files."""
 
     ARTIFACT_MISSING = "ArtifactMissing"
+    """The store has no such folder, or it lacks a file."""
     STORE_FAILED = "StoreFailed"
+    """The store could not be read."""
     MANIFEST_UNREADABLE = "ManifestUnreadable"
+    """manifest.json or probes.json is not what this version of Wardrobe reads."""
     OTHER_BASE = "OtherBase"
+    """It belongs to another base than the deployment's."""
     VARIANT_NOT_ASSESSED = "VariantNotAssessed"
+    """It has no recorded scores on the deployment's quantization."""
     REFUSED_BY_ENGINE = "RefusedByEngine"
+    """The engine would not load it; the message is the engine's."""
     PROOF_FAILED = "ProofFailed"
     """The engine did not answer the probes."""
 

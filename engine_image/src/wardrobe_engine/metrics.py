@@ -15,8 +15,7 @@ class Metrics:
     """All series of one engine. Safe to use from any thread."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        registry = self._registry
+        self.registry = registry = CollectorRegistry()
         self.requests = Counter(
             "request_count", "Requests by how they ended", ["outcome"], namespace=PREFIX, registry=registry
         )
@@ -61,4 +60,4 @@ class Metrics:
 
     def render(self) -> bytes:
         """In Prometheus' text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)

@@ -36,14 +36,14 @@ def read(folder: Path) -> Progress:
         return Progress(stage="Loading")
 
 
-def metrics(progress: Progress) -> bytes:
-    """Prometheus text with every figure that is known yet."""
+def metrics(progress: Progress) -> CollectorRegistry:
+    """A gauge for every figure that is known yet."""
     registry = CollectorRegistry()
     for name, meaning in _GAUGES.items():
         value = getattr(progress, name)
         if value is not None:
             Gauge(f"wardrobe_training_{name}", meaning, registry=registry).set(value)
-    return generate_latest(registry)
+    return registry
 
 
 class ProgressServer(ThreadingHTTPServer):
@@ -68,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/progress":
             self._answer(200, "application/json", progress.model_dump_json(by_alias=True).encode())
         elif self.path == "/metrics":
-            self._answer(200, CONTENT_TYPE_LATEST, metrics(progress))
+            self._answer(200, CONTENT_TYPE_LATEST, generate_latest(metrics(progress)))
         else:
             body = json.dumps({"error": "only /progress and /metrics are here"}).encode()
             self._answer(404, "application/json", body)

@@ -8,8 +8,7 @@ from .keeper import Keeper
 class Metrics:
     """One registry per agent, so that several can live in one test process."""
 
-    def __init__(self, keeper: Keeper) -> None:
-        self._keeper = keeper
+    def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "wardrobe_agent_requests_total",
@@ -27,9 +26,8 @@ class Metrics:
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"wardrobe_agent_{name}", text, labels, registry=self.registry)
 
-    def page(self) -> bytes:
+    def page(self, keeper: Keeper) -> bytes:
         """The metrics page, from the keeper's state now."""
-        keeper = self._keeper
         for gauge in (self._verdict, self._prove, self._in_flight):
             gauge.clear()
         for version, entry in keeper.book.entries.items():

@@ -47,7 +47,7 @@ class Agent:
         self.incarnation = str(uuid.uuid4())
         self._session = session
         self._engine_url = engine_url
-        self._metrics = Metrics(keeper)
+        self._metrics = Metrics()
         self._memory = keeper.settings.cache / MEMORY_FILE
 
     def restore(self) -> None:
@@ -106,7 +106,7 @@ class Agent:
         return web.Response(body=self.state().model_dump_json(by_alias=True), content_type="application/json")
 
     async def _metrics_page(self, _: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=self._metrics.page(self.keeper), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         code = "0"

@@ -38,8 +38,10 @@ class Metrics:
             registry=self.registry,
         )
         self.duration = self._histogram("request_duration_seconds", "From the request to its last byte.", SECONDS)
-        self.first_token = self._histogram("time_to_first_token_seconds", "Of streams.", SECONDS)
-        self.per_token = self._histogram("time_per_token_seconds", "Of streams, after the first.", TOKEN_SECONDS)
+        self.first_token = self._histogram("time_to_first_token_seconds", "To the first token, of streams.", SECONDS)
+        self.per_token = self._histogram(
+            "time_per_token_seconds", "Between tokens after the first, of streams.", TOKEN_SECONDS
+        )
         self.tokens = Counter(
             "wardrobe_tokens",
             "Tokens by kind (prompt, completion), as the engine counts.",
@@ -62,7 +64,7 @@ class Metrics:
             registry=self.registry,
         )
         self.generation = self._gauge("routes_generation", "Generation of the routes in force.")
-        self.age = self._gauge("routes_age_seconds", "Since the routes in force were taken over.")
+        self.age = self._gauge("routes_age_seconds", "Seconds since the routes in force were taken over.")
         self.connected = self._gauge("routes_connected", "Whether the routes are being watched.")
         self.backends = self._gauge("backends_answering", "Engine pods whose agent answers.")
         self.keys_missing = self._gauge("departments_without_keys", "Departments that list no key.")

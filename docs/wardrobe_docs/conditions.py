@@ -1,0 +1,165 @@
+"""docs/conditions.md: every condition, reason, exit code and verdict."""
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from functools import cache
+
+from wardrobe.api import adapter, adapterdeployment, basemodel, finetunejob
+from wardrobe.api.reasons import ConditionType, Done, Refused, Waiting
+from wardrobe.plan.tasks import RETRIES
+from wardrobe_contracts.exits import ExitCode
+from wardrobe_contracts.exits import Reason as TaskReason
+from wardrobe_contracts.state import Reason as VerdictReason
+from wardrobe_contracts.state import Verdict
+
+from .members import Member, Place, members
+from .tables import code, table
+
+KINDS = (basemodel.KIND, finetunejob.KIND, adapter.KIND, adapterdeployment.KIND)
+TASK_PLACES = {
+    "inspect": [(basemodel.KIND, ConditionType.READY)],
+    "check": [(finetunejob.KIND, ConditionType.SUCCEEDED), (finetunejob.KIND, ConditionType.DATASET_CHECKED)],
+    "train": [(finetunejob.KIND, ConditionType.SUCCEEDED), (finetunejob.KIND, ConditionType.TRAINED)],
+    "assess": [(finetunejob.KIND, ConditionType.SUCCEEDED), (finetunejob.KIND, ConditionType.PUBLISHED)],
+}
+"""Conditions that say that a task failed."""
+DERIVED = (ConditionType.RECONCILING, ConditionType.STALLED)
+"""On every kind, with the reason of the condition that sums it up."""
+
+
+def places(member: Member) -> tuple[Place, ...]:
+    """Where a reason stands, those included that follow from the tasks it ends."""
+    by_task = [Place(kind, condition, "False") for task in member.tasks for kind, condition in TASK_PLACES[task]]
+    return tuple(dict.fromkeys([*member.places, *by_task]))
+
+
+@cache
+def documented() -> frozenset[tuple[Place, str]]:
+    """Every reason that the page puts on a condition, with the place."""
+    words = [member for enum in (Waiting, Done, Refused, TaskReason) for member in members(enum)]
+    return frozenset((place, member.word) for member in words for place in places(member))
+
+
+def page() -> str:
+    """The whole page."""
+    return _PAGE.format(
+        conditions=table(("kind", "condition", "holds when"), _conditions()),
+        waiting=_reasons(Waiting),
+        done=table(("reason", "stands on", "means"), _rows(Done, with_next=False)),
+        refused=_reasons(Refused),
+        failed=_reasons(TaskReason),
+        retries=RETRIES,
+        exits=table(("code", "class", "tried again"), _exits()),
+        verdicts=table(("verdict", "means", "what to do"), _verdicts(Verdict)),
+        verdict_reasons=table(("reason", "means"), ((code(m.word), m.meaning) for m in members(VerdictReason))),
+    )
+
+
+def _conditions() -> Iterator[tuple[str, str, str]]:
+    used = {(place.kind, place.condition) for place, _ in documented()}
+    for kind in KINDS:
+        for member in members(ConditionType):
+            if (kind, member.word) in used:
+                yield kind, code(member.word), member.meaning
+    for member in members(ConditionType):
+        if member.word in DERIVED:
+            yield "all", code(member.word), member.meaning
+
+
+def _reasons(words: type[StrEnum]) -> str:
+    return table(("reason", "stands on", "means", "what to do"), _rows(words, with_next=True))
+
+
+def _rows(words: type[StrEnum], *, with_next: bool) -> Iterator[tuple[str, ...]]:
+    for member in members(words):
+        row = (code(member.word), _said(places(member)) or "-", member.meaning)
+        yield (*row, _sentence(member.next_step)) if with_next else row
+
+
+def _said(found: Iterable[Place]) -> str:
+    """`Unknown` on FineTuneJob Succeeded, Trained; one line per kind and status."""
+    by_kind: dict[tuple[str, str], list[str]] = {}
+    for place in found:
+        by_kind.setdefault((place.status, place.kind), []).append(place.condition)
+    return "<br>".join(
+        f"{code(status)} on {kind} {', '.join(conditions)}" for (status, kind), conditions in by_kind.items()
+    )
+
+
+def _verdicts(words: type[StrEnum]) -> Iterator[tuple[str, str, str]]:
+    for member in members(words):
+        yield code(member.word), member.meaning, _sentence(member.next_step)
+
+
+def _exits() -> Iterator[tuple[str, str, str]]:
+    for exit_code in ExitCode:
+        yield (
+            str(exit_code.value),
+            exit_code.name.lower().replace("_", " "),
+            "yes" if exit_code.infrastructure else "no",
+        )
+
+
+def _sentence(text: str) -> str:
+    """As a cell of its own; what is said after `Next:` begins small, commands stay as they are."""
+    return text[:1].upper() + text[1:] if text else "-"
+
+
+_PAGE = """\
+# Conditions and reasons
+
+<!-- Written by `make docs` from operator/src/wardrobe/api/reasons.py, contracts/src/wardrobe_contracts/exits.py and
+contracts/src/wardrobe_contracts/state.py. Change the texts there. -->
+
+What is true of an object stands in `status.conditions`; `kubectl describe` prints them, and the columns READY (or
+SUCCEEDED) and REASON of `kubectl get` show the one that sums the object up. A reason is one of the words below and
+never changes its meaning. The message beside it is a sentence for a person: it names the field, its value, the rule
+and the next step where somebody can mend it, and is more precise than this page. An Event is posted when the summing
+condition changes its status or reason, and only then.
+
+A word that you met: search this page for it. A symptom: [troubleshooting.md](troubleshooting.md).
+
+## Conditions
+
+{conditions}
+With `kubectl wait`: `--for=condition=Ready` (BaseModel, Adapter, AdapterDeployment), `--for=condition=Succeeded`
+(FineTuneJob).
+
+## Reasons while the operator goes on by itself
+
+Nothing has failed for good. With `Unknown` something is under way or missing; with `False` a person is asked for
+something, and what answered before goes on answering. `status.departments.<name>.state` of an AdapterDeployment uses
+the same words for one department.
+
+{waiting}
+## Reasons of what is done
+
+The status is `True`.
+
+{done}
+## Reasons of what cannot go on
+
+{refused}
+## Reasons of a failed task
+
+A task is one of the programs that inspect a base, check a dataset, train and assess. The status is `False`. A
+FineTuneJob is started once: mend what is wrong, delete it (or choose another name) and create it again. A BaseModel is
+read once: delete it and create it again.
+
+{failed}
+## Exit codes of a task
+
+The class decides whether the same work is done again, at most {retries} times, with pauses that double from 10 seconds
+to 10 minutes; meanwhile the reason is `Retrying`. The record of a task is `result.json` in its folder of the store, and
+a copy stands in the Job's annotation `wardrobe.dev/result`.
+
+{exits}
+## Verdicts of an agent
+
+The agent of an engine pod gives each version a verdict; the message of `NotProved` quotes it, and so do the agent's
+`GET /state` and its metric `wardrobe_agent_version_verdict`.
+
+{verdicts}
+Each verdict has a reason:
+
+{verdict_reasons}"""

@@ -1,0 +1,160 @@
+"""docs/: generated pages are current, and what the others quote is still in the code."""
+
+import inspect
+import re
+from enum import StrEnum
+from pathlib import Path
+
+import pytest
+from support.documented import require_documented
+
+import wardrobe_docs.__main__ as pages
+from wardrobe.api.adapterdeployment import AdapterDeploymentResource
+from wardrobe.api.meta import Condition
+from wardrobe.api.reasons import ConditionType, Done, Refused, Waiting
+from wardrobe.plan import deployment_status
+from wardrobe.plan import rollout as rollout_module
+from wardrobe.plan.deployment_seen import Seen
+from wardrobe.plan.proofs import RouterPod
+from wardrobe.plan.rollout import Department, Rollout
+from wardrobe_contracts.exits import Reason as TaskReason
+from wardrobe_contracts.routes import Routes
+from wardrobe_contracts.state import RouterState
+from wardrobe_docs import members as texts
+from wardrobe_docs.conditions import documented, places
+
+DEPLOYMENT = "AdapterDeployment"
+TIME = "2026-01-01T00:00:00Z"
+ROUTES = {"deployment": "tantanila", "generation": 3, "variant": "None", "departments": {}, "adapters": []}
+ROUTER = {
+    "deployment": "tantanila",
+    "generation": 3,
+    "incarnation": "1",
+    "ready": True,
+    "draining": False,
+    "connected": True,
+    "backends": [],
+    "keys": {},
+    "missing_keys": [],
+    "duplicate_keys": [],
+}
+
+
+def test_generated_pages_are_current() -> None:
+    assert pages.stale(pages.FOLDER) == [], "run `make docs`"
+
+
+def test_missing_and_changed_pages_are_stale(tmp_path: Path) -> None:
+    (tmp_path / "metrics.md").write_text("# Metrics\n")
+    assert pages.stale(tmp_path) == ["conditions.md", "metrics.md"]
+
+
+class Told(StrEnum):
+    LATE = "Late"
+    """It comes
+    later.
+
+    Unknown on Adapter Ready; BaseModel Ready, Stalled. False on FineTuneJob Trained.
+    Next: wait for
+    v1.2.
+    """
+
+
+class Silent(StrEnum):
+    LATE = "Late"
+    EARLY = "Early"
+    """It came."""
+
+
+def test_a_text_below_a_member_is_read_in_its_parts() -> None:
+    (late,) = texts.members(Told)
+    assert (late.word, late.meaning, late.next_step) == ("Late", "It comes later.", "wait for v1.2.")
+    assert [(place.status, place.kind, place.condition) for place in late.places] == [
+        ("Unknown", "Adapter", "Ready"),
+        ("Unknown", "BaseModel", "Ready"),
+        ("Unknown", "BaseModel", "Stalled"),
+        ("False", "FineTuneJob", "Trained"),
+    ]
+
+
+def test_a_member_without_a_text_is_named() -> None:
+    with pytest.raises(ValueError, match=r"Silent\.LATE is missing"):
+        texts.members(Silent)
+
+
+@pytest.mark.parametrize("words", [Waiting, Done, Refused, TaskReason])
+def test_every_reason_stands_somewhere_and_says_what_to_do(words: type[StrEnum]) -> None:
+    incomplete = {
+        member.word
+        for member in texts.members(words)
+        if not places(member) or (words is not Done and not member.next_step)
+    }
+    assert incomplete == ({TaskReason.SUCCEEDED, TaskReason.TERMINATED} if words is TaskReason else set())
+
+
+def test_reasons_stand_on_conditions_that_there_are() -> None:
+    assert {place.condition for place, _ in documented()} <= set(ConditionType)
+
+
+def conditions_of(
+    department: Department, *routers: RouterState | None, authentication: str = "APIKey"
+) -> list[Condition]:
+    keys = {"keys": {"secretName": "keys"}} if authentication == "APIKey" else {}
+    spec = {
+        "baseModel": {"name": "base"},
+        "quantization": "None",
+        "departments": {"heart": {"adapter": department.wanted, **keys}},
+        "authentication": authentication,
+    }
+    deployment = AdapterDeploymentResource.parse(
+        {"metadata": {"name": "tantanila", "namespace": "ward", "uid": "1"}, "spec": spec}
+    )
+    routes = Routes.model_validate({**ROUTES, "base": {"name": "base", "digest": f"sha256:{'0' * 64}"}})
+    pods = [RouterPod(f"router-{number}", ready=True, state=state) for number, state in enumerate(routers)]
+    seen = Seen(None, {}, {}, [], routes, (), pods, None)
+    return deployment_status.status(deployment, Rollout(routes, {"heart": department}), seen, TIME).conditions
+
+
+def router(**changes: object) -> RouterState:
+    return RouterState.model_validate({**ROUTER, **changes})
+
+
+def of_rollout() -> list[Waiting | Done]:
+    """Every reason that plan/rollout.py gives a department."""
+    found = re.findall(r"\b(Waiting|Done)\.([A-Z_]+)", inspect.getsource(rollout_module))
+    return sorted({(Waiting if words == "Waiting" else Done)[name] for words, name in found})
+
+
+@pytest.mark.parametrize("reason", of_rollout())
+def test_what_a_deployment_says_of_its_adapters_is_documented(reason: Waiting | Done) -> None:
+    department = Department("heart-v1", None, [], reason, "so it is")
+    said = [condition.model_dump() for condition in conditions_of(department, router())]
+    assert reason in {condition["reason"] for condition in said}
+    require_documented(DEPLOYMENT, {"conditions": said})
+
+
+@pytest.mark.parametrize(
+    ("routers", "reason"),
+    [
+        ([], Waiting.ROUTERS_BEHIND),
+        ([None], Waiting.ROUTERS_BEHIND),
+        ([router(generation=2)], Waiting.ROUTERS_BEHIND),
+        ([router(missing_keys=["heart"])], Waiting.KEYS_MISSING),
+        ([router(duplicate_keys=["heart"])], Waiting.KEYS_SHARED),
+        ([router()], Done.SERVING),
+    ],
+)
+def test_what_a_deployment_says_of_its_routers_is_documented(
+    routers: list[RouterState | None], reason: Waiting | Done
+) -> None:
+    department = Department("heart-v1", "heart-v1", [], Done.PROVED, "")
+    said = [condition.model_dump() for condition in conditions_of(department, *routers)]
+    assert said[0]["reason"] == reason
+    require_documented(DEPLOYMENT, {"conditions": said})
+
+
+def test_what_a_deployment_without_keys_says_is_documented() -> None:
+    department = Department("heart-v1", "heart-v1", [], Done.PROVED, "")
+    said = [condition.model_dump() for condition in conditions_of(department, router(), authentication="None")]
+    assert Done.NOT_REQUIRED in {condition["reason"] for condition in said}
+    require_documented(DEPLOYMENT, {"conditions": said})
