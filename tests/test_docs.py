@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 import pytest
+from support import source_texts
 from support.documented import require_documented
 
 import wardrobe_docs.__main__ as pages
@@ -17,9 +18,11 @@ from wardrobe.plan import rollout as rollout_module
 from wardrobe.plan.deployment_seen import Seen
 from wardrobe.plan.proofs import RouterPod
 from wardrobe.plan.rollout import Department, Rollout
+from wardrobe.plan.tasks import STUCK_REASONS
 from wardrobe_contracts.exits import Reason as TaskReason
 from wardrobe_contracts.routes import Routes
-from wardrobe_contracts.state import RouterState
+from wardrobe_contracts.state import Reason as VerdictReason
+from wardrobe_contracts.state import RouterState, Verdict
 from wardrobe_docs import members as texts
 from wardrobe_docs.conditions import documented, places
 
@@ -158,3 +161,58 @@ def test_what_a_deployment_without_keys_says_is_documented() -> None:
     said = [condition.model_dump() for condition in conditions_of(department, router(), authentication="None")]
     assert Done.NOT_REQUIRED in {condition["reason"] for condition in said}
     require_documented(DEPLOYMENT, {"conditions": said})
+
+
+def prose() -> list[Path]:
+    return sorted(pages.FOLDER.glob("*.md"))
+
+
+@pytest.mark.parametrize("page", prose(), ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", page.read_text())
+    gone = [target for target, _ in targets if target and not (page.parent / target).exists()]
+    assert gone == []
+    headings = {
+        (target, anchor)
+        for target, anchor in targets
+        if anchor and anchor not in anchors((page.parent / target).read_text() if target else page.read_text())
+    }
+    assert headings == set()
+
+
+def anchors(text: str) -> set[str]:
+    """Names that GitHub gives headings."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+TROUBLESHOOTING = (pages.FOLDER / "troubleshooting.md").read_text()
+WORDS = {*Waiting, *Done, *Refused, *TaskReason, *ConditionType, *Verdict, *VerdictReason}
+
+
+def test_every_word_of_troubleshooting_is_one_that_the_programs_say() -> None:
+    named = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][A-Za-z]*)?)`", TROUBLESHOOTING))
+    assert named - WORDS - STUCK_REASONS - {"False", "True"} == set()
+
+
+@pytest.mark.parametrize("words", [Refused, TaskReason])
+def test_every_failure_has_its_place_in_troubleshooting(words: type[StrEnum]) -> None:
+    wanted = {member.word for member in texts.members(words) if member.places or member.tasks}
+    assert {word for word in wanted if f"`{word}`" not in TROUBLESHOOTING} == set()
+
+
+def quotes() -> list[str]:
+    return re.findall(r"^> (.+)$", TROUBLESHOOTING, re.MULTILINE)
+
+
+@pytest.mark.parametrize("quote", quotes())
+def test_what_troubleshooting_quotes_is_in_the_code(quote: str) -> None:
+    """`…` stands for what differs; the rest is held against literals, each part within one of them."""
+    parts = [part.strip() for part in quote.split("…")]
+    said = [part for part in parts if re.search(r"\w", part)]
+    assert [part for part in said if not any(part in text for text in source_texts.strings())] == []
+
+
+def test_errors_of_router_and_agent_are_those_in_troubleshooting() -> None:
+    rows = re.findall(r"^\| (\d{3}) \| `(\w+)` \|", TROUBLESHOOTING, re.MULTILINE)
+    assert {(int(status), code) for status, code in rows} == source_texts.refusals()

@@ -140,7 +140,7 @@ class Reason(StrEnum):
 
     Ends inspect, check, train, assess.
     Next: create the run again with a higher spec.pod.resources.limits.memory, or a lower microBatchSize or
-    sequenceLength.
+    sequenceLength. The limits of inspect and check are Wardrobe's own: there only a smaller file helps.
     """
     DIVERGED = "Diverged"
     """The loss is no longer a number: the weights have grown beyond all bounds.
