@@ -104,6 +104,16 @@ def test_node_is_described(path: str, schema: dict[str, Any]) -> None:
 
 
 @every_node
+def test_default_is_said(path: str, schema: dict[str, Any]) -> None:
+    """`kubectl explain` does not show defaults."""
+    default = schema.get("default", {})
+    if default != {}:
+        words = ", ".join(default) if isinstance(default, list) else str(default)
+        quoted = f'"{words}"' if words[0].isdigit() and schema["type"] == "string" else words
+        assert schema["description"].endswith(f" Default {quoted}.")
+
+
+@every_node
 def test_node_is_structural(path: str, schema: dict[str, Any]) -> None:
     assert "x-kubernetes-preserve-unknown-fields" not in schema
     assert "x-kubernetes-embedded-resource" not in schema
