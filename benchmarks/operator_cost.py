@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "docs")]  # what tests share reads the documented reasons
 
 from support import cluster, in_process, kubelet, operator_process, resources  # noqa: E402
 from support.cluster import Namespace  # noqa: E402
