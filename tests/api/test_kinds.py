@@ -316,12 +316,17 @@ def test_columns_of_an_adapter(api: Any) -> None:
         "observedGeneration": 1,
         "conditions": [condition("Ready", "True", "Accepted")],
         "score": "4.07 → 2.48 (-39 %)",
+        "usedBy": ["clinic", "tantanila"],
     }
     api.write_status({**adapter, "status": status})
     names, row = table(api.kubectl("get", "adapters"))
-    assert names == ["NAME", "READY", "REASON", "SCORE", "BASE", "METHOD", "AGE"]
-    assert row[:-1] == ["cardiology-v1", "True", "Accepted", status["score"], "tantanila-base", "QLoRA"]
-    assert table(api.kubectl("get", "adapters", "-o=wide"))[1][6] == adapter["spec"]["digest"]
+    assert names == ["NAME", "READY", "REASON", "SCORE", "IN", "USE", "BASE", "METHOD", "AGE"]
+    ready, users = ["cardiology-v1", "True", "Accepted", status["score"]], '["clinic","tantanila"]'
+    assert [*row[:4], "".join(row[4:6]), *row[6:-1]] == [*ready, users, "tantanila-base", "QLoRA"]
+    assert table(api.kubectl("get", "adapters", "-o=wide"))[1][8] == adapter["spec"]["digest"]
+    del status["usedBy"]
+    api.write_status({**adapter, "status": status})
+    assert table(api.kubectl("get", "adapters"))[1][4:6] == ["", ""], "not in use"
 
 
 def test_columns_of_a_deployment(api: Any) -> None:

@@ -151,6 +151,45 @@ async def test_who_waits_for_a_base_is_woken_when_it_is_ready_changed_or_gone(qu
     assert HEART not in await woken(queue)
 
 
+WARD = Key("AdapterDeployment", "ward", "tantanila")
+FIRST, SECOND = Key("Adapter", "ward", "cardiology-v1"), Key("Adapter", "ward", "cardiology-v2")
+
+
+def pointing(adapter: Key, routed: Key | None, *, generation: int = 1) -> dict[str, Any]:
+    """A deployment's manifest: what its spec names, and what its status says is routed."""
+    found = resource(WARD, generation=generation, conditions=READY)
+    found["spec"] = {"departments": {"cardiology": {"adapter": adapter.name}}}
+    found["status"]["departments"] = {"cardiology": {"adapter": routed.name} if routed else {"wanted": adapter.name}}
+    return found
+
+
+async def test_a_deployment_wakes_the_adapters_that_it_begins_or_ceases_to_use(queue: WorkQueue) -> None:
+    wakeups = Wakeups(queue)
+    wakeups.resource_event(WARD.kind, None, pointing(FIRST, None))
+    assert await woken(queue) == {WARD, FIRST}
+    wakeups.resource_event(WARD.kind, "MODIFIED", pointing(FIRST, FIRST))
+    assert await woken(queue) == set()
+    wakeups.resource_event(WARD.kind, "MODIFIED", pointing(SECOND, FIRST, generation=2))
+    assert await woken(queue) == {WARD, SECOND}, "FIRST is still routed"
+    wakeups.resource_event(WARD.kind, "MODIFIED", pointing(SECOND, SECOND, generation=2))
+    assert await woken(queue) == {FIRST}
+    wakeups.resource_event(WARD.kind, "DELETED", pointing(SECOND, SECOND, generation=2))
+    assert await woken(queue) == {WARD, SECOND}
+
+
+async def test_an_adapter_that_is_marked_in_use_wakes_who_names_it_before_anything_was_decided(
+    queue: WorkQueue,
+) -> None:
+    wakeups = Wakeups(queue)
+    wakeups.resource_event("Adapter", None, resource(FIRST, conditions=READY))
+    wakeups.resource_event(WARD.kind, None, pointing(FIRST, None))
+    await woken(queue)
+    marked = resource(FIRST, conditions=READY)
+    marked["status"]["usedBy"] = ["tantanila"]
+    wakeups.resource_event("Adapter", "MODIFIED", marked)
+    assert await woken(queue) == {WARD}
+
+
 def child(kind: str, task: str, status: dict[str, Any], **annotations: str) -> dict[str, Any]:
     labels = {"wardrobe.dev/owner-kind": "FineTuneJob", "wardrobe.dev/owner": "heart", "wardrobe.dev/task": task}
     metadata = {"uid": kind, "namespace": "ward", "labels": labels, "annotations": annotations}

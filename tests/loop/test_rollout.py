@@ -26,7 +26,13 @@ def digest_of(name: str) -> str:
     return f"sha256:{number:08x}{'0' * 55}{len(name) % 10}"
 
 
-def adapter(name: str, *, base: str = BASE, variants: tuple[str, ...] = ("None", "NF4")) -> AdapterResource:
+def adapter(
+    name: str,
+    *,
+    base: str = BASE,
+    variants: tuple[str, ...] = ("None", "NF4"),
+    used_by: tuple[str, ...] = ("tantanila",),
+) -> AdapterResource:
     score = {"loss": "2.0", "perplexity": "7.4", "bodyLoss": "2.0", "bodyPerplexity": "7.4"}
     line, _, version = name.rpartition("-v")
     spec: dict[str, Any] = {
@@ -41,7 +47,8 @@ def adapter(name: str, *, base: str = BASE, variants: tuple[str, ...] = ("None",
             {"variant": v, "base": score, "candidate": score, "tokens": 10, "bodyTokens": 8} for v in variants
         ],
     }
-    return AdapterResource.parse({"metadata": {"name": name, "namespace": "ward", "uid": name}, "spec": spec})
+    metadata = {"name": name, "namespace": "ward", "uid": name}
+    return AdapterResource.parse({"metadata": metadata, "spec": spec, "status": {"usedBy": list(used_by)}})
 
 
 def version(name: str) -> str:
@@ -164,6 +171,23 @@ def test_a_version_that_is_refused_changes_nothing_but_what_is_said() -> None:
         assert [found.adapter for found in going.routes.adapters] == ["cardiology-v1"]
         assert going.departments["cardiology"].reason == reason
         assert "spec.departments.cardiology.adapter" in going.departments["cardiology"].message
+
+
+def test_a_proved_version_waits_until_its_adapter_says_that_it_is_in_use_here() -> None:
+    both = replica(cardiology_v1=Verdict.APPLIED, cardiology_v2=Verdict.APPLIED)
+    elsewhere = adapter("cardiology-v2", used_by=("another",))
+    going = serving(TO_V2, both, current=ON_V1, history=HISTORY, adapters=(V1, elsewhere))
+    assert routed(going) == {"cardiology": version("cardiology-v1")}
+    assert going.departments["cardiology"].reason == Waiting.MARKING_IN_USE
+    assert "status.usedBy names tantanila; cardiology-v1 goes on" in going.departments["cardiology"].message
+
+
+def test_what_is_routed_stays_routed_while_its_adapters_status_is_wiped() -> None:
+    live = replica(cardiology_v1=Verdict.APPLIED)
+    wiped = adapter("cardiology-v1", used_by=())
+    going = serving(spec(cardiology="cardiology-v1"), live, current=ON_V1, history=HISTORY, adapters=(wiped,))
+    assert going.routes == ON_V1
+    assert going.departments["cardiology"].reason == Done.PROVED
 
 
 def test_a_routed_adapter_that_somebody_deletes_goes_on_answering() -> None:

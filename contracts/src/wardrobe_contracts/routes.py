@@ -107,3 +107,8 @@ class Routes(Order):
     def routed(self) -> frozenset[str]:
         """Versions that a department's requests go to."""
         return frozenset(route.version for route in self.departments.values() if route.version is not None)
+
+    @property
+    def routed_adapters(self) -> frozenset[str]:
+        """Names of the Adapters behind them."""
+        return frozenset(loaded.adapter for loaded in self.adapters if loaded.version in self.routed)

@@ -67,9 +67,7 @@ class Reconciler:
             case FineTuneJobResource():
                 return await self._decide_run(resource)
             case AdapterResource():
-                wanted = resource.spec.base_model.name
-                base = await observe.base_model(self.kube, resource.metadata.namespace, wanted)
-                return adapter_plan.decide(resource, base, self.now())
+                return adapter_plan.decide(resource, await observe.for_adapter(self.kube, resource), self.now())
             case AdapterDeploymentResource():
                 seen = await observe_serving.for_deployment(self.kube, self.states, resource)
                 return deployment_plan.decide(resource, seen, self.settings, self.now())

@@ -6,7 +6,7 @@ An event wakes when its gist is new; a gist leaves out what decisions do not rea
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
 
-from wardrobe.api import children
+from wardrobe.api import adapter, adapterdeployment, children
 from wardrobe.api.meta import Key, Manifest
 from wardrobe.api.reasons import ConditionType
 from wardrobe.plan.tasks import STUCK_REASONS
@@ -21,6 +21,7 @@ class Wakeups:
         self._gists: dict[str, Hashable] = {}
         self._waiters: defaultdict[Key, set[Key]] = defaultdict(set)
         self._waits: dict[Key, frozenset[Key]] = {}
+        self._uses: dict[Key, frozenset[Key]] = {}
 
     def waits_on(self, key: Key, others: frozenset[Key]) -> None:
         """From now on, `key` is woken when one of `others` changes, and by no former ones."""
@@ -36,12 +37,15 @@ class Wakeups:
     def resource_event(self, kind: str, event: str | None, manifest: Manifest) -> None:
         """One of our kinds was listed, added, changed or deleted."""
         key = _key(kind, manifest)
+        if kind == adapterdeployment.KIND:
+            self._used(key, frozenset() if event == "DELETED" else adapters_of(manifest))
         changed = self._is_new(event, manifest, spec_gist(manifest), "spec")
         wiped = self._is_new(event, manifest, wiped_gist(manifest), "wiped")
         if changed or wiped:
             self._queue.add(key)
         if self._is_new(event, manifest, readiness_gist(manifest), "readiness"):
             self._wake(self._waiters.get(key, ()))
+            self._wake([user for user, used in self._uses.items() if key in used])
 
     def child_event(self, event: str | None, manifest: Manifest) -> None:
         """A Job or a pod that carries our labels was listed, added, changed or deleted."""
@@ -51,6 +55,16 @@ class Wakeups:
         gist = pod_gist(manifest) if pod else job_gist(manifest)
         if self._is_new(event, manifest, gist, recovers=pod):
             self._queue.add(owner)
+
+    def _used(self, deployment: Key, adapters: frozenset[Key]) -> None:
+        """Adapters that a deployment has come to name or no longer names say so in their status.
+
+        Known from the event itself, not only from what was decided: an Adapter's answer may come before the decision.
+        """
+        before = self._uses.pop(deployment, frozenset())
+        if adapters:
+            self._uses[deployment] = adapters
+        self._wake(before ^ adapters)
 
     def _is_new(
         self, event: str | None, manifest: Manifest, gist: Hashable, aspect: str = "child", *, recovers: bool = False
@@ -80,10 +94,18 @@ def wiped_gist(manifest: Manifest) -> Hashable:
 
 
 def readiness_gist(manifest: Manifest) -> Hashable:
-    """What others wait for: whether it is ready, and as what."""
+    """What others wait for: whether it is ready, as what, and for whom."""
     status = manifest.get("status", {})
     ready = [c["status"] for c in status.get("conditions", []) if c["type"] == ConditionType.READY]
-    return (*ready, status.get("digest"))
+    return (*ready, status.get("digest"), *status.get("usedBy", []))
+
+
+def adapters_of(deployment: Manifest) -> frozenset[Key]:
+    """Adapters that a deployment's spec names, or that its status says are routed."""
+    named = deployment["spec"]["departments"].values()
+    routed = deployment.get("status", {}).get("departments", {}).values()
+    names = {found["adapter"] for found in (*named, *routed) if "adapter" in found}
+    return frozenset(Key(adapter.KIND, deployment["metadata"]["namespace"], name) for name in names)
 
 
 def job_gist(job: Manifest) -> Hashable:

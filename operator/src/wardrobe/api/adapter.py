@@ -89,9 +89,14 @@ class AdapterSpec(Typed):
 
 
 class AdapterStatus(Status):
-    """Whether it can be used, and how good it is in one phrase."""
+    """Whether it can be used, how good it is in one phrase, and who uses it."""
 
     score: str | None = None
+    used_by: list[str] | None = None
+    """AdapterDeployments whose spec or routes name it, sorted; None where there is none, so that columns are empty.
+
+    A version is routed only by who stands here.
+    """
 
 
 class AdapterResource(Resource):

@@ -119,6 +119,12 @@ class Waiting(StrEnum):
     Unknown on AdapterDeployment Ready, AdaptersProved.
     Next: wait; the former version goes on answering.
     """
+    MARKING_IN_USE = "MarkingInUse"
+    """A version is proved, and is routed as soon as its Adapter's status.usedBy names the deployment.
+
+    Unknown on AdapterDeployment Ready, AdaptersProved.
+    Next: wait; it takes a moment. If it lasts, the Adapter is named by a hundred deployments already.
+    """
     ADAPTER_NOT_FOUND = "AdapterNotFound"
     """A department names an Adapter that this namespace does not have.
 

@@ -1,9 +1,14 @@
 """What the decisions need to know, read live: never from an event or a cache."""
 
-from wardrobe.api import adapter, basemodel, children
+import asyncio
+
+from wardrobe.api import adapter, adapterdeployment, basemodel, children
+from wardrobe.api.adapter import AdapterResource
+from wardrobe.api.adapterdeployment import AdapterDeploymentResource
 from wardrobe.api.basemodel import BaseModelResource
 from wardrobe.api.finetunejob import FineTuneJobResource
 from wardrobe.api.meta import Key, Manifest
+from wardrobe.plan import adapter as adapter_plan
 from wardrobe.plan import basemodel as basemodel_plan
 from wardrobe.plan import finetunejob as run_plan
 from wardrobe.plan import tasks
@@ -12,6 +17,7 @@ from wardrobe.plan.lines import Line
 from wardrobe.plan.needs import Missing, Need
 from wardrobe.resources.inspect_job import run_name
 from wardrobe.resources.line import line_name, read_line
+from wardrobe.resources.routes import read_routes, routes_owner
 
 from .client import Kube
 
@@ -36,6 +42,28 @@ async def for_run(kube: Kube, run: FineTuneJobResource) -> run_plan.Seen:
         return run_plan.Seen(base, seen, lacking)
     line = await the_line(kube, namespace, run.spec.output.adapter)
     return run_plan.Seen(base, seen, lacking, line, await _versions(kube, namespace, line.name))
+
+
+async def for_adapter(kube: Kube, wanted: AdapterResource) -> adapter_plan.Seen:
+    """An Adapter's base, and all deployments with their routes: as many requests, however many there are."""
+    namespace = wanted.metadata.namespace
+    selector = f"{children.OWNER_KIND_LABEL}={adapterdeployment.KIND}"
+    base, deployments, config_maps = await asyncio.gather(
+        base_model(kube, namespace, wanted.spec.base_model.name),
+        kube.list(adapterdeployment.KIND, namespace),
+        kube.list("ConfigMap", namespace, selector),
+    )
+    routes = {routes_owner(found): found for found in config_maps}
+    return adapter_plan.Seen(base, [_user(found, routes.get(found["metadata"]["uid"])) for found in deployments])
+
+
+def _user(manifest: Manifest, routes: Manifest | None) -> adapter_plan.User:
+    deployment = AdapterDeploymentResource.parse(manifest)
+    named = {department.adapter for department in deployment.spec.departments.values()}
+    in_force = read_routes(routes)
+    return adapter_plan.User(
+        deployment.metadata.name, frozenset(named | (in_force.routed_adapters if in_force else set()))
+    )
 
 
 async def base_model(kube: Kube, namespace: str, name: str) -> BaseModelResource | None:

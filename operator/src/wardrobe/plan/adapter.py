@@ -1,4 +1,7 @@
-"""Adapter: a fact; its status says whether the base it belongs to is the one that is here."""
+"""Adapter: a fact; its status says whether the base it belongs to is the one that is here, and who uses it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from wardrobe.api import basemodel
 from wardrobe.api.adapter import AdapterResource, AdapterSpec, AdapterStatus
@@ -8,23 +11,51 @@ from wardrobe.api.reasons import ConditionType, Done, Refused, Waiting
 
 from .conditions import Fact, conditions, kstatus
 from .needs import LOOK_AGAIN_SECONDS
-from .plan import Plan
+from .plan import RESYNC_SECONDS, Plan
 from .run_status import phrase, trained_on
 
+USERS_LIMIT = 100
+"""As many as the status may name. A deployment beyond them is not let in, and says so."""
 
-def decide(adapter: AdapterResource, base: BaseModelResource | None, now: str) -> Plan:
+
+@dataclass(frozen=True)
+class User:
+    """An AdapterDeployment, and the Adapters that its spec names or its routes lead to."""
+
+    name: str
+    adapters: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was observed. `users` are all AdapterDeployments of the namespace."""
+
+    base: BaseModelResource | None
+    users: Sequence[User]
+
+
+def decide(adapter: AdapterResource, seen: Seen, now: str) -> Plan:
     """What an Adapter asks for now: only its status."""
-    ready = _ready(adapter, base)
+    ready = _ready(adapter, seen.base)
     generation = adapter.metadata.generation
+    used_by = sorted(user.name for user in seen.users if adapter.metadata.name in user.adapters)
     return Plan(
         status=AdapterStatus(
             observed_generation=generation,
             conditions=conditions(adapter.status, [ready, *kstatus(ready)], generation, now),
             score=_score(adapter.spec),
+            used_by=used_by[:USERS_LIMIT] or None,
         ),
-        requeue_after=LOOK_AGAIN_SECONDS if ready.status == "Unknown" else None,
+        requeue_after=_look_again(ready, used_by),
         waits_on=frozenset({Key(basemodel.KIND, adapter.metadata.namespace, adapter.spec.base_model.name)}),
     )
+
+
+def _look_again(ready: Fact, used_by: list[str]) -> float | None:
+    """A watch that was cut does not tell what was deleted meanwhile: who is said to use it is looked at again."""
+    if ready.status == "Unknown":
+        return LOOK_AGAIN_SECONDS
+    return RESYNC_SECONDS if used_by else None
 
 
 def _ready(adapter: AdapterResource, base: BaseModelResource | None) -> Fact:

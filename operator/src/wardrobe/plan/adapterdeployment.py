@@ -1,6 +1,6 @@
 """AdapterDeployment: its children as its spec says, and routes that move only to what is proved."""
 
-from wardrobe.api import adapter, basemodel
+from wardrobe.api import basemodel
 from wardrobe.api.adapterdeployment import AdapterDeploymentResource
 from wardrobe.api.basemodel import BaseModelResource
 from wardrobe.api.meta import Key, Manifest
@@ -129,15 +129,14 @@ def _routes(deployment: AdapterDeploymentResource, going: Rollout, seen: Seen) -
 def _look_again(going: Rollout, seen: Seen) -> float:
     if any(router.state and router.state.generation != going.routes.generation for router in seen.routers):
         return APPLYING_SECONDS
-    moving = any(found.reason == Waiting.PROVING for found in going.departments.values())
+    moving = any(found.reason in {Waiting.PROVING, Waiting.MARKING_IN_USE} for found in going.departments.values())
     waiting = not deployment_status.applied(going.routes, seen.routers)
     return PROVING_SECONDS if moving else LOOK_AGAIN_SECONDS if waiting else WATCHING_SECONDS
 
 
 def _waits_on(deployment: AdapterDeploymentResource) -> frozenset[Key]:
-    namespace = deployment.metadata.namespace
-    adapters = {Key(adapter.KIND, namespace, found.adapter) for found in deployment.spec.departments.values()}
-    return frozenset(adapters | {Key(basemodel.KIND, namespace, deployment.spec.base_model.name)})
+    """The base. Adapters wake the deployments that name them by themselves, see `wakeups`."""
+    return frozenset({Key(basemodel.KIND, deployment.metadata.namespace, deployment.spec.base_model.name)})
 
 
 def _key(manifest: Manifest) -> Key:

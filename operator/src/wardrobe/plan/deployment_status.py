@@ -74,7 +74,7 @@ def _proved(going: Rollout) -> Fact:
     open_ones = {name: found for name, found in going.departments.items() if found.reason != Done.PROVED}
     if not open_ones:
         return Fact(ConditionType.ADAPTERS_PROVED, "True", Done.PROVED, "every version that answers was proved")
-    hopeful = {Waiting.PROVING, Waiting.NO_REPLICA_READY}
+    hopeful = {Waiting.PROVING, Waiting.MARKING_IN_USE, Waiting.NO_REPLICA_READY}
     worst = next((found for found in open_ones.values() if found.reason not in hopeful), next(iter(open_ones.values())))
     message = "; ".join(f"{name}: {found.message}" for name, found in open_ones.items())
     return Fact(ConditionType.ADAPTERS_PROVED, "Unknown" if worst.reason in hopeful else "False", worst.reason, message)

@@ -54,6 +54,10 @@ class Ground:
             raise KeyError(f"Adapter {adapter} is neither there nor routed")
         return loaded.version
 
+    def marked(self, adapter: str) -> bool:
+        """Whether the Adapter is known to be in use here, so that nobody deletes it once it is routed."""
+        return self.deployment in (self.adapters[adapter].status.used_by or [])
+
     def previous(self, department: str, routed: str | None) -> list[str]:
         """Adapters that answered before and are still usable, newest first, as many as are kept loaded."""
         past = self.history.versions.get(department, []) if self.history else []
@@ -124,9 +128,13 @@ def _department(ground: Ground, name: str) -> Department:
     if refused := refusal(ground, wanted):
         return Department(wanted, now, ground.previous(name, now), refused.reason, f"{field}: {refused.message}")
     version = ground.version(wanted)
-    if now == wanted or proofs.proved(version, ground.replicas):
+    proved = proofs.proved(version, ground.replicas)
+    if now == wanted or (proved and ground.marked(wanted)):
         return _routed(ground, name, wanted)
     previous = ground.previous(name, now)
+    if proved:
+        message = f"{wanted} is proved, and answers as soon as its status.usedBy names {ground.deployment}"
+        return Department(wanted, now, previous, Waiting.MARKING_IN_USE, f"{message}{_meanwhile(now)}")
     if failed := proofs.failure(version, ground.replicas):
         return Department(wanted, now, previous, Waiting.NOT_PROVED, f"{field}: {failed}{_meanwhile(now)}")
     if not any(replica.ready for replica in ground.replicas):

@@ -2,6 +2,7 @@
 
 import pydantic
 
+from wardrobe.api import adapterdeployment
 from wardrobe.api.adapterdeployment import AdapterDeploymentResource
 from wardrobe.api.meta import Manifest
 from wardrobe_contracts.routes import ROUTES_KEY, Routes
@@ -17,6 +18,12 @@ def routes_manifest(deployment: AdapterDeploymentResource, routes: Routes) -> Ma
         "metadata": metadata(deployment, routes_name(deployment.metadata.name)),
         "data": {ROUTES_KEY: routes.model_dump_json(by_alias=True, exclude_none=True, indent=1)},
     }
+
+
+def routes_owner(manifest: Manifest) -> str | None:
+    """uid of the AdapterDeployment that the ConfigMap belongs to; it may be gone already."""
+    references = manifest["metadata"].get("ownerReferences", [])
+    return next((reference["uid"] for reference in references if reference["kind"] == adapterdeployment.KIND), None)
 
 
 def read_routes(manifest: Manifest | None) -> Routes | None:

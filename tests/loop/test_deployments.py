@@ -1,0 +1,223 @@
+"""An AdapterDeployment's whole reconcile, on a cluster in memory: what is routed, what is said, what is left alone."""
+
+import asyncio
+import contextlib
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import serving
+from support.fake_cluster import FakeCluster, KilledError
+from support.serving import Fleet, Manifest
+
+from wardrobe.api.meta import Key
+from wardrobe.kube.client import ConflictError
+from wardrobe.plan.plan import Plan
+from wardrobe.reconcile import Reconciler
+from wardrobe.resources.routes import read_routes
+from wardrobe.settings import Settings
+from wardrobe_contracts.routes import Routes
+
+NAMESPACE = "hospital"
+NAME = "tantanila"
+DEPLOYMENT = Key("AdapterDeployment", NAMESPACE, NAME)
+V1, V2 = Key("Adapter", NAMESPACE, "cardiology-v1"), Key("Adapter", NAMESPACE, "cardiology-v2")
+
+
+class NoPolling:
+    def follow(self, key: Key, url: str) -> None: ...
+
+    async def forget(self, key: Key) -> None: ...
+
+
+class Ward:
+    """A cluster with a base, two versions of cardiology, and a deployment of the first."""
+
+    def __init__(self) -> None:
+        self.cluster = FakeCluster()
+        self.fleet = Fleet(self.routes)
+        self.put({"kind": "BaseModel", "metadata": {"name": "base"}, "spec": {"source": "pvc://models/base"}})
+        self.cluster.objects[Key("BaseModel", NAMESPACE, "base")]["status"] = serving.ready_base()
+        for claim in ("wardrobe-store", "models"):
+            self.put({"kind": "PersistentVolumeClaim", "metadata": {"name": claim}})
+        for name in ("cardiology-v1", "cardiology-v2"):
+            self.put(serving.adapter(name))
+        self.put(serving.deployment(NAME, cardiology="cardiology-v1"))
+
+    def put(self, manifest: Manifest) -> None:
+        manifest["metadata"]["namespace"] = NAMESPACE
+        self.cluster.put(manifest)
+
+    def reconcile(self, key: Key = DEPLOYMENT) -> Plan:
+        """One reconcile by a fresh operator."""
+        reconciler: Any = Reconciler(
+            self.cluster,  # type: ignore[arg-type]
+            Settings("none", "none", "none"),
+            NoPolling(),  # type: ignore[arg-type]
+            self.fleet,  # type: ignore[arg-type]
+            lambda: serving.TIME,
+        )
+        with contextlib.suppress(ConflictError):
+            plan: Plan = asyncio.run(reconciler.reconcile(key))
+            return plan
+        return Plan()
+
+    def resources(self) -> list[Key]:
+        return sorted(key for key in self.cluster.objects if key.kind in {"Adapter", "AdapterDeployment"})
+
+    def settle(self) -> None:
+        """Let everything happen until nothing does; pods start at once."""
+        for _ in range(30):
+            before = self.cluster.writes
+            for key in self.resources():
+                self.reconcile(key)
+            self.start_pods()
+            if self.cluster.writes == before:
+                return
+        raise AssertionError("it never settles")
+
+    def start_pods(self) -> None:
+        """The Deployment controller's part, and the kubelet's."""
+        for key, made in list(self.cluster.objects.items()):
+            if key.kind == "Deployment":
+                for number in range(made["spec"]["replicas"]):
+                    pod = serving.pod_of(made, number)
+                    if Key("Pod", NAMESPACE, pod["metadata"]["name"]) not in self.cluster.objects:
+                        self.put({**pod, "status": serving.ready_status()})
+
+    def point(self, adapter: str, department: str = "cardiology", name: str = NAME) -> None:
+        found = self.cluster.objects[Key("AdapterDeployment", NAMESPACE, name)]
+        found["spec"]["departments"][department]["adapter"] = adapter
+        found["metadata"]["generation"] += 1
+
+    def routes(self, name: str = NAME) -> Routes | None:
+        return read_routes(self.cluster.objects.get(Key("ConfigMap", NAMESPACE, f"{name}-routes")))
+
+    def routed(self, department: str = "cardiology") -> str | None:
+        now = self.routes()
+        version = now.departments[department].version if now else None
+        return version.rpartition("-")[0] if version else None
+
+    def status(self, key: Key = DEPLOYMENT) -> Manifest:
+        found: Manifest = self.cluster.objects[key].get("status", {})
+        return found
+
+    def used_by(self, key: Key) -> list[str]:
+        found: list[str] = self.status(key).get("usedBy", [])
+        return found
+
+    def said(self, kind: str = "Ready") -> tuple[str, str, str]:
+        """Status, reason and message of a condition."""
+        found = next(c for c in self.status()["conditions"] if c["type"] == kind)
+        return found["status"], found["reason"], found["message"]
+
+
+@pytest.fixture
+def ward() -> Ward:
+    made = Ward()
+    made.settle()
+    assert made.routed() == "cardiology-v1"
+    assert made.said()[:2] == ("True", "Serving")
+    return made
+
+
+def test_an_adapter_says_who_names_it_or_still_routes_to_it(ward: Ward) -> None:
+    assert ward.used_by(V1) == [NAME]
+    assert ward.used_by(V2) == []
+    ward.put(serving.deployment("second", paediatrics="cardiology-v1"))
+    ward.reconcile(V1)
+    assert ward.used_by(V1) == ["second", NAME]
+
+
+def test_a_version_is_routed_only_after_its_adapter_says_that_it_is_in_use(ward: Ward) -> None:
+    ward.point("cardiology-v2")
+    ward.reconcile()
+    ward.reconcile()
+    assert ward.routed() == "cardiology-v1", "cardiology-v2 is proved, but nothing keeps anybody from deleting it"
+    assert ward.said()[:2] == ("Unknown", "MarkingInUse")
+    ward.reconcile(V2)
+    assert ward.used_by(V2) == [NAME]
+    ward.reconcile()
+    assert ward.routed() == "cardiology-v2"
+
+
+def test_the_old_version_is_in_use_until_no_route_leads_to_it(ward: Ward) -> None:
+    ward.point("cardiology-v2")
+    ward.reconcile(V1)
+    ward.reconcile(V2)
+    assert (ward.used_by(V1), ward.used_by(V2)) == ([NAME], [NAME])
+    ward.settle()
+    assert ward.routed() == "cardiology-v2"
+    assert ward.status()["departments"]["cardiology"]["previous"] == ["cardiology-v1"], "kept warm"
+    assert ward.used_by(V1) == [], "which does not count as use"
+
+
+def test_a_deleted_deployment_uses_nothing_even_while_its_routes_are_there(ward: Ward) -> None:
+    ward.cluster.objects.pop(DEPLOYMENT)  # the garbage collector comes later
+    assert ward.routes() is not None
+    ward.reconcile(V1)
+    assert ward.used_by(V1) == []
+
+
+def test_routes_of_another_deployment_that_had_the_name_do_not_count(ward: Ward) -> None:
+    ward.cluster.objects.pop(DEPLOYMENT)
+    ward.put(serving.deployment(NAME, cardiology="cardiology-v2"))
+    ward.reconcile(V1)
+    assert ward.used_by(V1) == []
+
+
+def test_wiped_statuses_converge_to_the_same_and_routes_stay(ward: Ward) -> None:
+    ward.point("cardiology-v2")
+    ward.settle()
+    routes = ward.routes()
+    before = {key: ward.cluster.objects[key].pop("status") for key in ward.resources()}
+    for order in itertools.permutations(ward.resources()):
+        for key in order:
+            ward.reconcile(key)
+        ward.settle()
+        assert {key: ward.cluster.objects[key].pop("status") for key in ward.resources()} == before
+        assert ward.routes() == routes
+
+
+def test_reconciling_twice_writes_nothing(ward: Ward) -> None:
+    writes = ward.cluster.writes
+    for key in ward.resources() * 2:
+        ward.reconcile(key)
+    assert ward.cluster.writes == writes
+
+
+steps = st.one_of(
+    st.tuples(st.just("point"), st.sampled_from(["cardiology-v1", "cardiology-v2"])),
+    st.tuples(st.just("reconcile"), st.sampled_from([DEPLOYMENT, V1, V2])),
+    st.tuples(st.just("wipe"), st.sampled_from([DEPLOYMENT, V1, V2])),
+    st.tuples(st.just("killed after"), st.integers(1, 4)),
+)
+
+
+@given(st.lists(steps, max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_a_version_that_comes_into_routes_is_always_in_use(story: list[tuple[str, Any]]) -> None:
+    ward = Ward()
+    ward.settle()
+    for what, which in story:
+        before = ward.routed()
+        marked = {key.name for key in (V1, V2) if NAME in ward.used_by(key)}
+        match what:
+            case "point":
+                ward.point(which)
+            case "reconcile":
+                ward.reconcile(which)
+            case "wipe":
+                ward.cluster.objects[which].pop("status", None)
+            case "killed after":
+                ward.cluster.writes_left = which
+                with contextlib.suppress(KilledError):
+                    ward.reconcile()
+                ward.cluster.writes_left = None
+        assert ward.routed() == before or ward.routed() in marked
+    ward.settle()
+    wanted = ward.cluster.objects[DEPLOYMENT]["spec"]["departments"]["cardiology"]["adapter"]
+    assert ward.routed() == wanted
+    assert [ward.used_by(key) for key in (V1, V2)] == [[NAME] if key.name == wanted else [] for key in (V1, V2)]

@@ -1,0 +1,167 @@
+"""AdapterDeployments on a real apiserver, with the operator as a process; pods are Ready as soon as they are made."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes import client
+from support import cluster, in_process, kubelet, operator_process, resources, serving, serving_pods
+from support.cluster import Manifest, Namespace
+from support.operator_process import Operator
+from support.serving_pods import ServingPods
+from support.waiting import eventually
+
+from devcluster.controlplane import ControlPlane
+from wardrobe.api.meta import GROUP, VERSION, Key
+
+pytestmark = pytest.mark.controlplane
+
+NAME = "tantanila"
+
+
+@dataclass
+class Hospital:
+    """A namespace with an inspected base and three Adapters."""
+
+    plane: ControlPlane
+    namespace: Namespace
+    pods: ServingPods
+
+    def patch(self, spec: dict[str, Any], name: str = NAME) -> None:
+        """As `kubectl patch adp tantanila --type merge`."""
+        client.CustomObjectsApi(self.namespace.api).patch_namespaced_custom_object(
+            GROUP,
+            VERSION,
+            self.namespace.name,
+            "adapterdeployments",
+            name,
+            {"spec": spec},
+            _content_type="application/merge-patch+json",
+        )
+
+    def point(self, department: str, adapter: str) -> None:
+        self.patch({"departments": {department: {"adapter": adapter}}})
+
+    def live(self, adapter: str, department: str = "cardiology") -> None:
+        """Wait until an Adapter answers, and all is well."""
+
+        def there() -> bool:
+            status = self.status()
+            routed = status.get("departments", {}).get(department, {}).get("adapter") == adapter
+            ready = self.namespace.condition("AdapterDeployment", NAME, "Ready").get("status") == "True"
+            return bool(routed and ready)
+
+        eventually(there, within=30, what=lambda: f"{adapter} live; it is {self.status()}")
+
+    def status(self, name: str = NAME) -> Manifest:
+        found: Manifest = (self.namespace.get("AdapterDeployment", name) or {}).get("status", {})
+        return found
+
+    def used(self, adapter: str, *deployments: str) -> None:
+        """Wait until an Adapter says that just these use it."""
+
+        def users() -> list[str]:
+            found: list[str] = (self.namespace.get("Adapter", adapter) or {}).get("status", {}).get("usedBy", [])
+            return found
+
+        eventually(lambda: users() == list(deployments), within=20, what=lambda: f"{adapter} used by {users()}")
+
+    def said(self, reason: str, status: str, kind: str = "Ready", name: str = NAME) -> str:
+        """Wait for a condition's reason and status; its message."""
+        found = self.namespace.await_condition("AdapterDeployment", name, kind, status, reason=reason, within=30)
+        message: str = found["message"]
+        return message
+
+
+@pytest.fixture
+def hospital(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Hospital]:
+    namespace = Namespace(cluster.connect(control_plane.kubeconfig), cluster.unique("serving")).create()
+    for claim in ("wardrobe-store", "models"):
+        namespace.claim(claim)
+    namespace.apply(resources.base_model())
+    asyncio.run(inspected(control_plane, namespace))
+    for name in ("cardiology-v1", "cardiology-v2", "paediatrics-v1"):
+        namespace.apply(serving.adapter(name))
+    with serving_pods.running(namespace, NAME) as pods:
+        yield Hospital(control_plane, namespace, pods)
+
+
+async def inspected(plane: ControlPlane, namespace: Namespace) -> None:
+    with kubelet.serving(namespace.api, namespace.name):
+        async with in_process.connection(plane.kubeconfig) as connection:
+            kube = in_process.CountingKube(connection)
+            await in_process.work_until(
+                kube, namespace.name, lambda: namespace.condition("BaseModel", "base", "Ready").get("status") == "True"
+            )
+
+
+@pytest.fixture
+def operator(hospital: Hospital, tmp_path: Path) -> Iterator[Operator]:
+    with operator_process.running(hospital.plane.kubeconfig, hospital.namespace.name, tmp_path) as running:
+        yield running
+
+
+def test_adapters_say_who_uses_them_and_a_rollback_costs_few_requests(hospital: Hospital, operator: Operator) -> None:
+    hospital.namespace.apply(serving.deployment(NAME, cardiology="cardiology-v1"))
+    hospital.live("cardiology-v1")
+    hospital.used("cardiology-v1", NAME)
+    hospital.point("cardiology", "cardiology-v2")
+    hospital.live("cardiology-v2")
+    hospital.used("cardiology-v2", NAME)
+    hospital.used("cardiology-v1")
+    before = operator.api_requests()
+    hospital.point("cardiology", "cardiology-v1")
+    hospital.live("cardiology-v1")
+    hospital.used("cardiology-v2")
+    assert operator.api_requests() - before <= 65
+    hospital.namespace.delete("AdapterDeployment", NAME)
+    hospital.used("cardiology-v1")
+
+
+def test_a_deployment_deleted_while_the_operator_is_away_uses_nothing(hospital: Hospital, tmp_path: Path) -> None:
+    kubeconfig, namespace = hospital.plane.kubeconfig, hospital.namespace
+    with operator_process.running(kubeconfig, namespace.name, tmp_path):
+        namespace.apply(serving.deployment(NAME, cardiology="cardiology-v1"))
+        hospital.live("cardiology-v1")
+    namespace.delete("AdapterDeployment", NAME)
+    with operator_process.running(kubeconfig, namespace.name, tmp_path):
+        hospital.used("cardiology-v1")
+
+
+@pytest.mark.parametrize("departments", [1, 40])
+def test_requests_of_a_reconcile_that_changes_nothing(hospital: Hospital, departments: int) -> None:
+    """Budget: 13 requests and no write, however many departments there are."""
+    wanted = {f"ward-{number}": "cardiology-v1" for number in range(departments)}
+    hospital.namespace.apply(serving.deployment(NAME, **wanted))
+    keys = [
+        Key("Adapter", hospital.namespace.name, "cardiology-v1"),
+        Key("AdapterDeployment", hospital.namespace.name, NAME),
+    ]
+
+    def ready() -> bool:
+        return hospital.namespace.condition("AdapterDeployment", NAME, "Ready").get("status") == "True"
+
+    async def measure() -> list[int]:
+        async with in_process.connection(hospital.plane.kubeconfig) as connection:
+            kube = in_process.CountingKube(connection)
+            reconciler = in_process.reconciler(kube)
+            async with asyncio.timeout(30):
+                while not ready():
+                    for key in keys:
+                        await reconciler.reconcile(key)
+            found = []
+            for key in keys:
+                await reconciler.reconcile(key)
+                before, written = kube.requests, kube.written
+                await reconciler.reconcile(key)
+                assert kube.written == written
+                found.append(kube.requests - before)
+            await reconciler.states.close()
+            return found
+
+    of_adapter, of_deployment = asyncio.run(measure())
+    assert of_adapter <= 4
+    assert of_deployment <= 13
