@@ -2,21 +2,24 @@
 
 import asyncio
 import contextlib
+import copy
 import itertools
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import serving
+from support import results, serving
 from support.fake_cluster import FakeCluster, KilledError
 from support.serving import Fleet, Manifest
 
+from wardrobe.api.adapterdeployment import AdapterDeploymentResource
 from wardrobe.api.meta import Key
 from wardrobe.kube.client import ConflictError
 from wardrobe.plan.plan import Plan
 from wardrobe.reconcile import Reconciler
 from wardrobe.resources.routes import read_routes
+from wardrobe.resources.serving import child_keys
 from wardrobe.settings import Settings
 from wardrobe_contracts.routes import Routes
 
@@ -108,9 +111,9 @@ class Ward:
         found: list[str] = self.status(key).get("usedBy", [])
         return found
 
-    def said(self, kind: str = "Ready") -> tuple[str, str, str]:
+    def said(self, kind: str = "Ready", key: Key = DEPLOYMENT) -> tuple[str, str, str]:
         """Status, reason and message of a condition."""
-        found = next(c for c in self.status()["conditions"] if c["type"] == kind)
+        found = next(c for c in self.status(key)["conditions"] if c["type"] == kind)
         return found["status"], found["reason"], found["message"]
 
 
@@ -221,3 +224,160 @@ def test_a_version_that_comes_into_routes_is_always_in_use(story: list[tuple[str
     wanted = ward.cluster.objects[DEPLOYMENT]["spec"]["departments"]["cardiology"]["adapter"]
     assert ward.routed() == wanted
     assert [ward.used_by(key) for key in (V1, V2)] == [[NAME] if key.name == wanted else [] for key in (V1, V2)]
+
+
+BASE = Key("BaseModel", NAMESPACE, "base")
+
+
+def unready(ward: Ward) -> None:
+    ward.cluster.objects[BASE].pop("status")
+
+
+def gone(ward: Ward) -> None:
+    ward.cluster.objects.pop(BASE)
+
+
+def other_files(ward: Ward) -> None:
+    ward.cluster.objects[BASE]["status"] = serving.ready_base(digest=results.digest("9"))
+
+
+@pytest.mark.parametrize(
+    ("trouble", "status", "reason"),
+    [
+        (unready, "Unknown", "BaseModelNotReady"),
+        (gone, "Unknown", "BaseModelNotFound"),
+        (other_files, "False", "BaseModelDigestDiffers"),
+    ],
+)
+def test_a_base_in_trouble_stops_no_rollback(ward: Ward, trouble: Any, status: str, reason: str) -> None:
+    ward.point("cardiology-v2")
+    ward.settle()
+    trouble(ward)
+    made = ward.cluster.names("Deployment")
+    ward.point("cardiology-v1")
+    ward.settle()
+    assert ward.routed() == "cardiology-v1"
+    assert ward.said()[:2] == (status, reason)
+    assert "what is loaded and proved goes on answering" in ward.said()[2]
+    assert ward.said("AdaptersProved")[:2] == ("True", "Proved")
+    assert ward.cluster.names("Deployment") == made
+
+
+def test_while_held_back_no_version_is_loaded_and_no_engine_pod_changed(ward: Ward) -> None:
+    ward.put(serving.adapter("cardiology-v3"))
+    gone(ward)
+    ward.cluster.objects[DEPLOYMENT]["spec"]["replicas"] = 3
+    ward.point("cardiology-v3")
+    ward.settle()
+    engine = Key("Deployment", NAMESPACE, f"{NAME}-engine")
+    assert ward.cluster.objects[engine]["spec"]["replicas"] == 1
+    assert ward.routed() == "cardiology-v1"
+    assert [loaded.adapter for loaded in must(ward.routes()).adapters] == ["cardiology-v1"]
+    assert "nothing new is loaded" in ward.said("AdaptersProved")[2]
+    ward.put({"kind": "BaseModel", "metadata": {"name": "base"}, "spec": {"source": "pvc://models/base"}})
+    ward.cluster.objects[BASE]["status"] = serving.ready_base()
+    ward.settle()
+    assert ward.cluster.objects[engine]["spec"]["replicas"] == 3
+    assert ward.routed() == "cardiology-v3"
+
+
+def test_an_engine_deployment_that_is_deleted_while_held_back_is_not_made_again(ward: Ward) -> None:
+    gone(ward)
+    ward.cluster.delete(Key("Deployment", NAMESPACE, f"{NAME}-engine"))
+    ward.settle()
+    assert ward.cluster.names("Deployment") == [f"{NAME}-router"]
+
+
+def must(routes: Routes | None) -> Routes:
+    assert routes is not None
+    return routes
+
+
+def test_the_names_that_are_looked_up_are_those_of_all_children(ward: Ward) -> None:
+    resource = AdapterDeploymentResource.parse(ward.cluster.objects[DEPLOYMENT])
+    applied = {
+        key
+        for key in ward.cluster.objects
+        if key.kind in {"Service", "ServiceAccount", "Role", "RoleBinding", "Deployment"}
+    }
+    assert set(child_keys(resource)) == applied
+
+
+SOMEBODYS = [
+    ("Service", "mlflow"),
+    ("Service", "mlflow-engine"),
+    ("Deployment", "mlflow-router"),
+    ("ConfigMap", "mlflow-routes"),
+    ("ServiceAccount", "mlflow-engine"),
+    ("Role", "mlflow-routes"),
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), SOMEBODYS)
+def test_what_somebody_else_made_under_our_name_is_left_alone_and_named(ward: Ward, kind: str, name: str) -> None:
+    theirs = ward.cluster.put(
+        {"kind": kind, "metadata": {"name": name, "namespace": NAMESPACE}, "spec": {"port": 5000}}
+    )
+    before = copy.deepcopy(theirs)
+    objects = len(ward.cluster.objects)
+    ward.put(serving.deployment("mlflow", cardiology="cardiology-v1"))
+    mlflow = Key("AdapterDeployment", NAMESPACE, "mlflow")
+    ward.reconcile(mlflow)
+    assert ward.cluster.objects[Key(kind, NAMESPACE, name)] == before
+    assert len(ward.cluster.objects) == objects + 1, "nothing is half made"
+    status, reason, message = ward.said(key=mlflow)
+    assert (status, reason) == ("False", "NameTaken")
+    assert f"{kind} {name} exists already" in message
+    assert "create this AdapterDeployment under another name" in message
+    ward.cluster.delete(Key(kind, NAMESPACE, name))
+    ward.settle()
+    assert ward.routes("mlflow") is not None, "it goes on by itself"
+    assert ward.said(key=mlflow)[1] != "NameTaken"
+
+
+def test_two_deployments_whose_childrens_names_clash(ward: Ward) -> None:
+    ward.put(serving.deployment(f"{NAME}-engine", cardiology="cardiology-v1"))
+    ward.settle()
+    status, reason, message = ward.said(key=Key("AdapterDeployment", NAMESPACE, f"{NAME}-engine"))
+    assert (status, reason) == ("False", "NameTaken")
+    assert (
+        f"Service {NAME}-engine exists already and is not this deployment's but AdapterDeployment {NAME}'s" in message
+    )
+    assert ward.said()[:2] == ("True", "Serving")
+
+
+def test_a_child_without_our_labels_is_still_ours(ward: Ward) -> None:
+    service = ward.cluster.objects[Key("Service", NAMESPACE, NAME)]
+    labels = service["metadata"].pop("labels")
+    ward.settle()
+    assert ward.cluster.objects[Key("Service", NAMESPACE, NAME)]["metadata"]["labels"] == labels
+    assert ward.said()[:2] == ("True", "Serving")
+
+
+def test_what_a_deleted_deployment_of_the_name_left_is_waited_for(ward: Ward) -> None:
+    ward.cluster.objects.pop(DEPLOYMENT)
+    ward.put(serving.deployment(NAME, cardiology="cardiology-v2"))
+    plan = ward.reconcile()
+    assert ward.said()[:2] == ("Unknown", "NameTaken")
+    assert "waiting for the garbage collector" in ward.said()[2]
+    assert plan.requeue_after is not None
+    assert plan.requeue_after <= 1
+    uid = ward.cluster.objects[DEPLOYMENT]["metadata"]["uid"]
+    for key, found in list(ward.cluster.objects.items()):
+        if any(ref["uid"] != uid for ref in found["metadata"].get("ownerReferences", [])):
+            ward.cluster.delete(key)
+    ward.settle()
+    assert ward.said()[:2] == ("True", "Serving")
+    assert ward.routed() == "cardiology-v2"
+
+
+def test_a_service_that_somebody_puts_in_place_of_ours_stops_no_rollback(ward: Ward) -> None:
+    ward.point("cardiology-v2")
+    ward.settle()
+    ward.cluster.delete(Key("Service", NAMESPACE, NAME))
+    ward.put({"kind": "Service", "metadata": {"name": NAME}, "spec": {"theirs": True}})
+    ward.point("cardiology-v1")
+    ward.settle()
+    assert ward.routed() == "cardiology-v1"
+    assert ward.said()[:2] == ("False", "NameTaken")
+    assert ward.cluster.objects[Key("Service", NAMESPACE, NAME)]["spec"] == {"theirs": True}

@@ -165,3 +165,39 @@ def test_requests_of_a_reconcile_that_changes_nothing(hospital: Hospital, depart
     of_adapter, of_deployment = asyncio.run(measure())
     assert of_adapter <= 4
     assert of_deployment <= 13
+
+
+def test_somebody_elses_service_of_our_name_is_never_changed(hospital: Hospital, operator: Operator) -> None:
+    core, namespace = client.CoreV1Api(hospital.namespace.api), hospital.namespace
+    theirs = {"metadata": {"name": NAME}, "spec": {"ports": [{"port": 5000}], "selector": {"app": "mlflow"}}}
+    core.create_namespaced_service(namespace.name, theirs)
+    before = core.read_namespaced_service(NAME, namespace.name).to_dict()
+    namespace.apply(serving.deployment(NAME, cardiology="cardiology-v1"))
+    message = hospital.said("NameTaken", "False")
+    assert f"Service {NAME} exists already and is not this deployment's" in message
+    assert core.read_namespaced_service(NAME, namespace.name).to_dict() == before
+    assert client.AppsV1Api(namespace.api).list_namespaced_deployment(namespace.name).items == []
+    core.delete_namespaced_service(NAME, namespace.name)
+    hospital.live("cardiology-v1")
+
+
+def test_deleted_and_made_again_at_once(hospital: Hospital, operator: Operator) -> None:
+    """The garbage collector learns of new CRDs only every 30 seconds."""
+    hospital.namespace.apply(serving.deployment(NAME, cardiology="cardiology-v1"))
+    hospital.live("cardiology-v1")
+    hospital.namespace.delete("AdapterDeployment", NAME)
+    hospital.namespace.apply(serving.deployment(NAME, cardiology="cardiology-v2"))
+    eventually(lambda: hospital.status().get("live") == "cardiology→cardiology-v2", within=90, what="the new one live")
+    hospital.live("cardiology-v2")
+
+
+def test_a_base_that_is_deleted_stops_no_rollback(hospital: Hospital, operator: Operator) -> None:
+    hospital.namespace.apply(serving.deployment(NAME, cardiology="cardiology-v2"))
+    hospital.live("cardiology-v2")
+    hospital.point("cardiology", "cardiology-v1")
+    hospital.live("cardiology-v1")
+    hospital.namespace.delete("BaseModel", "base")
+    hospital.said("BaseModelNotFound", "Unknown")
+    hospital.point("cardiology", "cardiology-v2")
+    eventually(lambda: hospital.status().get("live") == "cardiology→cardiology-v2", within=20, what="rolled back")
+    assert "what is loaded and proved goes on answering" in hospital.said("BaseModelNotFound", "Unknown")

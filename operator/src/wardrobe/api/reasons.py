@@ -169,6 +169,13 @@ class Waiting(StrEnum):
     False on AdapterDeployment Ready, KeysLoaded.
     Next: give each department keys of its own.
     """
+    NAME_TAKEN = "NameTaken"
+    """An object that is not the deployment's has a name that it needs; the message names it. It is left alone.
+
+    Unknown on AdapterDeployment Ready, AdaptersProved, RoutesApplied, KeysLoaded.
+    False on AdapterDeployment Ready.
+    Next: delete or rename the other object, or create the AdapterDeployment under another name.
+    """
     API_REFUSED = "ApiRefused"
     """The API refused an object that the operator makes from the spec; the message is the apiserver's.
 
@@ -253,8 +260,8 @@ class Refused(StrEnum):
     Next: mend what took them, as the message and the nodes' events say; then delete the object and create it again.
     """
     BASE_MODEL_CHANGED = "BaseModelDigestDiffers"
-    """The Adapter belongs to a base of another digest than the BaseModel of that name has.
+    """The Adapter, or what a deployment serves, belongs to a base of another digest than the BaseModel now has.
 
-    False on Adapter Ready.
+    False on Adapter Ready; AdapterDeployment Ready, AdaptersProved.
     Next: serve it on a BaseModel of its own digest, or train the line again on this one.
     """

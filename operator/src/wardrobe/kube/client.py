@@ -123,14 +123,14 @@ class Kube:
 
     async def _write(self, write: Write) -> None:
         match write:
-            case Apply(manifest):
+            case Apply(manifest, force):
                 await self._request(
                     "patch",
                     self._path(_key(manifest)),
                     body=manifest,
                     content_type="application/apply-patch+yaml",
                     field_manager=FIELD_MANAGER,
-                    force_conflicts=True,
+                    force_conflicts=force,
                 )
             case Create(manifest):
                 key = _key(manifest)

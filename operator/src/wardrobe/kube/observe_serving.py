@@ -1,6 +1,7 @@
 """What the decision on an AdapterDeployment needs to know: its children, its pods, and what these say."""
 
 import asyncio
+from dataclasses import replace
 
 from wardrobe.api import adapter, adapterdeployment, children
 from wardrobe.api.adapter import AdapterResource
@@ -8,10 +9,12 @@ from wardrobe.api.adapterdeployment import AdapterDeploymentResource
 from wardrobe.api.meta import Key, Manifest
 from wardrobe.plan import adapterdeployment as plan
 from wardrobe.plan.deployment_seen import Seen
+from wardrobe.plan.held import makes_children
 from wardrobe.plan.proofs import Replica, RouterPod
 from wardrobe.podstates import PodStates
 from wardrobe.resources.revision import read_revision
 from wardrobe.resources.routes import read_routes
+from wardrobe.resources.serving import child_keys
 from wardrobe.resources.serving_names import Part, routes_name
 from wardrobe_contracts.routes import AGENT_PORT, ROUTER_PORT
 from wardrobe_contracts.state import AgentState, RouterState
@@ -33,20 +36,33 @@ async def for_deployment(kube: Kube, states: PodStates, deployment: AdapterDeplo
         kube.list("Pod", namespace, selector),
         asyncio.gather(*(kube.list(kind, namespace, selector) for kind in CHILD_KINDS)),
     )
-    mine = [child for kind in owned for child in kind if _owned(child, deployment)]
-    found = {Key(child["kind"], namespace, child["metadata"]["name"]): child for child in mine}
-    revisions = [read_revision(child) for key, child in found.items() if key.kind == "ControllerRevision"]
+    found = {_key(child): child for kind in owned for child in kind}
+    mine = {key: child for key, child in found.items() if _owned(child, deployment)}
+    if routes is not None:
+        found[_key(routes)] = routes
+    revisions = [read_revision(child) for key, child in mine.items() if key.kind == "ControllerRevision"]
     replicas, routers = await asyncio.gather(_replicas(states, pods), _routers(states, pods))
-    return Seen(
+    seen = Seen(
         base=base,
         adapters={manifest["metadata"]["name"]: AdapterResource.parse(manifest) for manifest in adapters},
-        children=found,
+        children=mine,
+        taken={key: child for key, child in found.items() if not _owned(child, deployment)},
         revisions=sorted(revisions, key=lambda revision: revision.number),
         routes=read_routes(routes) if routes and _owned(routes, deployment) else None,
         replicas=replicas,
         routers=routers,
         missing=None if pods else await observe.missing(kube, namespace, plan.needs(base)),
     )
+    return await _with_unlabelled(kube, deployment, seen) if makes_children(deployment, seen) else seen
+
+
+async def _with_unlabelled(kube: Kube, deployment: AdapterDeploymentResource, seen: Seen) -> Seen:
+    """What has a child's name and not its labels: looked up by name, where a child is about to be made."""
+    absent = [key for key in child_keys(deployment) if key not in seen.children and key not in seen.taken]
+    there = [found for found in await asyncio.gather(*(kube.get(key) for key in absent)) if found is not None]
+    mine = {_key(found): found for found in there if _owned(found, deployment)}
+    others = {_key(found): found for found in there if not _owned(found, deployment)}
+    return replace(seen, children=seen.children | mine, taken=seen.taken | others)
 
 
 async def _replicas(states: PodStates, pods: list[Manifest]) -> list[Replica]:
@@ -76,6 +92,10 @@ def _owned(child: Manifest, deployment: AdapterDeploymentResource) -> bool:
     """Whether the child is this deployment's, and not left by one of its name that was deleted."""
     references = child["metadata"].get("ownerReferences", [])
     return any(reference["uid"] == deployment.metadata.uid for reference in references)
+
+
+def _key(found: Manifest) -> Key:
+    return Key(found["kind"], found["metadata"]["namespace"], found["metadata"]["name"])
 
 
 def _address(pod: Manifest) -> str | None:

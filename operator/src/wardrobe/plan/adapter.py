@@ -7,10 +7,11 @@ from wardrobe.api import basemodel
 from wardrobe.api.adapter import AdapterResource, AdapterSpec, AdapterStatus
 from wardrobe.api.basemodel import BaseModelResource
 from wardrobe.api.meta import Key
-from wardrobe.api.reasons import ConditionType, Done, Refused, Waiting
+from wardrobe.api.reasons import ConditionType, Done, Refused
 
+from .bases import ready_digest
 from .conditions import Fact, conditions, kstatus
-from .needs import LOOK_AGAIN_SECONDS
+from .needs import LOOK_AGAIN_SECONDS, Missing
 from .plan import RESYNC_SECONDS, Plan
 from .run_status import phrase, trained_on
 
@@ -60,15 +61,12 @@ def _look_again(ready: Fact, used_by: list[str]) -> float | None:
 
 def _ready(adapter: AdapterResource, base: BaseModelResource | None) -> Fact:
     wanted = adapter.spec.base_model
-    if base is None:
-        message = f"spec.baseModel.name is {wanted.name!r}: no such BaseModel in this namespace. Create it"
-        return Fact(ConditionType.READY, "Unknown", Waiting.BASE_MODEL_NOT_FOUND, message)
-    if base.status.digest is None:
-        message = f"BaseModel {wanted.name} is not Ready, so its digest is not known"
-        return Fact(ConditionType.READY, "Unknown", Waiting.BASE_MODEL_NOT_READY, message)
-    if base.status.digest != wanted.digest:
+    digest = ready_digest(base, wanted.name)
+    if isinstance(digest, Missing):
+        return Fact(ConditionType.READY, "Unknown", digest.reason, digest.message)
+    if digest != wanted.digest:
         message = (
-            f"spec.baseModel.digest is {wanted.digest!r}: BaseModel {wanted.name} has {base.status.digest}. "
+            f"spec.baseModel.digest is {wanted.digest!r}: BaseModel {wanted.name} has {digest}. "
             "An adapter works only on the base it was trained on; serve it on a BaseModel of that digest"
         )
         return Fact(ConditionType.READY, "False", Refused.BASE_MODEL_CHANGED, message)

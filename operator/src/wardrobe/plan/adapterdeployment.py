@@ -4,18 +4,22 @@ from wardrobe.api import basemodel
 from wardrobe.api.adapterdeployment import AdapterDeploymentResource
 from wardrobe.api.basemodel import BaseModelResource
 from wardrobe.api.meta import Key, Manifest
-from wardrobe.api.reasons import ConditionType, Waiting
+from wardrobe.api.reasons import Waiting
 from wardrobe.api.sources import parse_claim
+from wardrobe.resources.engine_deployment import engine_deployment
 from wardrobe.resources.revision import next_revision, revision_manifest
+from wardrobe.resources.router_deployment import router_deployment
 from wardrobe.resources.routes import routes_manifest
-from wardrobe.resources.serving import serving_manifests
+from wardrobe.resources.serving import ground_manifests
 from wardrobe.settings import Settings
 from wardrobe_contracts import paths
+from wardrobe_contracts.base import Digest
 
 from . import deployment_status
 from .deployment_seen import Seen
 from .drift import differs, stamped
-from .needs import LOOK_AGAIN_SECONDS, Missing, Need
+from .held import Held, held
+from .needs import LOOK_AGAIN_SECONDS, Need
 from .plan import Apply, Create, Delete, Plan, Write
 from .rollout import Ground, Rollout, rollout
 
@@ -39,45 +43,30 @@ def needs(base: BaseModelResource | None) -> list[Need]:
 
 def decide(deployment: AdapterDeploymentResource, seen: Seen, settings: Settings, now: str) -> Plan:
     """What an AdapterDeployment asks for now."""
-    blocked = _blocked(deployment, seen)
-    if blocked is not None:
-        status = deployment_status.blocked(deployment, blocked, seen, now)
-        return Plan(status=status, requeue_after=LOOK_AGAIN_SECONDS, waits_on=_waits_on(deployment))
-    base = seen.base
-    if base is None or base.status.digest is None:
-        raise ValueError("a deployment that is not blocked has a base with a digest")
-    going = rollout(_ground(deployment, base.status.digest, seen), _next_generation(deployment, seen))
+    hold = held(deployment, seen)
+    if hold is not None and seen.routes is None:
+        status = deployment_status.blocked(deployment, hold, seen, now)
+        return Plan(status=status, requeue_after=hold.look_again, waits_on=_waits_on(deployment))
+    going = rollout(_ground(deployment, hold, seen), _next_generation(deployment, seen))
     return Plan(
-        status=deployment_status.status(deployment, going, seen, now),
+        status=deployment_status.status(deployment, going, hold, seen, now),
         writes=(
             *_history(deployment, going, seen),
             *_routes(deployment, going, seen),
-            *_children(deployment, base, seen, settings),
+            *_children(_wanted(deployment, hold, seen, settings), seen),
             *_forgotten(deployment, seen),
         ),
-        requeue_after=_look_again(going, seen),
+        requeue_after=min(_look_again(going, seen), hold.look_again if hold else WATCHING_SECONDS),
         waits_on=_waits_on(deployment),
     )
 
 
-def _blocked(deployment: AdapterDeploymentResource, seen: Seen) -> Missing | None:
-    """Why there can be no pods at all. What runs already goes on by itself."""
-    name = deployment.spec.base_model.name
-    if seen.base is None:
-        message = f"spec.baseModel.name is {name!r}: no such BaseModel in this namespace. Create it"
-        return Missing(Waiting.BASE_MODEL_NOT_FOUND, message)
-    ready = seen.base.status.condition(ConditionType.READY)
-    if ready is None or ready.status != "True":
-        message = f"BaseModel {name} is not Ready; see `kubectl describe bm {name}`"
-        return Missing(Waiting.BASE_MODEL_NOT_READY, message)
-    return seen.missing
-
-
-def _ground(deployment: AdapterDeploymentResource, digest: str, seen: Seen) -> Ground:
+def _ground(deployment: AdapterDeploymentResource, hold: Held | None, seen: Seen) -> Ground:
     return Ground(
         deployment=deployment.metadata.name,
         spec=deployment.spec,
-        base_digest=digest,
+        base_digest=seen.routes.base.digest if seen.routes else _digest(_base(seen)),
+        held=hold.reason if hold else None,
         adapters=seen.adapters,
         history=seen.revisions[-1] if seen.revisions else None,
         current=seen.routes,
@@ -96,11 +85,31 @@ def _next_generation(deployment: AdapterDeploymentResource, seen: Seen) -> int:
     return max((generation for generation in known if generation is not None), default=0) + 1
 
 
-def _children(
-    deployment: AdapterDeploymentResource, base: BaseModelResource, seen: Seen, settings: Settings
-) -> list[Write]:
-    wanted = serving_manifests(deployment, base, settings)
-    return [Apply(stamped(manifest)) for manifest in wanted if differs(manifest, seen.children.get(_key(manifest)))]
+def _base(seen: Seen) -> BaseModelResource:
+    if seen.base is None:
+        raise ValueError("without a base a deployment is held")
+    return seen.base
+
+
+def _digest(base: BaseModelResource) -> Digest:
+    if base.status.digest is None:
+        raise ValueError("without a digest a deployment is held")
+    return base.status.digest
+
+
+def _wanted(deployment: AdapterDeploymentResource, hold: Held | None, seen: Seen, settings: Settings) -> list[Manifest]:
+    """In the order in which they are applied. Held back are only engine pods: nothing else knows of the base."""
+    engine = [] if hold else [engine_deployment(deployment, _base(seen), settings)]
+    return [*ground_manifests(deployment), *engine, router_deployment(deployment, settings)]
+
+
+def _children(wanted: list[Manifest], seen: Seen) -> list[Write]:
+    """What is absent or not as wanted. What was absent is not taken over, should somebody make it just now."""
+    return [
+        Apply(stamped(manifest), force=_key(manifest) in seen.children)
+        for manifest in wanted
+        if _key(manifest) not in seen.taken and differs(manifest, seen.children.get(_key(manifest)))
+    ]
 
 
 def _history(deployment: AdapterDeploymentResource, going: Rollout, seen: Seen) -> list[Write]:

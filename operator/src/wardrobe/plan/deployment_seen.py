@@ -20,7 +20,9 @@ class Seen:
     base: BaseModelResource | None
     adapters: dict[str, AdapterResource]
     children: dict[Key, Manifest]
-    """All owned objects but pods."""
+    """All owned objects but pods and routes."""
+    taken: dict[Key, Manifest]
+    """Objects that are not this deployment's and have a name or labels that it needs."""
     revisions: list[Revision]
     """In order of their numbers."""
     routes: Routes | None

@@ -17,7 +17,7 @@ from wardrobe_contracts.routes import Authentication, Routes
 
 from .conditions import Fact, conditions, kstatus
 from .deployment_seen import Seen
-from .needs import Missing
+from .held import Held
 from .proofs import RouterPod
 from .rollout import Department, Rollout
 
@@ -29,10 +29,12 @@ def applied(routes: Routes, routers: Sequence[RouterPod]) -> bool:
     )
 
 
-def status(deployment: AdapterDeploymentResource, going: Rollout, seen: Seen, now: str) -> AdapterDeploymentStatus:
+def status(
+    deployment: AdapterDeploymentResource, going: Rollout, hold: Held | None, seen: Seen, now: str
+) -> AdapterDeploymentStatus:
     """The whole status."""
     proved, routed, keys = _proved(going), _applied(going.routes, seen), _keys(deployment, seen)
-    top = _top([proved, routed, keys])
+    top = _held(hold) if hold else _top([proved, routed, keys])
     generation = deployment.metadata.generation
     return AdapterDeploymentStatus(
         observed_generation=generation,
@@ -45,11 +47,11 @@ def status(deployment: AdapterDeploymentResource, going: Rollout, seen: Seen, no
     )
 
 
-def blocked(deployment: AdapterDeploymentResource, missing: Missing, seen: Seen, now: str) -> AdapterDeploymentStatus:
-    """The status of a deployment that cannot go on; what is known to be live stays said."""
-    top = Fact(ConditionType.READY, "Unknown", missing.reason, missing.message)
+def blocked(deployment: AdapterDeploymentResource, hold: Held, seen: Seen, now: str) -> AdapterDeploymentStatus:
+    """The status of a deployment that has no routes and cannot go on; what is known to be live stays said."""
+    top = Fact(ConditionType.READY, hold.status, hold.reason, hold.message)
     others = [
-        Fact(kind, "Unknown", missing.reason, missing.message)
+        Fact(kind, "Unknown", hold.reason, hold.message)
         for kind in (ConditionType.ADAPTERS_PROVED, ConditionType.ROUTES_APPLIED, ConditionType.KEYS_LOADED)
     ]
     generation = deployment.metadata.generation
@@ -60,6 +62,14 @@ def blocked(deployment: AdapterDeploymentResource, missing: Missing, seen: Seen,
             **_counts(deployment, seen),
         }
     )
+
+
+def _held(hold: Held) -> Fact:
+    meanwhile = (
+        "Until then no engine pod is made or changed and no version is loaded; what is loaded and proved goes on "
+        "answering, and departments can be pointed at it"
+    )
+    return Fact(ConditionType.READY, hold.status, hold.reason, f"{hold.message}. {meanwhile}")
 
 
 def _top(parts: list[Fact]) -> Fact:

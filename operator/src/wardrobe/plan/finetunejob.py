@@ -17,11 +17,13 @@ from wardrobe.resources.adapter import adapter_manifest, adapter_name
 from wardrobe.resources.line import line_manifest
 from wardrobe.settings import Settings
 from wardrobe_contracts import paths
+from wardrobe_contracts.base import Digest
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.result import Result, Task
 from wardrobe_contracts.training import PROGRESS_PORT
 
 from . import lines, tasks
+from .bases import ready_digest
 from .lines import Line
 from .needs import LOOK_AGAIN_SECONDS, Missing, Need
 from .plan import RESYNC_SECONDS, Annotate, Create, Plan, Replace, Write
@@ -158,27 +160,20 @@ def _result(step: Step) -> Result:
 
 def _blocked(run: FineTuneJobResource, seen: Seen, task: Task) -> Pending | Ended | None:
     """Why the next Job cannot be made now, if so."""
-    base = seen.base
     name = run.spec.base_model.name
-    if base is None:
-        message = f"spec.baseModel.name is {name!r}: no such BaseModel in this namespace. Create it"
-        return Pending(Waiting.BASE_MODEL_NOT_FOUND, message)
-    ready = base.status.condition(ConditionType.READY)
-    if ready is None or ready.status != "True":
-        failed = ready is not None and ready.status == "False"
-        why = "its inspection failed" if failed else "it is not inspected yet"
-        message = f"BaseModel {name} is not Ready: {why}; see `kubectl describe bm {name}`"
-        return Pending(Waiting.BASE_MODEL_NOT_READY, message)
-    if _other_base(seen.tasks, base):
+    digest = ready_digest(seen.base, name)
+    if isinstance(digest, Missing):
+        return Pending(digest.reason, digest.message)
+    if _other_base(seen.tasks, digest):
         message = f"BaseModel {name} now has other files than the run began with. Create a new FineTuneJob"
         changed = Result(task=task, exit_code=ExitCode.BAD_BASE, reason=Reason.BASE_CHANGED, message=message)
         return Ended(changed, recorded=True)
     return Pending(seen.missing.reason, seen.missing.message) if seen.missing else None
 
 
-def _other_base(seen: Tasks, base: BaseModelResource) -> bool:
+def _other_base(seen: Tasks, digest: Digest) -> bool:
     made_for = {view.job["metadata"].get("annotations", {}).get(BASE_DIGEST_ANNOTATION) for view in seen.all() if view}
-    return bool(made_for - {base.status.digest, None})
+    return bool(made_for - {digest, None})
 
 
 def _ready_base(seen: Seen) -> BaseModelResource:

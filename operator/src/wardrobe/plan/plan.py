@@ -10,9 +10,10 @@ RESYNC_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Apply:
-    """Server-side apply of an object that was seen to be absent."""
+    """Server-side apply. Without `force`, fields that somebody else has set are a reason to start over."""
 
     manifest: Manifest
+    force: bool = True
 
 
 @dataclass(frozen=True)

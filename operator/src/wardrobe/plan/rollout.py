@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from wardrobe.api.adapter import AdapterResource
 from wardrobe.api.adapterdeployment import AdapterDeploymentSpec
-from wardrobe.api.reasons import Done, Waiting
+from wardrobe.api.reasons import Done, Refused, Waiting
 from wardrobe.resources.revision import Revision
 from wardrobe_contracts.base import Digest
 from wardrobe_contracts.routes import Route, RoutedAdapter, RoutedBase, Routes, version_name
@@ -21,7 +21,7 @@ class Department:
     wanted: str
     routed: str | None
     previous: list[str]
-    reason: Waiting | Done
+    reason: Waiting | Refused | Done
     message: str
 
 
@@ -44,6 +44,8 @@ class Ground:
     history: Revision | None
     current: Routes | None
     replicas: Sequence[Replica]
+    held: Waiting | Refused | None = None
+    """Why no version is loaded that is not loaded yet, if so."""
 
     def version(self, adapter: str) -> str:
         """What engines call an Adapter that is there, or is still routed."""
@@ -127,19 +129,28 @@ def _department(ground: Ground, name: str) -> Department:
     field = f"spec.departments.{name}.adapter is {wanted!r}"
     if refused := refusal(ground, wanted):
         return Department(wanted, now, ground.previous(name, now), refused.reason, f"{field}: {refused.message}")
-    version = ground.version(wanted)
-    proved = proofs.proved(version, ground.replicas)
+    proved = proofs.proved(ground.version(wanted), ground.replicas)
     if now == wanted or (proved and ground.marked(wanted)):
         return _routed(ground, name, wanted)
-    previous = ground.previous(name, now)
+    reason, message = _awaited(ground, wanted, field, proved=proved)
+    ready = any(replica.ready for replica in ground.replicas)
+    return Department(
+        wanted, now, ground.previous(name, now), reason, f"{message}{_meanwhile(now)}" if ready else message
+    )
+
+
+def _awaited(ground: Ground, wanted: str, field: str, *, proved: bool) -> tuple[Waiting | Refused, str]:
+    """What a version that may be loaded waits for."""
+    if ground.held and ground.loaded(wanted) is None:
+        return ground.held, f"{field}: nothing new is loaded while the deployment is held back"
     if proved:
         message = f"{wanted} is proved, and answers as soon as its status.usedBy names {ground.deployment}"
-        return Department(wanted, now, previous, Waiting.MARKING_IN_USE, f"{message}{_meanwhile(now)}")
-    if failed := proofs.failure(version, ground.replicas):
-        return Department(wanted, now, previous, Waiting.NOT_PROVED, f"{field}: {failed}{_meanwhile(now)}")
+        return Waiting.MARKING_IN_USE, message
+    if failed := proofs.failure(ground.version(wanted), ground.replicas):
+        return Waiting.NOT_PROVED, f"{field}: {failed}"
     if not any(replica.ready for replica in ground.replicas):
-        return Department(wanted, now, previous, Waiting.NO_REPLICA_READY, "no engine pod is ready yet")
-    return Department(wanted, now, previous, Waiting.PROVING, f"{wanted} is being loaded and proved{_meanwhile(now)}")
+        return Waiting.NO_REPLICA_READY, "no engine pod is ready yet"
+    return Waiting.PROVING, f"{wanted} is being loaded and proved"
 
 
 def _routed(ground: Ground, name: str, wanted: str) -> Department:
@@ -168,7 +179,11 @@ def _loaded(ground: Ground, departments: Mapping[str, Department]) -> list[Route
         routed = [found.routed] if found.routed else []
         for adapter in dict.fromkeys([*routed, *usable, *found.previous]):
             wanted_by.setdefault(adapter, []).append(name)
-    return [_routed_adapter(ground, adapter, names) for adapter, names in sorted(wanted_by.items())]
+    return [
+        _routed_adapter(ground, adapter, names)
+        for adapter, names in sorted(wanted_by.items())
+        if not ground.held or ground.loaded(adapter)
+    ]
 
 
 def _routed_adapter(ground: Ground, adapter: str, departments: list[str]) -> RoutedAdapter:

@@ -1,22 +1,27 @@
-"""What an AdapterDeployment is made of, all at once: the operator applies what differs."""
+"""What an AdapterDeployment is made of beside its pods' Deployments, and the names of all of it."""
 
 from wardrobe.api.adapterdeployment import AdapterDeploymentResource
-from wardrobe.api.basemodel import BaseModelResource
-from wardrobe.api.meta import Manifest
-from wardrobe.settings import Settings
+from wardrobe.api.meta import Key, Manifest
 
-from . import engine_deployment, router_deployment, serving_access, serving_services
+from . import serving_access, serving_services
+from .serving_names import Part, part_name
 
 
-def serving_manifests(
-    deployment: AdapterDeploymentResource, base: BaseModelResource, settings: Settings
-) -> list[Manifest]:
-    """In the order in which they are applied: rights and names before the pods that use them."""
+def ground_manifests(deployment: AdapterDeploymentResource) -> list[Manifest]:
+    """Rights and Services, which are there before the pods that use them."""
     return [
         *serving_access.service_accounts(deployment),
         *serving_access.roles(deployment),
         *serving_access.bindings(deployment),
         *serving_services.services(deployment),
-        engine_deployment.engine_deployment(deployment, base, settings),
-        router_deployment.router_deployment(deployment, settings),
+    ]
+
+
+def child_keys(deployment: AdapterDeploymentResource) -> list[Key]:
+    """All that is applied, the routes left out."""
+    namespace, name = deployment.metadata.namespace, deployment.metadata.name
+    pods = [Key("Deployment", namespace, part_name(name, part)) for part in Part]
+    return [
+        *(Key(found["kind"], namespace, found["metadata"]["name"]) for found in ground_manifests(deployment)),
+        *pods,
     ]
