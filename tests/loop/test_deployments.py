@@ -381,3 +381,31 @@ def test_a_service_that_somebody_puts_in_place_of_ours_stops_no_rollback(ward: W
     assert ward.routed() == "cardiology-v1"
     assert ward.said()[:2] == ("False", "NameTaken")
     assert ward.cluster.objects[Key("Service", NAMESPACE, NAME)]["spec"] == {"theirs": True}
+
+
+def trouble(ward: Ward, pod: str, status: Manifest) -> None:
+    ward.cluster.objects[Key("Pod", NAMESPACE, pod)]["status"] = status
+
+
+def test_a_pod_that_does_not_start_is_said_and_the_others_go_on_answering(ward: Ward) -> None:
+    unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes."}
+    ward.cluster.objects[DEPLOYMENT]["spec"]["replicas"] = 2
+    ward.settle()
+    trouble(ward, f"{NAME}-engine-1", {"phase": "Pending", "conditions": [unschedulable]})
+    ward.settle()
+    assert ward.said()[:2] == ("Unknown", "Unschedulable")
+    assert ward.said("PodsStarted")[:2] == ("Unknown", "Unschedulable")
+    assert ward.said("AdaptersProved")[:2] == ("True", "Proved")
+    trouble(ward, f"{NAME}-engine-1", serving.ready_status())
+    ward.settle()
+    assert ward.said()[:2] == ("True", "Serving")
+    assert ward.said("PodsStarted")[:2] == ("True", "Started")
+
+
+def test_what_somebody_has_to_mend_is_said_before_what_may_mend_itself(ward: Ward) -> None:
+    pulling = {"name": "router", "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}
+    trouble(ward, f"{NAME}-router-1", {"phase": "Pending", "containerStatuses": [pulling]})
+    ward.fleet.missing_keys.append("cardiology")
+    ward.settle()
+    assert ward.said()[:2] == ("False", "KeysMissing")
+    assert ward.said("PodsStarted")[:2] == ("Unknown", "PodStuck")

@@ -201,3 +201,46 @@ def test_a_base_that_is_deleted_stops_no_rollback(hospital: Hospital, operator: 
     hospital.point("cardiology", "cardiology-v2")
     eventually(lambda: hospital.status().get("live") == "cardiology→cardiology-v2", within=20, what="rolled back")
     assert "what is loaded and proved goes on answering" in hospital.said("BaseModelNotFound", "Unknown")
+
+
+def test_a_pod_that_cannot_start_is_said_while_it_happens(hospital: Hospital, operator: Operator) -> None:
+    hospital.pods.held.add("engine")
+    hospital.namespace.apply(serving.deployment(NAME, cardiology="cardiology-v1"))
+
+    def engine() -> Manifest | None:
+        found = [pod for pod in hospital.namespace.pods() if serving.part_of(pod) == "engine"]
+        return found[0] if found else None
+
+    pod = eventually(engine, within=20, what="an engine pod")
+    assert pod is not None
+    waiting = {"reason": "ImagePullBackOff", "message": "no such image"}
+    container = {
+        "name": "engine",
+        "ready": False,
+        "restartCount": 0,
+        "image": "",
+        "imageID": "",
+        "state": {"waiting": waiting},
+    }
+    core = client.CoreV1Api(hospital.namespace.api)
+    status = {"phase": "Pending", "initContainerStatuses": [container]}
+    core.patch_namespaced_pod_status(pod["metadata"]["name"], hospital.namespace.name, {"status": status})
+    message = hospital.said("PodStuck", "Unknown")
+    assert f"container engine of pod {pod['metadata']['name']} cannot start: ImagePullBackOff: no such image" in message
+    core.delete_namespaced_pod(pod["metadata"]["name"], hospital.namespace.name, grace_period_seconds=0)
+    hospital.pods.held.clear()
+    hospital.live("cardiology-v1")
+
+
+def test_pods_that_a_quota_refuses_are_said(hospital: Hospital, operator: Operator) -> None:
+    core = client.CoreV1Api(hospital.namespace.api)
+    core.create_namespaced_resource_quota(
+        hospital.namespace.name, {"metadata": {"name": "small"}, "spec": {"hard": {"pods": "0"}}}
+    )
+    eventually(
+        lambda: core.read_namespaced_resource_quota("small", hospital.namespace.name).status.hard,
+        within=20,
+        what="quota",
+    )
+    hospital.namespace.apply(serving.deployment(NAME, cardiology="cardiology-v1"))
+    assert "exceeded quota: small" in hospital.said("ApiRefused", "Unknown", "PodsStarted")

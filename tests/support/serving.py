@@ -129,6 +129,6 @@ def ready_status(address: str = "127.0.0.1") -> Manifest:
 
 
 def part_of(pod: Manifest) -> str:
-    """engine or router."""
-    found: str = pod["metadata"]["labels"][children.PART_LABEL]
+    """engine, router, or nothing where it serves nobody."""
+    found: str = pod["metadata"]["labels"].get(children.PART_LABEL, "")
     return found

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterable
 from wardrobe.api import adapter, adapterdeployment, children
 from wardrobe.api.meta import Key, Manifest
 from wardrobe.api.reasons import ConditionType
+from wardrobe.plan import pod_troubles
 from wardrobe.plan.tasks import STUCK_REASONS
 from wardrobe.workqueue import WorkQueue
 
@@ -123,7 +124,8 @@ def pod_gist(pod: Manifest) -> Hashable:
     status = pod.get("status", {})
     if children.PART_LABEL in labels:
         ready = [c["status"] for c in status.get("conditions", []) if c["type"] == "Ready"]
-        return ("serving", *ready, status.get("podIP"), pod["metadata"].get("deletionTimestamp"))
+        gone = pod["metadata"].get("deletionTimestamp")
+        return ("serving", *ready, status.get("podIP"), gone, pod_troubles.of_pod(pod))
     containers = status.get("containerStatuses", [])
     ended = any("terminated" in c.get("state", {}) for c in containers) or status.get("phase") == "Failed"
     if ended:

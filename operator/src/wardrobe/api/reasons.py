@@ -28,6 +28,8 @@ class ConditionType(StrEnum):
     """All routers work by the newest routes."""
     KEYS_LOADED = "KeysLoaded"
     """Every department has a key that opens it."""
+    PODS_STARTED = "PodsStarted"
+    """Nothing keeps an engine or router pod from starting."""
     RECONCILING = "Reconciling"
     """True while the summing condition is Unknown; same reason and message. Flux and Argo CD read it."""
     STALLED = "Stalled"
@@ -79,6 +81,18 @@ class Waiting(StrEnum):
 
     Unknown on BaseModel Ready; FineTuneJob Succeeded, DatasetChecked, Trained, Published.
     Next: mend what the message names, such as the image's name or spec.pod.imagePullSecrets; the pod goes on by itself.
+    """
+    POD_CRASHING = "PodCrashing"
+    """A container of an engine or router pod ends again and again; the message has its last line.
+
+    False on AdapterDeployment Ready, PodsStarted.
+    Next: `kubectl logs <pod> --container <name> --previous`; mend what it says in the pod's settings.
+    """
+    POD_OUT_OF_MEMORY = "PodOutOfMemory"
+    """A container of an engine or router pod used more memory than its limit.
+
+    False on AdapterDeployment Ready, PodsStarted.
+    Next: raise `spec.engine.pod.resources.limits.memory`, or keep fewer versions loaded.
     """
     BASE_MODEL_NOT_FOUND = "BaseModelNotFound"
     """spec.baseModel.name names no BaseModel in this namespace.
@@ -232,6 +246,11 @@ class Done(StrEnum):
     """All routers have a key for every department.
 
     True on AdapterDeployment KeysLoaded.
+    """
+    STARTED = "Started"
+    """Nothing keeps a pod from starting.
+
+    True on AdapterDeployment PodsStarted.
     """
     NOT_REQUIRED = "NotRequired"
     """spec.authentication is None: whoever reaches the Service is answered.

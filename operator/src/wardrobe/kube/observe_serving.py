@@ -8,8 +8,10 @@ from wardrobe.api.adapter import AdapterResource
 from wardrobe.api.adapterdeployment import AdapterDeploymentResource
 from wardrobe.api.meta import Key, Manifest
 from wardrobe.plan import adapterdeployment as plan
+from wardrobe.plan import pod_troubles
 from wardrobe.plan.deployment_seen import Seen
 from wardrobe.plan.held import makes_children
+from wardrobe.plan.pod_troubles import Trouble
 from wardrobe.plan.proofs import Replica, RouterPod
 from wardrobe.podstates import PodStates
 from wardrobe.resources.revision import read_revision
@@ -51,6 +53,7 @@ async def for_deployment(kube: Kube, states: PodStates, deployment: AdapterDeplo
         routes=read_routes(routes) if routes and _owned(routes, deployment) else None,
         replicas=replicas,
         routers=routers,
+        troubles=_troubles(pods, mine),
         missing=None if pods else await observe.missing(kube, namespace, plan.needs(base)),
     )
     return await _with_unlabelled(kube, deployment, seen) if makes_children(deployment, seen) else seen
@@ -74,7 +77,13 @@ async def _replicas(states: PodStates, pods: list[Manifest]) -> list[Replica]:
 async def _routers(states: PodStates, pods: list[Manifest]) -> list[RouterPod]:
     mine = _living(pods, Part.ROUTER)
     answers = await states.ask([_address(pod) for pod in mine], ROUTER_PORT, RouterState)
-    return [RouterPod(pod["metadata"]["name"], _ready(pod), state) for pod, state in zip(mine, answers, strict=True)]
+    return [RouterPod(pod["metadata"]["name"], state) for pod, state in zip(mine, answers, strict=True)]
+
+
+def _troubles(pods: list[Manifest], mine: dict[Key, Manifest]) -> list[Trouble]:
+    living = [pod for part in Part for pod in _living(pods, part)]
+    refused = (pod_troubles.of_deployment(child) for key, child in mine.items() if key.kind == "Deployment")
+    return [found for found in (*map(pod_troubles.of_pod, living), *refused) if found is not None]
 
 
 def _living(pods: list[Manifest], part: Part) -> list[Manifest]:

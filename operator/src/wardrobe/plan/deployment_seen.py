@@ -10,6 +10,7 @@ from wardrobe.resources.revision import Revision
 from wardrobe_contracts.routes import Routes
 
 from .needs import Missing
+from .pod_troubles import Trouble
 from .proofs import Replica, RouterPod
 
 
@@ -28,4 +29,6 @@ class Seen:
     routes: Routes | None
     replicas: Sequence[Replica]
     routers: Sequence[RouterPod]
+    troubles: Sequence[Trouble]
+    """What keeps pods from starting."""
     missing: Missing | None

@@ -15,11 +15,20 @@ from wardrobe.resources.serving_names import Part
 from wardrobe.resources.serving_services import CLIENT_PORT
 from wardrobe_contracts.routes import Authentication, Routes
 
+from . import pod_troubles
 from .conditions import Fact, conditions, kstatus
 from .deployment_seen import Seen
 from .held import Held
 from .proofs import RouterPod
 from .rollout import Department, Rollout
+
+PARTS = (
+    ConditionType.PODS_STARTED,
+    ConditionType.ADAPTERS_PROVED,
+    ConditionType.ROUTES_APPLIED,
+    ConditionType.KEYS_LOADED,
+)
+"""What Ready consists of."""
 
 
 def applied(routes: Routes, routers: Sequence[RouterPod]) -> bool:
@@ -33,12 +42,12 @@ def status(
     deployment: AdapterDeploymentResource, going: Rollout, hold: Held | None, seen: Seen, now: str
 ) -> AdapterDeploymentStatus:
     """The whole status."""
-    proved, routed, keys = _proved(going), _applied(going.routes, seen), _keys(deployment, seen)
-    top = _held(hold) if hold else _top([proved, routed, keys])
+    parts = [_started(seen), _proved(going), _applied(going.routes, seen), _keys(deployment, seen)]
+    top = _held(hold) if hold else _top(parts)
     generation = deployment.metadata.generation
     return AdapterDeploymentStatus(
         observed_generation=generation,
-        conditions=conditions(deployment.status, [top, proved, routed, keys, *kstatus(top)], generation, now),
+        conditions=conditions(deployment.status, [top, *parts, *kstatus(top)], generation, now),
         url=_url(deployment, seen),
         live=_live(going),
         routes_generation=going.routes.generation,
@@ -50,10 +59,7 @@ def status(
 def blocked(deployment: AdapterDeploymentResource, hold: Held, seen: Seen, now: str) -> AdapterDeploymentStatus:
     """The status of a deployment that has no routes and cannot go on; what is known to be live stays said."""
     top = Fact(ConditionType.READY, hold.status, hold.reason, hold.message)
-    others = [
-        Fact(kind, "Unknown", hold.reason, hold.message)
-        for kind in (ConditionType.ADAPTERS_PROVED, ConditionType.ROUTES_APPLIED, ConditionType.KEYS_LOADED)
-    ]
+    others = [Fact(kind, "Unknown", hold.reason, hold.message) for kind in PARTS]
     generation = deployment.metadata.generation
     return deployment.status.model_copy(
         update={
@@ -73,11 +79,19 @@ def _held(hold: Held) -> Fact:
 
 
 def _top(parts: list[Fact]) -> Fact:
-    """Ready is the first of its parts that is not true."""
-    wrong = next((fact for fact in parts if fact.status != "True"), None)
+    """Ready is the first of its parts that is false, as somebody has to mend it; else the first that is not true."""
+    wrong = next((fact for status in ("False", "Unknown") for fact in parts if fact.status == status), None)
     if wrong is None:
         return Fact(ConditionType.READY, "True", Done.SERVING, "every department is answered as its spec says")
     return Fact(ConditionType.READY, wrong.status, wrong.reason, wrong.message)
+
+
+def _started(seen: Seen) -> Fact:
+    trouble = pod_troubles.worst(seen.troubles)
+    if trouble is None:
+        return Fact(ConditionType.PODS_STARTED, "True", Done.STARTED, "nothing keeps a pod from starting")
+    more = f" ({len(seen.troubles) - 1} more pods are in trouble)" if len(seen.troubles) > 1 else ""
+    return Fact(ConditionType.PODS_STARTED, trouble.status, trouble.reason, f"{trouble.message}{more}")
 
 
 def _proved(going: Rollout) -> Fact:

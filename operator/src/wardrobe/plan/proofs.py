@@ -20,7 +20,6 @@ class RouterPod:
     """A router pod. `state` is None where it did not answer."""
 
     name: str
-    ready: bool
     state: RouterState | None
 
 

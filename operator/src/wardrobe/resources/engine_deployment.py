@@ -20,6 +20,8 @@ from .volumes import Mount
 
 ENGINES = {EngineType.TRANSFORMERS: transformers}
 
+AGENT = "agent"
+"""Name of its container."""
 AGENT_RESOURCES: Manifest = {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "512Mi"}}
 
 
@@ -50,6 +52,7 @@ def _engine(deployment: AdapterDeploymentResource, settings: Settings, mounts: l
     spec = deployment.spec
     return {
         **ENGINES[spec.engine.type].container(spec, settings),
+        **serving_pods.LAST_WORDS,
         "name": "engine",
         "restartPolicy": "Always",
         "resources": spec.engine.pod.resources,
@@ -61,7 +64,7 @@ def _engine(deployment: AdapterDeploymentResource, settings: Settings, mounts: l
 def _agent(deployment: AdapterDeploymentResource, settings: Settings, mounts: list[Mount]) -> Manifest:
     routes = routes_name(deployment.metadata.name)
     return {
-        "name": "agent",
+        "name": AGENT,
         "image": settings.gateway_image,
         "command": ["wardrobe-agent"],
         "args": [
@@ -72,6 +75,7 @@ def _agent(deployment: AdapterDeploymentResource, settings: Settings, mounts: li
         "resources": AGENT_RESOURCES,
         "volumeMounts": volumes.container_mounts(mounts),
         "securityContext": CONTAINER_SECURITY,
+        **serving_pods.LAST_WORDS,
         **serving_pods.probes(AGENT_PORT),
     }
 

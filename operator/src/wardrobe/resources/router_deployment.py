@@ -47,6 +47,7 @@ def _router(deployment: AdapterDeploymentResource, settings: Settings, mounts: l
         "resources": deployment.spec.router.pod.resources,
         "volumeMounts": volumes.container_mounts(mounts),
         "securityContext": CONTAINER_SECURITY,
+        **serving_pods.LAST_WORDS,
         **serving_pods.probes(ROUTER_PORT),
     }
 

@@ -11,6 +11,9 @@ TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  a 
 GRACE_SECONDS = 90
 """Lingering while the pod's address is still known, and draining, of the gateway's defaults (5 and 60 s)."""
 
+LAST_WORDS: Manifest = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+"""What a container wrote last is in its pod's status, and from there in the condition."""
+
 
 def deployment_frame(deployment: AdapterDeploymentResource, part: Part, replicas: int, pod: Manifest) -> Manifest:
     """A Deployment that adds a pod before it takes one."""
