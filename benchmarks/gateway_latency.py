@@ -213,7 +213,7 @@ async def run_agent(folder: Path, port: int, upstream: int) -> None:
     """The agent likewise."""
     options = ["--deployment", DEPLOYMENT, "--namespace", "n", "--routes", "r", "--port", str(port)]
     options += ["--store", str(folder / "store"), "--cache", str(folder / "cache")]
-    options += ["--engine-url", f"http://127.0.0.1:{upstream}"]
+    options += ["--engine-url", f"http://127.0.0.1:{upstream}", "--quantization", "None"]
     await agent_program.run(agent_program.parser().parse_args(options), _source(folder, upstream))
 
 

@@ -251,10 +251,25 @@ async def test_an_adapter_of_another_base_is_never_loaded(pod: Pod, store: Path)
     assert not pod.engine.log
 
 
-async def test_an_adapter_without_scores_on_this_variant_is_never_loaded(pod: Pod, v1: Artifact) -> None:
-    pod.apply(routes([v1.routed()], {"cardiology": v1.version}, variant=Variant.NF4))
-    assert (await pod.judged(v1.version, Verdict.LOAD_FAILED)).reason is Reason.VARIANT_NOT_ASSESSED
-    assert not pod.engine.log
+async def test_an_adapter_without_scores_on_the_pods_variant_is_never_loaded(
+    store: Path, v1: Artifact, tmp_path: Path
+) -> None:
+    async with gateway.pod(store, tmp_path / "nf4", variant=Variant.NF4) as pod:
+        pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
+        assert (await pod.judged(v1.version, Verdict.LOAD_FAILED)).reason is Reason.VARIANT_NOT_ASSESSED
+        assert not pod.engine.log
+
+
+async def test_pods_of_two_variants_under_the_same_routes_each_prove_by_their_own(
+    pod: Pod, store: Path, v1: Artifact, tmp_path: Path
+) -> None:
+    """As while a deployment changes its quantization: what is proved on the old pods stays proved."""
+    given = routes([v1.routed()], {"cardiology": v1.version})
+    async with gateway.pod(store, tmp_path / "nf4", variant=Variant.NF4) as other:
+        pod.apply(given)
+        other.apply(given)
+        await pod.proved(v1.version)
+        await other.judged(v1.version, Verdict.LOAD_FAILED)
 
 
 @pytest.mark.parametrize("artifact", ["/etc", "../elsewhere", "adapters/../../elsewhere"])

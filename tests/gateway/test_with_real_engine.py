@@ -95,9 +95,8 @@ async def ward(
     given = routes(
         [artifact.routed() for artifact in made.values()],
         {"cardiology": made["cardiology-v2"].version, "paediatrics": made["paediatrics-v1"].version},
-        variant=served[0],
     )
-    async with gateway.pod(store, cache, engine_url=served[1]) as pod:
+    async with gateway.pod(store, cache, engine_url=served[1], variant=served[0]) as pod:
         async with gateway.router(pod, keys={"cardiology": "heart", "paediatrics": "child"}) as router:
             pod.apply(given)
             router.apply(given)

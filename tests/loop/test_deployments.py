@@ -409,3 +409,39 @@ def test_what_somebody_has_to_mend_is_said_before_what_may_mend_itself(ward: War
     ward.settle()
     assert ward.said()[:2] == ("False", "KeysMissing")
     assert ward.said("PodsStarted")[:2] == ("Unknown", "PodStuck")
+
+
+def agents_variant(ward: Ward) -> str:
+    """What the engine Deployment's agent is told that its engine serves."""
+    made = ward.cluster.objects[Key("Deployment", NAMESPACE, f"{NAME}-engine")]
+    arguments = made["spec"]["template"]["spec"]["containers"][0]["args"]
+    found: str = arguments[arguments.index("--quantization") + 1]
+    return found
+
+
+def quantize(ward: Ward, variant: str) -> None:
+    found = ward.cluster.objects[DEPLOYMENT]
+    found["spec"]["quantization"] = variant
+    found["metadata"]["generation"] += 1
+
+
+def test_another_quantization_rolls_the_engine_pods_and_leaves_the_routes(ward: Ward) -> None:
+    routes = ward.routes()
+    quantize(ward, "None")
+    ward.settle()
+    assert agents_variant(ward) == "None"
+    assert ward.routes() == routes, "so that pods of the former variant go on as they are"
+
+
+def test_engine_pods_are_not_changed_to_a_variant_on_which_nothing_could_answer(ward: Ward) -> None:
+    quantize(ward, "INT8")
+    ward.settle()
+    assert agents_variant(ward) == "NF4"
+    assert ward.routed() == "cardiology-v1"
+    status, reason, message = ward.said()
+    assert (status, reason) == ("False", "VariantNotAssessed")
+    assert "It has scores on: None, NF4. Set spec.quantization to one of these" in message
+    assert "cardiology-v1 goes on answering. Engine pods are not changed until then" in message
+    quantize(ward, "NF4")
+    ward.settle()
+    assert ward.said()[:2] == ("True", "Serving")

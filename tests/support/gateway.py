@@ -35,14 +35,12 @@ def routes(
     generation: int = 1,
     authentication: Authentication = Authentication.API_KEY,
     verification: Verification = Verification.ENFORCE,
-    variant: Variant = Variant.NONE,
 ) -> Routes:
     """Routes of the test deployment."""
     return Routes(
         deployment=DEPLOYMENT,
         generation=generation,
         base=RoutedBase(name="base", digest=BASE),
-        variant=variant,
         departments={name: Route(version=version) for name, version in live.items()},
         adapters=adapters,
         authentication=authentication,
@@ -105,7 +103,14 @@ class Pod:
     """An engine pod: the test engine, and a real agent before it."""
 
     def __init__(
-        self, store: Path, cache: Path, connection: aiohttp.ClientSession, *, reprove: float, engine_url: str
+        self,
+        store: Path,
+        cache: Path,
+        connection: aiohttp.ClientSession,
+        *,
+        reprove: float,
+        engine_url: str,
+        variant: Variant,
     ) -> None:
         self.engine = FakeEngine()
         self.engine_server = Server(self.engine.app)
@@ -113,7 +118,7 @@ class Pod:
         self.drain = Drain()
         self.store = store
         self.cache = cache
-        self._settings = Settings(DEPLOYMENT, store, cache, reprove)
+        self._settings = Settings(DEPLOYMENT, store, cache, variant, reprove)
         self._connection = connection
         self.server = Server(self._app)
         self._tasks: list[asyncio.Task[None]] = []
@@ -175,10 +180,12 @@ class Pod:
 
 
 @contextlib.asynccontextmanager
-async def pod(store: Path, cache: Path, *, reprove: float = 300, engine_url: str = "") -> AsyncIterator[Pod]:
+async def pod(
+    store: Path, cache: Path, *, reprove: float = 300, engine_url: str = "", variant: Variant = Variant.NONE
+) -> AsyncIterator[Pod]:
     """A running engine pod; with a URL, its engine is somebody else's."""
     async with session(10) as connection:
-        running = Pod(store, cache, connection, reprove=reprove, engine_url=engine_url)
+        running = Pod(store, cache, connection, reprove=reprove, engine_url=engine_url, variant=variant)
         await running.start()
         try:
             yield running

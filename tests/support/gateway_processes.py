@@ -137,7 +137,7 @@ class Cluster:
     def agent(self, name: str, store: Path, engine_url: str, *more: str) -> Program:
         """An engine pod's agent."""
         cache = self.folder / f"{name}-cache"
-        options = ["--store", str(store), "--cache", str(cache), "--engine-url", engine_url]
+        options = ["--store", str(store), "--cache", str(cache), "--engine-url", engine_url, "--quantization", "None"]
         return self._program(name, "wardrobe_gateway.agent", *options, *more)
 
     def router(self, name: str, *more: str) -> Program:

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, NonNegativeInt, StringConstraints, model_validator
 
-from .base import Digest, Order, Variant
+from .base import Digest, Order
 
 ROUTES_KEY = "routes.json"
 AGENT_PORT = 8080
@@ -87,7 +87,6 @@ class Routes(Order):
     generation: NonNegativeInt
     """Rises with every change, and never falls."""
     base: RoutedBase
-    variant: Variant
     departments: dict[DepartmentName, Route]
     adapters: list[RoutedAdapter]
     authentication: Authentication = Authentication.API_KEY

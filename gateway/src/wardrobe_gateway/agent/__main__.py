@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from wardrobe_contracts import paths
+from wardrobe_contracts.base import Variant
 from wardrobe_contracts.routes import AGENT_PORT, ENGINE_PORT
 
 from ..command import add, common_options, kubernetes_options
@@ -51,7 +52,9 @@ async def run(arguments: argparse.Namespace, source: Source) -> None:
 
 @asynccontextmanager
 async def _agent(arguments: argparse.Namespace, drain: Drain) -> AsyncIterator[Agent]:
-    settings = Settings(arguments.deployment, arguments.store, arguments.cache, arguments.reprove_seconds)
+    settings = Settings(
+        arguments.deployment, arguments.store, arguments.cache, arguments.quantization, arguments.reprove_seconds
+    )
     async with session(arguments.answer_seconds) as connection:
         engine = DIALECTS[arguments.engine](connection, arguments.engine_url)
         yield Agent(Keeper(engine, settings), connection, arguments.engine_url, drain)
@@ -64,6 +67,8 @@ def parser() -> argparse.ArgumentParser:
     add(options, "--store", type=Path, default=Path(paths.STORE), help="the store, read-only")
     add(options, "--cache", type=Path, default=Path(paths.CACHE), help="own folder, where the engine reads too")
     add(options, "--engine", default="Transformers", choices=sorted(DIALECTS), help="the engine's dialect")
+    quantization = "variant of the base that the engine serves"
+    add(options, "--quantization", type=Variant, choices=list(Variant), help=quantization)
     add(options, "--engine-url", default=f"http://127.0.0.1:{ENGINE_PORT}", help="where the engine listens")
     add(options, "--reprove-seconds", type=float, default=300.0, help="how often what is served is proved again")
     common_options(options, port=AGENT_PORT)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wardrobe_contracts.base import Variant
 from wardrobe_contracts.routes import Routes, Verification
 from wardrobe_contracts.state import EngineState, Reason, Timings, Verdict
 
@@ -37,6 +38,8 @@ class Settings:
     deployment: str
     store: Path
     cache: Path
+    variant: Variant
+    """What this pod's engine serves: not another's, while a deployment changes from one to the other."""
     reprove_seconds: float = 300.0
     """How often what is served is proved again."""
 
@@ -216,7 +219,7 @@ class Keeper:
     async def _fetch(self, entry: Entry) -> dict[str, Any]:
         assert self.routes is not None  # noqa: S101  there are no entries before
         self._show(entry, Reason.FETCHING)
-        store = Store(self.settings.store, self.settings.cache, self.routes.base.digest, self.routes.variant)
+        store = Store(self.settings.store, self.settings.cache, self.routes.base.digest, self.settings.variant)
         try:
             fetched = await asyncio.to_thread(fetch, store, entry.adapter)
         except FetchError as error:
@@ -237,12 +240,11 @@ class Keeper:
 
     async def _prove(self, entry: Entry) -> dict[str, Any]:
         assert entry.fetched is not None  # noqa: S101
-        assert self.routes is not None  # noqa: S101
         self._show(entry, Reason.PROVING)
         version = entry.adapter.version
         others = self.book.siblings(version)
         try:
-            found = await prove(self.engine, version, entry.fetched.probes, self.routes.variant, others)
+            found = await prove(self.engine, version, entry.fetched.probes, self.settings.variant, others)
         except EngineRefusedError as error:
             due = time.monotonic() + RETRY_SECONDS
             return {"verdict": Verdict.DIVERGED, "reason": Reason.PROOF_FAILED, "message": str(error), "due": due}

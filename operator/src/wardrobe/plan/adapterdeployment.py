@@ -53,7 +53,7 @@ def decide(deployment: AdapterDeploymentResource, seen: Seen, settings: Settings
         writes=(
             *_history(deployment, going, seen),
             *_routes(deployment, going, seen),
-            *_children(_wanted(deployment, hold, seen, settings), seen),
+            *_children(_wanted(deployment, seen, settings, engines=hold is None and not _stranding(going, seen)), seen),
             *_forgotten(deployment, seen),
         ),
         requeue_after=min(_look_again(going, seen), hold.look_again if hold else WATCHING_SECONDS),
@@ -97,9 +97,14 @@ def _digest(base: BaseModelResource) -> Digest:
     return base.status.digest
 
 
-def _wanted(deployment: AdapterDeploymentResource, hold: Held | None, seen: Seen, settings: Settings) -> list[Manifest]:
-    """In the order in which they are applied. Held back are only engine pods: nothing else knows of the base."""
-    engine = [] if hold else [engine_deployment(deployment, _base(seen), settings)]
+def _stranding(going: Rollout, seen: Seen) -> bool:
+    """Whether engine pods that run would give way to some that cannot answer what these do."""
+    return going.strands and any(key.kind == "Deployment" for key in seen.children)
+
+
+def _wanted(deployment: AdapterDeploymentResource, seen: Seen, settings: Settings, *, engines: bool) -> list[Manifest]:
+    """In the order in which they are applied. What is held back is engine pods: nothing else knows of the base."""
+    engine = [engine_deployment(deployment, _base(seen), settings)] if engines else []
     return [*ground_manifests(deployment), *engine, router_deployment(deployment, settings)]
 
 

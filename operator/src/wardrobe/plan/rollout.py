@@ -32,6 +32,14 @@ class Rollout:
     routes: Routes
     departments: dict[str, Department]
 
+    @property
+    def strands(self) -> bool:
+        """Whether engine pods of the variant that is asked for could not answer a department that is answered now."""
+        return any(
+            found.routed is not None and found.reason is Waiting.VARIANT_NOT_ASSESSED
+            for found in self.departments.values()
+        )
+
 
 @dataclass(frozen=True)
 class Ground:
@@ -93,12 +101,20 @@ def refusal(ground: Ground, adapter: str) -> Refusal | None:
     """None where the Adapter exists, belongs to the base, and was assessed on the deployment's variant."""
     found = ground.adapters.get(adapter)
     if found is None:
-        return Refusal(Waiting.ADAPTER_NOT_FOUND, f"there is no Adapter {adapter!r} in this namespace")
+        message = "no such Adapter in this namespace. Name one that `kubectl get adapters` lists, or create it"
+        return Refusal(Waiting.ADAPTER_NOT_FOUND, message)
     if found.spec.base_model.digest != ground.base_digest:
-        message = f"Adapter {adapter} belongs to a base of digest {found.spec.base_model.digest}"
-        return Refusal(Waiting.ADAPTER_NOT_READY, f"{message}; this deployment's is {ground.base_digest}")
+        message = (
+            f"Adapter {adapter} belongs to a base of digest {found.spec.base_model.digest}, and this deployment's is "
+            f"{ground.base_digest}. Name a version that was trained on it"
+        )
+        return Refusal(Waiting.ADAPTER_NOT_READY, message)
     if ground.spec.quantization not in {found.variant for found in found.spec.evaluations}:
-        message = f"Adapter {adapter} was not assessed on {ground.spec.quantization}, so its effect cannot be proved"
+        known = ", ".join(evaluation.variant for evaluation in found.spec.evaluations) or "none"
+        message = (
+            f"Adapter {adapter} was not assessed on {ground.spec.quantization}, so its effect cannot be proved. "
+            f"It has scores on: {known}. Set spec.quantization to one of these, or name another version"
+        )
         return Refusal(Waiting.VARIANT_NOT_ASSESSED, message)
     return None
 
@@ -110,7 +126,6 @@ def rollout(ground: Ground, generation: int) -> Rollout:
         deployment=ground.deployment,
         generation=ground.current.generation if ground.current else generation,
         base=RoutedBase(name=ground.spec.base_model.name, digest=ground.base_digest),
-        variant=ground.spec.quantization,
         departments={
             name: Route(version=ground.version(found.routed) if found.routed else None)
             for name, found in departments.items()
@@ -127,16 +142,15 @@ def _department(ground: Ground, name: str) -> Department:
     wanted = ground.spec.departments[name].adapter
     now = ground.routed(name)
     field = f"spec.departments.{name}.adapter is {wanted!r}"
+    meanwhile = _meanwhile(now) if any(replica.ready for replica in ground.replicas) else ""
     if refused := refusal(ground, wanted):
-        return Department(wanted, now, ground.previous(name, now), refused.reason, f"{field}: {refused.message}")
+        message = f"{field}: {refused.message}{meanwhile}"
+        return Department(wanted, now, ground.previous(name, now), refused.reason, message)
     proved = proofs.proved(ground.version(wanted), ground.replicas)
     if now == wanted or (proved and ground.marked(wanted)):
         return _routed(ground, name, wanted)
     reason, message = _awaited(ground, wanted, field, proved=proved)
-    ready = any(replica.ready for replica in ground.replicas)
-    return Department(
-        wanted, now, ground.previous(name, now), reason, f"{message}{_meanwhile(now)}" if ready else message
-    )
+    return Department(wanted, now, ground.previous(name, now), reason, f"{message}{meanwhile}")
 
 
 def _awaited(ground: Ground, wanted: str, field: str, *, proved: bool) -> tuple[Waiting | Refused, str]:

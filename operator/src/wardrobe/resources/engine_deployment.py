@@ -70,6 +70,7 @@ def _agent(deployment: AdapterDeploymentResource, settings: Settings, mounts: li
         "args": [
             *serving_pods.identity(deployment, routes),
             *("--store", paths.STORE, "--cache", paths.CACHE, "--engine", deployment.spec.engine.type.value),
+            *("--quantization", deployment.spec.quantization.value),
         ],
         "ports": [{"name": "http", "containerPort": AGENT_PORT}],
         "resources": AGENT_RESOURCES,
