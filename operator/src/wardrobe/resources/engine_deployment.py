@@ -4,11 +4,11 @@ The kubelet stops main containers before sidecars, so the agent drains while the
 token; only the engine has the base; the agent's folder of verified adapters is what both share.
 """
 
-from wardrobe.api.adapterdeployment import AdapterDeploymentResource, EngineType
+from wardrobe import engines
+from wardrobe.api.adapterdeployment import AdapterDeploymentResource
 from wardrobe.api.basemodel import BaseModelResource
 from wardrobe.api.meta import Manifest
 from wardrobe.api.sources import parse_claim
-from wardrobe.engines import transformers
 from wardrobe.settings import Settings
 from wardrobe_contracts import paths
 from wardrobe_contracts.routes import AGENT_PORT
@@ -17,8 +17,6 @@ from . import serving_pods, volumes
 from .pods import CONTAINER_SECURITY, placement, pod_security
 from .serving_names import Part, part_name, routes_name
 from .volumes import Mount
-
-ENGINES = {EngineType.TRANSFORMERS: transformers}
 
 AGENT = "agent"
 """Name of its container."""
@@ -51,7 +49,7 @@ def engine_deployment(deployment: AdapterDeploymentResource, base: BaseModelReso
 def _engine(deployment: AdapterDeploymentResource, settings: Settings, mounts: list[Mount]) -> Manifest:
     spec = deployment.spec
     return {
-        **ENGINES[spec.engine.type].container(spec, settings),
+        **engines.container(spec, settings),
         **serving_pods.LAST_WORDS,
         "name": "engine",
         "restartPolicy": "Always",
