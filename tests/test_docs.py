@@ -28,7 +28,7 @@ from wardrobe_docs.conditions import documented, places
 
 DEPLOYMENT = "AdapterDeployment"
 TIME = "2026-01-01T00:00:00Z"
-ROUTES = {"deployment": "tantanila", "generation": 3, "variant": "None", "departments": {}, "adapters": []}
+ROUTES = {"deployment": "tantanila", "generation": 3, "departments": {}, "adapters": []}
 ROUTER = {
     "deployment": "tantanila",
     "generation": 3,
@@ -113,9 +113,9 @@ def conditions_of(
         {"metadata": {"name": "tantanila", "namespace": "ward", "uid": "1"}, "spec": spec}
     )
     routes = Routes.model_validate({**ROUTES, "base": {"name": "base", "digest": f"sha256:{'0' * 64}"}})
-    pods = [RouterPod(f"router-{number}", ready=True, state=state) for number, state in enumerate(routers)]
-    seen = Seen(None, {}, {}, [], routes, (), pods, None)
-    return deployment_status.status(deployment, Rollout(routes, {"heart": department}), seen, TIME).conditions
+    pods = [RouterPod(f"router-{number}", state=state) for number, state in enumerate(routers)]
+    seen = Seen(None, {}, {}, {}, [], routes, (), pods, (), None)
+    return deployment_status.status(deployment, Rollout(routes, {"heart": department}), None, seen, TIME).conditions
 
 
 def router(**changes: object) -> RouterState:

@@ -12,7 +12,7 @@ from support.traffic import flowing
 from support.waiting import eventually
 
 from wardrobe_contracts.routes import Routes
-from wardrobe_contracts.state import Verdict
+from wardrobe_contracts.state import AgentState, Verdict
 
 pytestmark = [pytest.mark.node, pytest.mark.drill]
 
@@ -57,9 +57,9 @@ def test_from_one_replica_to_three_and_back(hospital: Hospital) -> None:
     first = hospital.pods("engine")[0]["metadata"]["uid"]
     with flowing(hospital.traffic()) as traffic:
         scale(hospital, 3)
-        eventually(lambda: hospital.status().get("replicas") == 3, within=240, what=lambda: str(hospital.status()))
-        hospital.is_ready(within=240)
-        assert len(hospital.pods("engine")) == 3
+        eventually(lambda: hospital.engines_ready() == 3, within=240, what=lambda: str(hospital.status()))
+        hospital.is_ready()
+        assert hospital.status()["replicas"] == 3
         scale(hospital, 1)
         eventually(lambda: len(engine_pods(hospital)) == 1, within=180, what="one pod")
         hospital.is_ready()
@@ -93,8 +93,11 @@ class Watcher(threading.Thread):
                 self._look(routes, pod["metadata"]["name"], self.hospital.agent(pod))
             self.looks += 1
 
-    def _look(self, routes: Routes, pod: str, state: object) -> None:
-        verdicts = {name: version.verdict for name, version in getattr(state, "versions", {}).items()}
+    def _look(self, routes: Routes, pod: str, state: AgentState | None) -> None:
+        """A replica that is not ready holds nothing back: it is sent only what it has proved."""
+        if state is None or not state.ready:
+            return
+        verdicts = {name: version.verdict for name, version in state.versions.items()}
         for department, route in routes.departments.items():
             if route.version and verdicts.get(route.version) is not Verdict.APPLIED:
                 self.breaches.append(f"{department} → {route.version} while {pod} says {verdicts}")
@@ -102,8 +105,7 @@ class Watcher(threading.Thread):
 
 def test_a_new_version_is_routed_once_every_replica_has_proved_it(hospital: Hospital) -> None:
     scale(hospital, 2)
-    eventually(lambda: hospital.status().get("replicas") == 2, within=240, what=lambda: str(hospital.status()))
-    hospital.is_ready(within=240)
+    eventually(lambda: hospital.engines_ready() == 2, within=240, what=lambda: str(hospital.status()))
     watcher = Watcher(hospital)
     watcher.start()
     timeline = Timeline("cardiology", "cardiology-v1")

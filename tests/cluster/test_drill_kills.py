@@ -44,9 +44,7 @@ def nothing_lost_but(hospital: Hospital, *, in_flight: bool) -> Iterator[Traffic
 
 def both_serve(hospital: Hospital) -> bool:
     """Whether two engine pods have proved what is routed, and two routers are Ready."""
-    agents = [hospital.agent(pod) for pod in hospital.pods("engine")]
-    routers = [pod for pod in hospital.pods("router") if is_ready(pod)]
-    return len([agent for agent in agents if agent is not None and agent.ready]) == 2 == len(routers)
+    return hospital.engines_ready() == 2 == len([pod for pod in hospital.pods("router") if is_ready(pod)])
 
 
 def is_ready(pod: Manifest) -> bool:

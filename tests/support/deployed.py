@@ -152,6 +152,11 @@ class Hospital:
         wanted = parts or ("engine", "router")
         return {pod["metadata"]["uid"]: _restarts(pod) for part in wanted for pod in self.pods(part)}
 
+    def engines_ready(self) -> int:
+        """Engine pods whose agents say that they are ready."""
+        agents = [self.agent(pod) for pod in self.pods("engine")]
+        return len([agent for agent in agents if agent is not None and agent.ready])
+
     def routes(self) -> dict[str, str]:
         """The routes ConfigMap, as the routers read it."""
         return self.namespace.config_map(f"{NAME}-routes")
