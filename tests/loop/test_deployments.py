@@ -22,6 +22,7 @@ from wardrobe.resources.routes import read_routes
 from wardrobe.resources.serving import child_keys
 from wardrobe.settings import Settings
 from wardrobe_contracts.routes import Routes
+from wardrobe_contracts.state import Verdict
 
 NAMESPACE = "hospital"
 NAME = "tantanila"
@@ -182,6 +183,20 @@ def test_wiped_statuses_converge_to_the_same_and_routes_stay(ward: Ward) -> None
         ward.settle()
         assert {key: ward.cluster.objects[key].pop("status") for key in ward.resources()} == before
         assert ward.routes() == routes
+
+
+def test_a_version_that_is_not_applied_is_said_with_pod_and_next_step(ward: Ward) -> None:
+    ward.fleet.verdicts = {"cardiology-v2": Verdict.NOT_APPLIED}
+    ward.point("cardiology-v2")
+    ward.settle()
+    status, reason, message = ward.said()
+    assert (status, reason) == ("False", "NotProved")
+    assert message.startswith(
+        "spec.departments.cardiology.adapter is 'cardiology-v2': NotApplied on tantanila-engine-0"
+    )
+    assert "Delete pod tantanila-engine-0, or name another version; cardiology-v1 goes on answering" in message
+    assert ward.said("Stalled")[2] == message
+    assert ward.said("Reconciling")[2] == "", "what does not hold is not explained again"
 
 
 def test_reconciling_twice_writes_nothing(ward: Ward) -> None:

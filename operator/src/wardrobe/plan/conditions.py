@@ -38,8 +38,13 @@ def _condition(before: Condition | None, fact: Fact, generation: int, now: str) 
 
 
 def kstatus(top: Fact) -> list[Fact]:
-    """The two conditions that kstatus readers (Flux, Argo CD, `kubectl wait`) look for, derived from the top one."""
-    return [
-        Fact(ConditionType.RECONCILING, "True" if top.status == "Unknown" else "False", top.reason, top.message),
-        Fact(ConditionType.STALLED, "True" if top.status == "False" else "False", top.reason, top.message),
-    ]
+    """The two conditions that kstatus readers (Flux, Argo CD, `kubectl wait`) look for, derived from the top one.
+
+    The one that does not hold has no message: `kubectl describe` need not say everything four times.
+    """
+    return [_mark(ConditionType.RECONCILING, top, "Unknown"), _mark(ConditionType.STALLED, top, "False")]
+
+
+def _mark(kind: ConditionType, top: Fact, when: ConditionStatus) -> Fact:
+    holds = top.status == when
+    return Fact(kind, "True" if holds else "False", top.reason, top.message if holds else "")

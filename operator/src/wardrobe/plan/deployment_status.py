@@ -100,7 +100,7 @@ def _proved(going: Rollout) -> Fact:
         return Fact(ConditionType.ADAPTERS_PROVED, "True", Done.PROVED, "every version that answers was proved")
     hopeful = {Waiting.PROVING, Waiting.MARKING_IN_USE, Waiting.NO_REPLICA_READY}
     worst = next((found for found in open_ones.values() if found.reason not in hopeful), next(iter(open_ones.values())))
-    message = "; ".join(f"{name}: {found.message}" for name, found in open_ones.items())
+    message = "; ".join(found.message for found in open_ones.values())
     message += ". Engine pods are not changed until then" if going.strands else ""
     return Fact(ConditionType.ADAPTERS_PROVED, "Unknown" if worst.reason in hopeful else "False", worst.reason, message)
 

@@ -31,7 +31,17 @@ class Failure:
     state: VersionState
 
     def __str__(self) -> str:
-        return f"{self.state.verdict} on {self.replica}: {self.state.message or self.state.reason}"
+        said = self.state.message or self.state.reason
+        mend = NEXT_STEPS.get(self.state.verdict, f"Delete pod {self.replica}, or name another version")
+        return f"{self.state.verdict} on {self.replica} ({said}). {mend}"
+
+
+NEXT_STEPS = {
+    Verdict.DIGEST_MISMATCH: "Put the files that were published back into the store, or name another version",
+    Verdict.LOAD_FAILED: "Mend what the agent says, which is tried again every 30 s, or name another version",
+    Verdict.INDISTINGUISHABLE: "Name a version that was trained longer, or set spec.verification to Report",
+}
+"""What a person can do. Any other verdict is the engine's fault, which a new pod may not have."""
 
 
 def proved(version: str, replicas: Sequence[Replica]) -> bool:

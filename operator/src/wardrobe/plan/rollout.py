@@ -149,36 +149,40 @@ def _department(ground: Ground, name: str) -> Department:
     proved = proofs.proved(ground.version(wanted), ground.replicas)
     if now == wanted or (proved and ground.marked(wanted)):
         return _routed(ground, name, wanted)
-    reason, message = _awaited(ground, wanted, field, proved=proved)
+    reason, message = _awaited(ground, name, field, proved=proved)
     return Department(wanted, now, ground.previous(name, now), reason, f"{message}{meanwhile}")
 
 
-def _awaited(ground: Ground, wanted: str, field: str, *, proved: bool) -> tuple[Waiting | Refused, str]:
+def _awaited(ground: Ground, name: str, field: str, *, proved: bool) -> tuple[Waiting | Refused, str]:
     """What a version that may be loaded waits for."""
+    wanted = ground.spec.departments[name].adapter
     if ground.held and ground.loaded(wanted) is None:
         return ground.held, f"{field}: nothing new is loaded while the deployment is held back"
     if proved:
         message = f"{wanted} is proved, and answers as soon as its status.usedBy names {ground.deployment}"
-        return Waiting.MARKING_IN_USE, message
+        return Waiting.MARKING_IN_USE, f"{name}: {message}"
     if failed := proofs.failure(ground.version(wanted), ground.replicas):
         return Waiting.NOT_PROVED, f"{field}: {failed}"
     if not any(replica.ready for replica in ground.replicas):
-        return Waiting.NO_REPLICA_READY, "no engine pod is ready yet"
-    return Waiting.PROVING, f"{wanted} is being loaded and proved"
+        return Waiting.NO_REPLICA_READY, f"{name}: no engine pod is ready yet"
+    return Waiting.PROVING, f"{name}: {wanted} is being loaded and proved"
 
 
 def _routed(ground: Ground, name: str, wanted: str) -> Department:
     """The wanted version answers; but a replica may have come to doubt it since."""
-    previous = ground.previous(name, wanted)
+    reason, message = _answered(ground, wanted)
+    return Department(wanted, wanted, ground.previous(name, wanted), reason, f"{name}: {wanted} {message}")
+
+
+def _answered(ground: Ground, adapter: str) -> tuple[Waiting | Done, str]:
+    version = ground.version(adapter)
     if not any(replica.ready for replica in ground.replicas):
-        return Department(
-            wanted, wanted, previous, Waiting.NO_REPLICA_READY, f"{wanted} is routed, no engine pod is ready"
-        )
-    if failed := proofs.failure(ground.version(wanted), ground.replicas):
-        return Department(wanted, wanted, previous, Waiting.NOT_PROVED, f"{wanted} is routed, but {failed}")
-    if not proofs.proved(ground.version(wanted), ground.replicas):
-        return Department(wanted, wanted, previous, Waiting.PROVING, f"{wanted} is routed and being proved again")
-    return Department(wanted, wanted, previous, Done.PROVED, f"{wanted} answers")
+        return Waiting.NO_REPLICA_READY, "is routed, no engine pod is ready"
+    if failed := proofs.failure(version, ground.replicas):
+        return Waiting.NOT_PROVED, f"is routed, but {failed}"
+    if not proofs.proved(version, ground.replicas):
+        return Waiting.PROVING, "is routed and being proved again"
+    return Done.PROVED, "answers"
 
 
 def _meanwhile(now: str | None) -> str:
