@@ -20,6 +20,7 @@ class ApiServer:
     bind: str = "127.0.0.1"
     advertise: str | None = None
     without_admission: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
 
 
 def etcd(binary: Path, *, data: Path, socket: Path) -> list[str]:
@@ -60,7 +61,8 @@ def apiserver(server: ApiServer) -> list[str]:
         "service-account-signing-key-file": server.pki / "sa.key",
         "allow-privileged": "true",
     }
-    return [str(server.binary), *(f"--{name}={value}" for name, value in arguments.items() if value is not None)]
+    options = (f"--{name}={value}" for name, value in arguments.items() if value is not None)
+    return [str(server.binary), *options, *server.more]
 
 
 def controller_manager(binary: Path, *, pki: Path, kubeconfig: Path) -> list[str]:

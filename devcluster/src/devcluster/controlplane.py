@@ -31,12 +31,13 @@ START_SECONDS = 60  # on two busy cores; about 4 when idle
 class ControlPlane:
     """A running control plane. `kubeconfig` has the rights of cluster administrators."""
 
-    def __init__(self, instance: Instance, port: int, *, service_accounts: bool) -> None:
+    def __init__(self, instance: Instance, port: int, *, service_accounts: bool, options: tuple[str, ...]) -> None:
         self.instance = instance
         self.port = port
         self.kubeconfig: Path = instance.kubeconfig
         self.kubectl: Path = build.program("kubectl")
         self._service_accounts = service_accounts
+        self._options = options
         self._keeper: subprocess.Popen[bytes] | None = None
 
     @property
@@ -62,6 +63,7 @@ class ControlPlane:
             port=self.port,
             # Nobody makes service accounts without the controller-manager, and Pods would be refused.
             without_admission=() if self._service_accounts else ("ServiceAccount",),
+            more=self._options,
         )
         record = self._spawn("apiserver", commands.apiserver(server))
         wait_ready(instance, self.port, record)
@@ -118,18 +120,25 @@ class ControlPlane:
 
 
 def start(
-    name: str | None = None, *, controller_manager: bool = False, scheduler: bool = False, detached: bool = False
+    name: str | None = None,
+    *,
+    controller_manager: bool = False,
+    scheduler: bool = False,
+    detached: bool = False,
+    apiserver_options: tuple[str, ...] = (),
 ) -> ControlPlane:
     """Start a control plane and return when it answers; use it as a context manager or call `stop`.
 
     A detached one outlives this program and is ended by name: `devcluster controlplane down NAME`.
+    `apiserver_options` are added to the apiserver's command line, such as `--audit-log-path=…`.
     Raises DevclusterError when the name is in use or a daemon does not come up.
     """
     build.ensure(build.KUBERNETES)  # minutes, the first time: not under the lock
     with locked("instances"):
         discard_abandoned()
         instance = _reserve(name or f"cp-{secrets.token_hex(4)}", detached=detached)
-    plane = ControlPlane(instance, instance.read_state()["ports"][0], service_accounts=controller_manager)
+    port: int = instance.read_state()["ports"][0]
+    plane = ControlPlane(instance, port, service_accounts=controller_manager, options=apiserver_options)
     try:
         if not detached:
             plane._keep()
