@@ -23,7 +23,7 @@ fmt: setup ## Format the code and mend what a tool can mend
 
 check: lint types unit ## Everything that needs no node: lint, types, layers, schemas, unit, control plane (< 4 min)
 
-test: check test-trainer test-engine test-node ## All tests: check, those on torch, those on a real node (< 25 min warm)
+test: check test-trainer test-engine test-chart test-node ## All tests: check, on torch, of the chart, on a real node (< 25 min warm)
 
 ##@ Parts of them
 
@@ -39,7 +39,7 @@ types: setup setup-trainer setup-engine ## mypy --strict over every member
 	MYPYPATH=contracts/src $(ROOT)/mypy --python-executable $(ENGINE)/python engine_image/src
 
 unit: setup ## Unit, schema and control-plane tests
-	$(PYTEST) -m "not node and not engine"
+	$(PYTEST) -m "not node and not engine and not chart"
 
 test-trainer: setup-trainer ## The trainer's tests, in its own environment
 	$(TRAINER)/pytest tests/trainer
@@ -47,6 +47,9 @@ test-trainer: setup-trainer ## The trainer's tests, in its own environment
 test-engine: setup setup-trainer setup-engine ## The engine's tests in its own environment, and the gateway's before it
 	$(ENGINE)/pytest tests/engine
 	$(PYTEST) -m engine tests/gateway
+
+test-chart: setup ## The Helm chart's tests, on an apiserver
+	$(PYTEST) -m chart tests/chart
 
 test-node: setup ## Tests on the development cluster's node (root)
 	$(PYTEST) -m "node and not drill" tests/devcluster
