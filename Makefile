@@ -15,7 +15,7 @@ PYTEST := $(ROOT)/pytest --ignore=tests/trainer --ignore=tests/engine
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	    /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	    /^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 fmt: setup ## Format the code and mend what a tool can mend
 	$(ROOT)/ruff check --fix .
@@ -34,7 +34,7 @@ lint: setup ## Style, formatting, and who may import whom
 
 types: setup setup-trainer setup-engine ## mypy --strict over every member
 	MYPYPATH=trainer_image/src:engine_image/src $(ROOT)/mypy \
-	    contracts/src operator/src gateway/src devcluster/src docs/wardrobe_docs
+	    contracts/src operator/src gateway/src devcluster/src docs/wardrobe_docs images
 	MYPYPATH=contracts/src $(ROOT)/mypy --python-executable $(TRAINER)/python trainer_image/src
 	MYPYPATH=contracts/src $(ROOT)/mypy --python-executable $(ENGINE)/python engine_image/src
 
@@ -58,6 +58,17 @@ test-node: setup ## Tests on the development cluster's node (root)
 drills: setup ## Everything that kills, starves or corrupts, on the node (root; about 25 min)
 	$(PYTEST) -m drill tests/devcluster
 	$(PYTEST) -m drill tests/cluster
+
+##@ Images
+
+images-check: setup ## Build the images of operator and gateway, look into them, start them (root)
+	PYTHONPATH=images $(ROOT)/python -m image_check operator gateway
+
+images-check-all: setup ## The same for all images; trainer and engine take about 25 GB of disk (root)
+	PYTHONPATH=images $(ROOT)/python -m image_check
+
+images-clean: ## Remove the images and what their builds keep (root)
+	rm -rf $${WARDROBE_CACHE:-/var/cache/wardrobe}/images
 
 ##@ Figures
 

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import re
 import subprocess
 import tarfile
 import tomllib
@@ -45,23 +44,6 @@ def test_image_shows_only_its_members_environment(member: Member) -> None:
     assert f"PATH=/opt/wardrobe/{member.name}/bin:/usr/bin:/bin" in str(config["Env"])
     others = [other for other in MEMBERS if other != member.name]
     assert not [other for other in others if f"/opt/wardrobe/{other}" in str(config["Env"])]
-
-
-@EVERY
-def test_image_runs_what_the_dockerfile_runs(member: Member) -> None:
-    dockerfile = (REPOSITORY / member.dockerfile).read_text()
-    found = re.findall(r"^ENTRYPOINT (\[.*\])$", dockerfile, flags=re.MULTILINE)
-    assert [json.loads(entry) for entry in found] == [list(member.entrypoint)]
-    assert config_of(images.member(member))["Entrypoint"] == list(member.entrypoint)
-    assert re.findall(r"^USER (\d+)", dockerfile, flags=re.MULTILINE) == [str(images.USER)]
-
-
-@EVERY
-def test_dockerfile_shows_uv_every_member_of_the_workspace(member: Member) -> None:
-    copied = re.findall(
-        r"^COPY (\w+)(?:/pyproject.toml)? \1/?$", (REPOSITORY / member.dockerfile).read_text(), re.MULTILINE
-    )
-    assert sorted(copied) == sorted(workspace_members())
 
 
 def test_layer_is_independent_of_time_and_user() -> None:

@@ -1,13 +1,14 @@
-"""What the node needs from the distribution, by the file each package brings."""
+"""Packages of the distribution, by the file each brings; by default those that the node needs."""
 
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from devcluster.console import DevclusterError, say
 
-PACKAGES = {
+PACKAGES: Mapping[str, Path] = {
     "containerd": Path("/usr/bin/containerd"),
     "runc": Path("/usr/sbin/runc"),
     "containernetworking-plugins": Path("/usr/lib/cni/bridge"),
@@ -19,14 +20,14 @@ PACKAGES = {
 }
 
 
-def missing() -> list[str]:
+def missing(packages: Mapping[str, Path] = PACKAGES) -> list[str]:
     """Packages whose file is not there."""
-    return [package for package, file in PACKAGES.items() if not file.exists()]
+    return [package for package, file in packages.items() if not file.exists()]
 
 
-def ensure() -> None:
+def ensure(wanted: Mapping[str, Path] = PACKAGES) -> None:
     """Install what is missing with apt-get, as root. Raises DevclusterError with the command otherwise."""
-    packages = missing()
+    packages = missing(wanted)
     if not packages:
         return
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
@@ -36,5 +37,5 @@ def ensure() -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     subprocess.run(["apt-get", "update", "--quiet"], env=environment, check=False, stdout=subprocess.DEVNULL)
     done = subprocess.run(command, env=environment, check=False, stdout=subprocess.DEVNULL)
-    if done.returncode != 0 or missing():
-        raise DevclusterError(f"`{' '.join(command)}` did not bring {', '.join(missing())}")
+    if done.returncode != 0 or missing(wanted):
+        raise DevclusterError(f"`{' '.join(command)}` did not bring {', '.join(missing(wanted))}")

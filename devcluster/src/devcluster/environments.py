@@ -27,8 +27,7 @@ class Member:
     name: str
     package: str
     sources: tuple[str, ...]  # folders of the workspace that the environment holds a copy of
-    entrypoint: tuple[str, ...]  # equal to the Dockerfile's, a test compares
-    dockerfile: str
+    entrypoint: tuple[str, ...]  # equal to that of the Dockerfile's target, a test compares
 
     @property
     def environment(self) -> Path:
@@ -44,18 +43,10 @@ class Member:
 MEMBERS = {
     member.name: member
     for member in (
-        Member("operator", "wardrobe", ("contracts", "operator"), ("wardrobe-operator",), "operator/Dockerfile"),
-        Member(
-            "trainer",
-            "wardrobe-trainer",
-            ("contracts", "trainer_image"),
-            ("wardrobe-trainer",),
-            "trainer_image/Dockerfile",
-        ),
-        Member("gateway", "wardrobe-gateway", ("contracts", "gateway"), ("wardrobe-router",), "gateway/Dockerfile"),
-        Member(
-            "engine", "wardrobe-engine", ("contracts", "engine_image"), ("wardrobe-engine",), "engine_image/Dockerfile"
-        ),
+        Member("operator", "wardrobe", ("contracts", "operator"), ("wardrobe-operator",)),
+        Member("trainer", "wardrobe-trainer", ("contracts", "trainer_image"), ("wardrobe-trainer",)),
+        Member("gateway", "wardrobe-gateway", ("contracts", "gateway"), ("wardrobe-router",)),
+        Member("engine", "wardrobe-engine", ("contracts", "engine_image"), ("wardrobe-engine",)),
     )
 }
 PACKAGES = {

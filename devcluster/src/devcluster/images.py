@@ -92,7 +92,7 @@ def entries() -> list[Entry]:
 
 
 def config(of: Member) -> dict[str, Any]:
-    """PATH holds the member's environment only, and the entry point is its Dockerfile's."""
+    """Settings of a member's image, here and in the Dockerfile: PATH holds its environment only."""
     return {
         "Entrypoint": list(of.entrypoint),
         "Env": [f"PATH={of.environment}/bin:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1"],
