@@ -64,7 +64,7 @@ drills: setup ## Everything that kills, starves or corrupts, on the node (root; 
 images-check: setup ## Build the images of operator and gateway, look into them, start them (root)
 	PYTHONPATH=images $(ROOT)/python -m image_check operator gateway
 
-images-check-all: setup ## The same for all images; trainer and engine take about 25 GB of disk (root)
+images-check-all: setup ## The same for all images; trainer and engine take about 30 GB of disk (root)
 	PYTHONPATH=images $(ROOT)/python -m image_check
 
 images-clean: ## Remove the images and what their builds keep (root)

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from devcluster.console import DevclusterError
+from devcluster.processes import last_lines
 from devcluster.waiting import require
 
 NAME = "wardrobe-image-check"
 WORK = "/work"
 START_SECONDS = 60
-STOP_SECONDS = 60
+END_SECONDS = 120
 NO_VARIABLES: Mapping[str, str] = {}
 NAMESPACES = ("pid", "mount", "ipc", "uts")
 
@@ -66,7 +67,6 @@ class Container:
     """A running one."""
 
     process: "subprocess.Popen[bytes]"
-    log: Path
     port: int
 
     def get(self, path: str) -> bytes | None:
@@ -85,9 +85,9 @@ class Container:
             body = self.get(path)
             return self.process.poll() is not None or (body is not None and expected in body)
 
-        require(answers, seconds=START_SECONDS, what=f"{path}; it said:\n{self.said()}", every=0.2)
+        require(answers, seconds=START_SECONDS, what=path, every=0.2)
         if self.process.poll() is not None:
-            raise DevclusterError(f"it ended with {self.process.returncode} before {path} answered:\n{self.said()}")
+            raise DevclusterError(f"it ended with {self.process.returncode} before {path} answered")
 
     def stop(self) -> None:
         """SIGTERM, as a rollout's, which must end it in order."""
@@ -96,13 +96,9 @@ class Container:
 
     def await_end(self) -> None:
         """Raises DevclusterError for any exit code but 0."""
-        status = self.process.wait(STOP_SECONDS)
-        if status != 0:
-            raise DevclusterError(f"it ended with {status}:\n{self.said()}")
-
-    def said(self) -> str:
-        """All that it wrote."""
-        return self.log.read_text()
+        require(lambda: self.process.poll() is not None, seconds=END_SECONDS, what="its end")
+        if self.process.returncode != 0:
+            raise DevclusterError(f"it ended with {self.process.returncode}")
 
 
 @dataclass(frozen=True)
@@ -127,16 +123,18 @@ class Runner:
                 self._runc("run", f"--bundle={place}", NAME), stdout=file, stderr=file, stdin=subprocess.DEVNULL
             )
         try:
-            yield Container(process, log, port)
+            yield Container(process, port)
+        except DevclusterError as error:
+            raise DevclusterError(f"{' '.join(arguments)}: {error}; it said:\n{last_lines(log, 15)}") from error
         finally:
-            self.discard()
+            process.kill()  # only runc, if it has not ended: the container goes with its state
             process.wait()
+            self.discard()
 
-    def run(self, image: Image, arguments: list[str], variables: Mapping[str, str] = NO_VARIABLES) -> str:
-        """What a command in the image wrote. Raises DevclusterError for any exit code but 0."""
+    def run(self, image: Image, arguments: list[str], variables: Mapping[str, str] = NO_VARIABLES) -> None:
+        """A command in the image, to its end. Raises DevclusterError for any exit code but 0."""
         with self.running(image, arguments, variables=variables) as container:
             container.await_end()
-            return container.said()
 
     def discard(self) -> None:
         """Kill what runs under our name and remove its state; harmless when there is nothing."""

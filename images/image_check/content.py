@@ -94,7 +94,7 @@ def _unreadable(entry: Entry) -> str | None:
 
 
 def _tool(entry: Entry) -> str | None:
-    if entry.folder and entry.path.endswith(("-packages/pip", "-packages/uv", "-packages/setuptools")):
+    if entry.folder and entry.path.endswith(("-packages/pip", "-packages/uv")):
         return "a tool of the build"
     executable = not entry.folder and (entry.link or bool(entry.mode & 0o111))
     return "a tool of the build" if executable and entry.name in TOOLS else None
