@@ -11,6 +11,17 @@ PYTEST := $(ROOT)/pytest --ignore=tests/trainer --ignore=tests/engine
 .DEFAULT_GOAL := help
 .PHONY: $(shell awk -F: '/^[a-z-]+:/ {print $$1}' $(MAKEFILE_LIST))
 
+##@ See it work
+
+demo: ## The hospital's story on a real cluster, from a bare machine (root; CONTEXT=… for your own)
+	@demo/run $(if $(CONTEXT),--context $(CONTEXT)) $(if $(VALUES),--values $(VALUES))
+
+demo-down: ## Stop the demo's cluster and take it away (root)
+	@$(ROOT)/devcluster down
+
+kubeconfig: ## What a shell needs for the demo's cluster: eval "$(make kubeconfig)"
+	@PATH=$$PATH:/usr/local/go/bin $(ROOT)/python -m demo --exports
+
 ##@ Daily
 
 help: ## Show this list
@@ -35,6 +46,7 @@ lint: setup ## Style, formatting, and who may import whom
 types: setup setup-trainer setup-engine ## mypy --strict over every member
 	MYPYPATH=trainer_image/src:engine_image/src $(ROOT)/mypy \
 	    contracts/src operator/src gateway/src devcluster/src docs/wardrobe_docs images
+	MYPYPATH=devcluster/src $(ROOT)/mypy demo
 	MYPYPATH=contracts/src $(ROOT)/mypy --python-executable $(TRAINER)/python trainer_image/src
 	MYPYPATH=contracts/src $(ROOT)/mypy --python-executable $(ENGINE)/python engine_image/src
 

@@ -190,10 +190,10 @@ def test_kubectl_patch_of_an_immutable_spec(name: str, patch: dict[str, Any], ap
 def test_rollback_is_a_merge_patch_of_one_department(api: Any) -> None:
     deployment = example("tantanila/adapterdeployment.yaml")
     before = api.create(deployment)
-    patch = '{"spec":{"departments":{"cardiology":{"adapter":"cardiology-v1"}}}}'
+    patch = '{"spec":{"departments":{"cardiology":{"adapter":"cardiology-v2"}}}}'
     api.kubectl("patch", "adp", "tantanila", "--type=merge", f"-p={patch}")
     after = yaml.safe_load(api.kubectl("get", "adp", "tantanila", "-o=yaml"))
-    before["spec"]["departments"]["cardiology"]["adapter"] = "cardiology-v1"
+    before["spec"]["departments"]["cardiology"]["adapter"] = "cardiology-v2"
     assert after["spec"] == before["spec"]
     assert after["metadata"]["generation"] == 2
 

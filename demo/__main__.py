@@ -1,0 +1,111 @@
+"""`demo/run`, or `python -m demo`: tell the story on the development cluster, or on one that the caller names."""
+
+import argparse
+import sys
+import time
+
+from . import acts, asking, console, rollback, target
+from .cluster import Cluster
+from .console import DemoError
+from .layout import duration
+from .story import DEPARTMENT, FIRST, SECOND_RUN
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        if options.exports:
+            target.print_exports()
+        else:
+            tell(options.context, options.values)
+    except DemoError as error:
+        sys.stdout.flush()
+        sys.stderr.write(f"\ndemo: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\ndemo: stopped. The cluster is as it is; the same command goes on from here\n")
+        return 130
+    return 0
+
+
+def tell(context: str | None, values: str | None) -> None:
+    """The whole story. Raises DemoError."""
+    began = time.monotonic()
+    cluster = target.another(context) if context else target.development()
+    console.say()
+    console.tell(
+        "Tantanila Hospital has one small language model. Every department teaches it its own voice, as an adapter "
+        "of a few hundred kilobytes, and is answered by the version that the platform team names. What follows is "
+        "real; lines with $ can be typed by you as well."
+    )
+    console.heading(1, "A cluster" if cluster.reachable else f"The cluster of context {context}")
+    if cluster.reachable:
+        target.start_node(cluster)
+    else:
+        target.check_claims(cluster)
+    console.heading(2, "Wardrobe's operator, from its Helm chart")
+    target.install(cluster, values)
+    acts.tell(cluster)
+    console.say()
+    console.done(f"the story is told, in {duration(time.monotonic() - began)}")
+    what_next(cluster)
+
+
+def what_next(cluster: Cluster) -> None:
+    """Commands to go on with."""
+    seen = cluster.observe()
+    second = seen.adapter_of(SECOND_RUN) or FIRST
+    key = f"$({cluster.typed('get', 'secret', f'{DEPARTMENT}-keys', '-o', 'jsonpath={.data.keys}')} | base64 -d)"
+    url = cluster.typed("get", "adp", "tantanila", "-o", "jsonpath={.status.url}")
+    reach = (
+        f"URL=$({url})" if cluster.reachable else f"{cluster.typed('port-forward', 'service/tantanila', '8080:80')} &"
+    )
+    suggestions = {
+        "This shell, and the cluster": target.exports(cluster) if cluster.reachable else [],
+        "Ask": [reach, asking.curl(DEPARTMENT, key, "$URL" if cluster.reachable else "http://127.0.0.1:8080")],
+        "Look": [
+            cluster.typed("get", "wardrobe"),
+            cluster.typed("describe", "adp", "tantanila"),
+            cluster.typed("get", "adapter", FIRST, "-o", "yaml"),
+            cluster.typed("get", "events"),
+            cluster.typed("explain", "ftj.spec"),
+        ],
+        "Forward, and back": [cluster.typed(*rollback.patch(second)), cluster.typed(*rollback.patch(FIRST))],
+        "Logs": [
+            cluster.elsewhere("wardrobe").typed("logs", "deployment/wardrobe-operator"),
+            cluster.typed("logs", "deployment/tantanila-engine", "-c", "agent"),
+            cluster.typed("logs", "deployment/tantanila-router"),
+        ],
+        "Stop, and take everything away" if cluster.reachable else "Take it away": stop(cluster),
+    }
+    console.heading(10, "What next")
+    for title, lines in suggestions.items():
+        if lines:
+            console.say(f"   {title}:")
+        for line in lines:
+            console.say(f"     {line}")
+
+
+def stop(cluster: Cluster) -> list[str]:
+    """How to end it."""
+    if cluster.reachable:
+        return ["make demo-down"]
+    where = f"--kube-context {cluster.context} -n wardrobe"
+    return [cluster.typed("delete", "adp,ftj,adapters,bm", "--all"), f"helm uninstall wardrobe {where}"]
+
+
+def parser() -> argparse.ArgumentParser:
+    """All options."""
+    options = argparse.ArgumentParser(prog="demo/run", description=__doc__)
+    text = "another cluster: a context of KUBECONFIG. Without it the development cluster of this machine is used"
+    options.add_argument("--context", metavar="NAME", help=text)
+    text = "with --context: the chart's values, which say where that cluster finds the images"
+    options.add_argument("--values", metavar="FILE", help=text)
+    text = "print what a shell needs to talk to the development cluster, and nothing else"
+    options.add_argument("--exports", action="store_true", help=text)
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
