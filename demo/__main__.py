@@ -4,10 +4,12 @@ import argparse
 import sys
 import time
 
+from devcluster.console import DevclusterError
+
 from . import acts, asking, console, rollback, target
 from .cluster import Cluster
 from .console import DemoError
-from .layout import duration
+from .layout import command_lines, duration
 from .story import DEPARTMENT, FIRST, SECOND_RUN
 
 
@@ -19,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
             target.print_exports()
         else:
             tell(options.context, options.values)
-    except DemoError as error:
+    except (DemoError, DevclusterError) as error:
         sys.stdout.flush()
         sys.stderr.write(f"\ndemo: {error}\n")
         return 1
@@ -39,12 +41,12 @@ def tell(context: str | None, values: str | None) -> None:
         "of a few hundred kilobytes, and is answered by the version that the platform team names. What follows is "
         "real; lines with $ can be typed by you as well."
     )
-    console.heading(1, "A cluster" if cluster.reachable else f"The cluster of context {context}")
+    console.heading("1. A cluster" if cluster.reachable else f"1. The cluster of context {context}")
     if cluster.reachable:
         target.start_node(cluster)
     else:
         target.check_claims(cluster)
-    console.heading(2, "Wardrobe's operator, from its Helm chart")
+    console.heading("2. Wardrobe's operator, from its Helm chart")
     target.install(cluster, values)
     acts.tell(cluster)
     console.say()
@@ -79,12 +81,13 @@ def what_next(cluster: Cluster) -> None:
         ],
         "Stop, and take everything away" if cluster.reachable else "Take it away": stop(cluster),
     }
-    console.heading(10, "What next")
+    console.heading("What next")
     for title, lines in suggestions.items():
         if lines:
             console.say(f"   {title}:")
         for line in lines:
-            console.say(f"     {line}")
+            for part in command_lines(line, 95):
+                console.say(f"     {part}")
 
 
 def stop(cluster: Cluster) -> list[str]:

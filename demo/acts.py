@@ -24,7 +24,7 @@ def tell(cluster: Cluster) -> None:
     """All acts in order; what is over already is said in one line."""
     played = False
     for number, act in enumerate(Act, 3):
-        console.heading(number, act.value)
+        console.heading(f"{number}. {act.value}")
         if ended := story.ending(act, cluster.observe()):
             console.done(ended)
             continue

@@ -24,10 +24,10 @@ class Answer:
     seconds: float
 
 
-def body(model: str, tokens: int = TOKENS) -> bytes:
+def body(model: str, tokens: int = TOKENS) -> str:
     """The request: the likeliest words, so that two answers differ by their model only."""
-    messages = [{"role": "user", "content": QUESTION}]
-    return json.dumps({"model": model, "messages": messages, "max_tokens": tokens, "temperature": 0}).encode()
+    messages = json.dumps([{"role": "user", "content": QUESTION}])
+    return f'{{"model": "{model}", "max_tokens": {tokens}, "temperature": 0,\n        "messages": {messages}}}'
 
 
 def headers(key: str | None) -> dict[str, str]:
@@ -38,7 +38,7 @@ def headers(key: str | None) -> dict[str, str]:
 def ask(url: str, model: str, key: str | None = None) -> Answer:
     """One question. Raises DemoError where it is not answered."""
     began = time.monotonic()
-    request = urllib.request.Request(f"{url}{PATH}", body(model), headers(key))  # noqa: S310  our own http address
+    request = urllib.request.Request(f"{url}{PATH}", body(model).encode(), headers(key))  # noqa: S310  our own http address
     try:
         with urllib.request.urlopen(request, timeout=WITHIN) as answer:  # noqa: S310
             text = json.load(answer)["choices"][0]["message"]["content"]
@@ -52,4 +52,4 @@ def ask(url: str, model: str, key: str | None = None) -> Answer:
 def curl(model: str, key: str | None, url: str = "$URL") -> str:
     """The same, to be typed. `key` is a shell expression."""
     authorization = f' -H "Authorization: Bearer {key}"' if key else ""
-    return f"curl -s {url}{PATH}{authorization} -d '{body(model).decode()}'"
+    return f"curl -s {url}{PATH}{authorization} -d '{body(model)}'"

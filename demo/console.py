@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from .layout import paragraph, progress_line
+from .layout import command_lines, paragraph, progress_line
 
 LOG_EVERY = 5.0
 """Seconds between two lines of progress where lines cannot be redrawn."""
@@ -29,10 +29,10 @@ def say(text: str = "") -> None:
     sys.stdout.flush()
 
 
-def heading(number: int, text: str) -> None:
+def heading(text: str) -> None:
     """The beginning of an act."""
     say()
-    say(_styled("1", f"{number}. {text}"))
+    say(_styled("1", text))
 
 
 def tell(text: str) -> None:
@@ -50,7 +50,8 @@ def done(text: str) -> None:
 def command(line: str) -> None:
     """A command as somebody would type it."""
     say()
-    say(_styled("36", f"   $ {line}"))
+    for number, part in enumerate(command_lines(line, 95)):
+        say(_styled("36", f"     {part}" if number else f"   $ {part}"))
 
 
 def block(text: str) -> None:

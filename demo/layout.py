@@ -1,6 +1,7 @@
 """How text is laid out in a terminal of 100 columns. Pure."""
 
 import re
+import shlex
 import textwrap
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -32,6 +33,28 @@ def _wrap(text: str, width: int) -> list[str]:
 def paragraph(text: str, width: int = WIDTH) -> list[str]:
     """Words in lines."""
     return textwrap.wrap(" ".join(text.split()), width)
+
+
+def command_lines(line: str, width: int = WIDTH) -> list[str]:
+    """A command in lines that the shell puts together again; an argument is broken only where it is itself."""
+    lines: list[str] = []
+    for part in _arguments(line):
+        if lines and len(lines[-1]) + max(map(len, part.split("\n"))) + 3 <= width:
+            lines[-1] += f" {part}"
+        else:
+            lines.append(f"    {part}" if lines else part)
+    return "".join(f"{line} \\\n" for line in lines[:-1]).splitlines() + lines[-1].splitlines()
+
+
+def _arguments(line: str) -> list[str]:
+    """Words with their quotes, an option together with its value."""
+    parts: list[str] = []
+    for word in shlex.split(line, posix=False):
+        if parts and re.fullmatch("--?[A-Za-z-]+", parts[-1]) and not word.startswith("-"):
+            parts[-1] += f" {word}"
+        else:
+            parts.append(word)
+    return parts
 
 
 def tables(text: str, width: int = WIDTH) -> list[str]:

@@ -1,6 +1,6 @@
 """What the demo prints fits a terminal of 100 columns, and says all it was given."""
 
-from demo.layout import duration, progress_line, side_by_side, tables
+from demo.layout import command_lines, duration, progress_line, side_by_side, tables
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +44,15 @@ def test_kubectls_tables_are_narrowed_and_folded() -> None:
         "    SCORE  ADAPTER",
         "",
         "    2 → 1  renal-v1",
+    ]
+
+
+def test_a_long_command_is_one_command_still() -> None:
+    command = """curl -s "$URL/v1" -H "Authorization: Bearer $(kubectl get secret keys | base64 -d)" -d '{"a":"b c"}'"""
+    assert command_lines(command, 60) == [
+        'curl -s "$URL/v1" \\',
+        '    -H "Authorization: Bearer $(kubectl get secret keys | base64 -d)" \\',
+        """    -d '{"a":"b c"}'""",
     ]
 
 
