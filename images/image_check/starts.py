@@ -12,7 +12,6 @@ from devcluster import controlplane, kubectl, ports
 from devcluster.controlplane import ControlPlane
 from devcluster.instance import checkout
 from devcluster.waiting import require
-from wardrobe_contracts.base import Variant
 from wardrobe_contracts.inspection import InspectConfig
 from wardrobe_contracts.paths import CONFIG_VARIABLE, STORE_CLAIM
 from wardrobe_contracts.routes import ROUTES_KEY, RoutedBase, Routes
@@ -67,14 +66,19 @@ def _claim(name: str) -> dict[str, object]:
 def gateway(image: Image, place: Place) -> str:
     """Router and agent, each until it has the routes that a ConfigMap holds."""
     base = RoutedBase(name="base", digest="sha256:" + "0" * 64)
-    routes = Routes(
-        deployment=DEPLOYMENT, generation=1, base=base, variant=Variant.NONE, departments={}, adapters=[]
-    ).model_dump_json(by_alias=True)
+    routes = Routes(deployment=DEPLOYMENT, generation=1, base=base, departments={}, adapters=[]).model_dump_json(
+        by_alias=True
+    )
     manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": ROUTES}, "data": {ROUTES_KEY: routes}}
     place.kubectl("apply", "--filename=-", stdin=json.dumps(manifest))
     own = ["--service=tantanila-engine", f"--keys={WORK}/keys", f"--memory={WORK}/memory"]
     _serve(image, place, [*image.entry_point, *own], READY_PATH)
-    _serve(image, place, ["wardrobe-agent", f"--store={WORK}/store", f"--cache={WORK}/cache"], HEALTH_PATH)
+    _serve(
+        image,
+        place,
+        ["wardrobe-agent", "--quantization=None", f"--store={WORK}/store", f"--cache={WORK}/cache"],
+        HEALTH_PATH,
+    )
     return "router and agent took their routes from a control plane, ended at SIGTERM"
 
 
