@@ -13,6 +13,10 @@ from wardrobe.plan import pod_troubles
 from wardrobe.plan.tasks import STUCK_REASONS
 from wardrobe.workqueue import WorkQueue
 
+MARKING_SECONDS = 0.1
+"""A deployment that names another Adapter is looked at so much later, or as soon as the Adapter says that it is in use:
+looked at before, it could only say that it waits for that, which would cost a rollback more than the wait."""
+
 
 class Wakeups:
     """Turns events into keys, and remembers which resource waits on which other."""
@@ -38,11 +42,12 @@ class Wakeups:
     def resource_event(self, kind: str, event: str | None, manifest: Manifest) -> None:
         """One of our kinds was listed, added, changed or deleted."""
         key = _key(kind, manifest)
-        if kind == adapterdeployment.KIND:
-            self._used(key, frozenset() if event == "DELETED" else adapters_of(manifest))
+        begun = self._used(key, event, manifest) if kind == adapterdeployment.KIND else frozenset()
         changed = self._is_new(event, manifest, spec_gist(manifest), "spec")
         wiped = self._is_new(event, manifest, wiped_gist(manifest), "wiped")
-        if changed or wiped:
+        if begun:
+            self._queue.add_after(key, MARKING_SECONDS)
+        elif changed or wiped:
             self._queue.add(key)
         if self._is_new(event, manifest, readiness_gist(manifest), "readiness"):
             self._wake(self._waiters.get(key, ()))
@@ -57,15 +62,17 @@ class Wakeups:
         if self._is_new(event, manifest, gist, recovers=pod):
             self._queue.add(owner)
 
-    def _used(self, deployment: Key, adapters: frozenset[Key]) -> None:
-        """Adapters that a deployment has come to name or no longer names say so in their status.
+    def _used(self, deployment: Key, event: str | None, manifest: Manifest) -> frozenset[Key]:
+        """Adapters that a deployment has come to name or no longer names say so in their status; the new ones.
 
         Known from the event itself, not only from what was decided: an Adapter's answer may come before the decision.
         """
+        now = frozenset() if event == "DELETED" else adapters_of(manifest)
         before = self._uses.pop(deployment, frozenset())
-        if adapters:
-            self._uses[deployment] = adapters
-        self._wake(before ^ adapters)
+        if now:
+            self._uses[deployment] = now
+        self._wake(before ^ now)
+        return now - before
 
     def _is_new(
         self, event: str | None, manifest: Manifest, gist: Hashable, aspect: str = "child", *, recovers: bool = False
