@@ -14,7 +14,8 @@ from support.helm import CHART, EVERYTHING, IMAGES, Helm, HelmError, one, operat
 from wardrobe.__main__ import _parser
 from wardrobe.api.adapterdeployment import AdapterDeploymentResource
 from wardrobe.api.basemodel import BaseModelResource
-from wardrobe.resources.serving import serving_manifests
+from wardrobe.resources.engine_deployment import engine_deployment
+from wardrobe.resources.router_deployment import router_deployment
 from wardrobe.settings import Settings
 
 pytestmark = pytest.mark.chart
@@ -226,12 +227,13 @@ def serving_pods(repository: Path) -> list[dict[str, Any]]:
     written = yaml.safe_load((repository / "examples" / "adapterdeployment-all-fields.yaml").read_text())
     metadata = {"namespace": "ward", "uid": "u"}
     base = {"metadata": {"name": "base", **metadata}, "spec": {"source": "pvc://models/base"}}
-    manifests = serving_manifests(
-        AdapterDeploymentResource.parse({**written, "metadata": {**written["metadata"], **metadata}}),
-        BaseModelResource.parse(base),
-        Settings("t", "g", "e"),
-    )
-    return [m["spec"]["template"] for m in manifests if m["kind"] == "Deployment"]
+    deployment = AdapterDeploymentResource.parse({**written, "metadata": {**written["metadata"], **metadata}})
+    settings = Settings("t", "g", "e")
+    made = [
+        engine_deployment(deployment, BaseModelResource.parse(base), settings),
+        router_deployment(deployment, settings),
+    ]
+    return [manifest["spec"]["template"] for manifest in made]
 
 
 def chosen(selector: dict[str, Any], labels: dict[str, str]) -> bool:

@@ -72,14 +72,16 @@ class Waiting(StrEnum):
     UNSCHEDULABLE = "Unschedulable"
     """No node fits the pod; the message is the scheduler's.
 
-    Unknown on BaseModel Ready; FineTuneJob Succeeded, DatasetChecked, Trained, Published.
+    Unknown on BaseModel Ready; FineTuneJob Succeeded, DatasetChecked, Trained, Published;
+    AdapterDeployment Ready, PodsStarted.
     Next: free or add a node; or delete the run and write another whose resources, nodeSelector and tolerations under
     spec.pod fit one.
     """
     POD_STUCK = "PodStuck"
     """The pod cannot start (image, volume or security settings); the message is the kubelet's.
 
-    Unknown on BaseModel Ready; FineTuneJob Succeeded, DatasetChecked, Trained, Published.
+    Unknown on BaseModel Ready; FineTuneJob Succeeded, DatasetChecked, Trained, Published;
+    AdapterDeployment Ready, PodsStarted.
     Next: mend what the message names, such as the image's name or spec.pod.imagePullSecrets; the pod goes on by itself.
     """
     POD_CRASHING = "PodCrashing"
@@ -98,21 +100,21 @@ class Waiting(StrEnum):
     """spec.baseModel.name names no BaseModel in this namespace.
 
     Unknown on FineTuneJob Succeeded, DatasetChecked, Trained, Published; Adapter Ready;
-    AdapterDeployment Ready, AdaptersProved, RoutesApplied, KeysLoaded.
+    AdapterDeployment Ready, PodsStarted, AdaptersProved, RoutesApplied, KeysLoaded.
     Next: create the BaseModel; what waits for it goes on by itself.
     """
     BASE_MODEL_NOT_READY = "BaseModelNotReady"
     """The BaseModel is not inspected yet, or its inspection failed.
 
     Unknown on FineTuneJob Succeeded, DatasetChecked, Trained, Published; Adapter Ready;
-    AdapterDeployment Ready, AdaptersProved, RoutesApplied, KeysLoaded.
+    AdapterDeployment Ready, PodsStarted, AdaptersProved, RoutesApplied, KeysLoaded.
     Next: `kubectl describe bm <name>` says what is wrong with it.
     """
     CLAIM_NOT_FOUND = "ClaimNotFound"
     """A PersistentVolumeClaim that a pod would mount does not exist.
 
     Unknown on BaseModel Ready; FineTuneJob Succeeded, DatasetChecked;
-    AdapterDeployment Ready, AdaptersProved, RoutesApplied, KeysLoaded.
+    AdapterDeployment Ready, PodsStarted, AdaptersProved, RoutesApplied, KeysLoaded.
     Next: create the claim that the message names; it is looked for every 15 seconds.
     """
     CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"
@@ -186,14 +188,14 @@ class Waiting(StrEnum):
     NAME_TAKEN = "NameTaken"
     """An object that is not the deployment's has a name that it needs; the message names it. It is left alone.
 
-    Unknown on AdapterDeployment Ready, AdaptersProved, RoutesApplied, KeysLoaded.
+    Unknown on AdapterDeployment Ready, PodsStarted, AdaptersProved, RoutesApplied, KeysLoaded.
     False on AdapterDeployment Ready.
     Next: delete or rename the other object, or create the AdapterDeployment under another name.
     """
     API_REFUSED = "ApiRefused"
     """The API refused an object that the operator makes from the spec; the message is the apiserver's.
 
-    Unknown on BaseModel Ready; FineTuneJob Succeeded; AdapterDeployment Ready.
+    Unknown on BaseModel Ready; FineTuneJob Succeeded; AdapterDeployment Ready, PodsStarted.
     Next: mend the field, quota or policy that the message names; the operator tries again.
     """
     RETRYING = "Retrying"

@@ -10,7 +10,7 @@ from wardrobe.api.adapterdeployment import (
     DepartmentStatus,
 )
 from wardrobe.api.meta import Key
-from wardrobe.api.reasons import ConditionType, Done, Waiting
+from wardrobe.api.reasons import ConditionType, Done, Refused, Waiting
 from wardrobe.resources.serving_names import Part
 from wardrobe.resources.serving_services import CLIENT_PORT
 from wardrobe_contracts.routes import Authentication, Routes
@@ -42,7 +42,7 @@ def status(
     deployment: AdapterDeploymentResource, going: Rollout, hold: Held | None, seen: Seen, now: str
 ) -> AdapterDeploymentStatus:
     """The whole status."""
-    parts = [_started(seen), _proved(going), _applied(going.routes, seen), _keys(deployment, seen)]
+    parts = [_started(seen), _proved(going, hold), _applied(going.routes, seen), _keys(deployment, seen)]
     top = _held(hold) if hold else _top(parts)
     generation = deployment.metadata.generation
     return AdapterDeploymentStatus(
@@ -94,11 +94,13 @@ def _started(seen: Seen) -> Fact:
     return Fact(ConditionType.PODS_STARTED, trouble.status, trouble.reason, f"{trouble.message}{more}")
 
 
-def _proved(going: Rollout) -> Fact:
+def _proved(going: Rollout, hold: Held | None) -> Fact:
     open_ones = {name: found for name, found in going.departments.items() if found.reason != Done.PROVED}
     if not open_ones:
         return Fact(ConditionType.ADAPTERS_PROVED, "True", Done.PROVED, "every version that answers was proved")
-    hopeful = {Waiting.PROVING, Waiting.MARKING_IN_USE, Waiting.NO_REPLICA_READY}
+    hopeful: set[Waiting | Refused | Done] = {Waiting.PROVING, Waiting.MARKING_IN_USE, Waiting.NO_REPLICA_READY}
+    if hold and hold.status == "Unknown":
+        hopeful.add(hold.reason)
     worst = next((found for found in open_ones.values() if found.reason not in hopeful), next(iter(open_ones.values())))
     message = "; ".join(found.message for found in open_ones.values())
     message += ". Engine pods are not changed until then" if going.strands else ""
