@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.chart, pytest.mark.controlplane]
 KEPT_REVISIONS = 10
 
 NOT_IN_THE_LOG: dict[Permission, str] = {
-    **{("", "configmaps", verb): "granted to agents and routers for their routes" for verb in ("list", "watch")},
+    ("", "configmaps", "watch"): "granted to agents and routers for their routes",
     **{
         ("discovery.k8s.io", "endpointslices", verb): "granted to routers, which find engine pods by them"
         for verb in ("get", "list", "watch")

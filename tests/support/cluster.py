@@ -1,6 +1,7 @@
 """A namespace to test in, and the few requests tests make, through the official client."""
 
 import datetime
+import functools
 import json
 import time
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ PLURALS = {
 }
 
 
+@functools.cache
 def connect(kubeconfig: Path) -> client.ApiClient:
-    """A client for a kubeconfig."""
+    """A client for a kubeconfig, one for all tests: it cannot close its connections, and is never collected."""
     api: client.ApiClient = config.new_client_from_config(str(kubeconfig))
     return api
 
