@@ -23,6 +23,10 @@ Now = Callable[[Observed], str]
 def tell(cluster: Cluster) -> None:
     """All acts in order; what is over already is said in one line."""
     played = False
+    following = story.next_act(cluster.observe())
+    if following is not Act.BASE:
+        console.say()
+        console.tell(f"The story goes on {f'at “{following.value}”' if following else 'to its end'}.")
     for number, act in enumerate(Act, 3):
         console.heading(f"{number}. {act.value}")
         if ended := story.ending(act, cluster.observe()):
