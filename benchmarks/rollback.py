@@ -45,9 +45,9 @@ def run(kubeconfig: Path, folder: Path) -> None:
     node_namespaces.install_kinds(kubeconfig)
     namespaces = Namespaces(kubeconfig, lambda: Path(tempfile.mkdtemp(dir=folder)))
     namespace = node_namespaces.for_training(namespaces)
-    with operator_process.running(kubeconfig, namespace.name, folder, images=NODE_IMAGES) as operator:
+    with operator_process.running(kubeconfig, namespace.name, folder, images=NODE_IMAGES):
         node_namespaces.train(namespace)
-        hospital = Hospital(namespace, operator)
+        hospital = Hospital(namespace)
         deployed.begin(hospital, deployed.deployment(cardiology="cardiology-v1", paediatrics="paediatrics-v1"))
         tell_new_version(hospital)
         tell_flips(hospital)

@@ -10,9 +10,9 @@ from support import deployed, node_namespaces, operator_process
 from support.cluster import Manifest, Namespace
 from support.deployed import Hospital
 from support.node_namespaces import Namespaces, Trained
-from support.operator_process import NODE_IMAGES, Operator
+from support.operator_process import NODE_IMAGES, Operator, Operators
 
-from devcluster import environments, node
+from devcluster import environments, kubectl, node
 from devcluster.reservation import reserved
 
 Prepare = Callable[..., Namespace]
@@ -29,12 +29,20 @@ def kubeconfig() -> Iterator[Path]:
     with reserved():
         node.up()
         environments.sync()  # a node that was up may have the environments of yesterday's checkout
+        refuse_other_operators(node.instance().kubeconfig)
         try:
             node_namespaces.install_kinds(node.instance().kubeconfig)
             yield node.instance().kubeconfig
         finally:
             if not theirs:
                 node.down(force=True)
+
+
+def refuse_other_operators(kubeconfig: Path) -> None:
+    """One that watches all namespaces would work beside that of the tests."""
+    found = kubectl.run(kubeconfig, "get", "deployments", "--all-namespaces", "--output=name")
+    if "wardrobe-operator" in found:
+        pytest.fail("the node has an operator already, of make demo or the chart: make demo-down first")
 
 
 @pytest.fixture(scope="module")
@@ -57,26 +65,28 @@ def trained(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     namespaces = Namespaces(kubeconfig, lambda: tmp_path_factory.mktemp("claims"))
     namespace = node_namespaces.for_training(namespaces)
     with operator_process.running(kubeconfig, namespace.name, tmp_path_factory.mktemp("trained"), images=NODE_IMAGES):
-        yield node_namespaces.train(namespace)
+        adapters = node_namespaces.train(namespace)
+    yield adapters
     namespaces.remove()
 
 
 @pytest.fixture(scope="module")
-def serve(
-    prepare: Prepare, trained: Trained, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Serve]:
-    """Start a hospital in a namespace of its own, with the trained Adapters; its operator ends with the module."""
-    made: list[Hospital] = []
+def operators(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operators]:
+    """They end with the module."""
+    made = Operators(kubeconfig, lambda: tmp_path_factory.mktemp("operator"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def serve(prepare: Prepare, trained: Trained, operators: Operators) -> Serve:
+    """Start a hospital in a namespace of its own, with the trained Adapters."""
 
     def serve(deployment: Manifest, more: str = "") -> Hospital:
-        namespace = prepare(store=trained.store)
-        node_namespaces.adopt(namespace, trained.adapters)
-        folder = tmp_path_factory.mktemp("operator")
-        operator = operator_process.start(kubeconfig, namespace.name, folder, images=NODE_IMAGES, more=more)
-        made.append(Hospital(namespace, operator))
-        deployed.begin(made[-1], deployment)
-        return made[-1]
+        hospital = Hospital(prepare(store=trained.store))
+        node_namespaces.adopt(hospital.namespace, trained.adapters)
+        operators.begin(hospital.namespace, more)
+        deployed.begin(hospital, deployment)
+        return hospital
 
-    yield serve
-    for hospital in made:
-        hospital.operator.stop()
+    return serve

@@ -3,14 +3,13 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from kubernetes import client
-from support import deployed, on_the_node, operator_process
+from support import deployed, on_the_node
 from support.cluster import Manifest, as_text, without_times
 from support.deployed import Hospital, Timeline
-from support.operator_process import NODE_IMAGES
+from support.operator_process import Operators
 from support.traffic import Traffic, flowing
 from support.waiting import eventually
 
@@ -94,15 +93,15 @@ def test_a_router_is_killed(hospital: Hospital) -> None:
         )
 
 
-def test_the_operator_is_killed(hospital: Hospital, kubeconfig: Path, tmp_path: Path) -> None:
+def test_the_operator_is_killed(hospital: Hospital, operators: Operators) -> None:
     """Nobody notices, and the next one finds all as it was."""
     before = hospital.restarts()
     with nothing_lost_but(hospital, in_flight=False) as traffic:
-        hospital.operator.kill()
+        operators.of(hospital.namespace).kill()
         answered = len(traffic.answers)
         eventually(lambda: len(traffic.answers) > answered + 30, within=60, what="answers without an operator")
-        hospital.operator = operator_process.start(kubeconfig, hospital.namespace.name, tmp_path, images=NODE_IMAGES)
-        eventually(hospital.operator.healthy, within=60, what="another operator")
+        operators.begin(hospital.namespace)
+        eventually(operators.of(hospital.namespace).healthy, within=60, what="another operator")
     assert hospital.restarts() == before
 
 

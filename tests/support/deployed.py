@@ -14,7 +14,6 @@ from wardrobe_contracts.state import STATE_PATH, AgentState
 
 from . import resources
 from .cluster import Manifest, Namespace
-from .operator_process import Operator
 from .traffic import Answer, Traffic
 from .waiting import eventually
 
@@ -78,10 +77,9 @@ class Flip:
 
 @dataclass
 class Hospital:
-    """A namespace with three Adapters, a deployment, and the operator beside it."""
+    """A namespace with three Adapters and a deployment."""
 
     namespace: Namespace
-    operator: Operator
 
     @property
     def url(self) -> str:

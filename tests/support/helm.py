@@ -60,10 +60,10 @@ class Helm:
         rendered = self.run("template", RELEASE, str(chart), f"--namespace={NAMESPACE}", *_set(values))
         return [document for document in yaml.safe_load_all(rendered) if document]
 
-    def install(self, *values: str, chart: Path = CHART) -> str:
-        """Install the chart, or upgrade it to these values; what Helm then says. Waits for no pods."""
+    def install(self, *values: str, chart: Path = CHART, options: tuple[str, ...] = ()) -> str:
+        """Install the chart, or upgrade it to these values; what Helm then says. Waits for no pods unless told."""
         where = (f"--namespace={NAMESPACE}", "--create-namespace")
-        return self.run("upgrade", "--install", RELEASE, str(chart), *where, *_set(values))
+        return self.run("upgrade", "--install", RELEASE, str(chart), *where, *options, *_set(values))
 
     def uninstall(self) -> str:
         """Take the release away."""

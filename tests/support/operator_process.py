@@ -7,10 +7,11 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from .cluster import Namespace
 from .waiting import eventually
 
 STARTS_WITHIN = 30.0
@@ -99,3 +100,26 @@ def running(
         yield operator
     finally:
         operator.stop()
+
+
+@dataclass
+class Operators:
+    """Operators with the node's images, one for each namespace; a drill may replace one that it killed."""
+
+    kubeconfig: Path
+    folder: Callable[[], Path]
+    running: dict[str, Operator] = field(default_factory=dict)
+
+    def begin(self, namespace: Namespace, more: str = "") -> None:
+        """Start one."""
+        name = namespace.name
+        self.running[name] = start(self.kubeconfig, name, self.folder(), images=NODE_IMAGES, more=more)
+
+    def of(self, namespace: Namespace) -> Operator:
+        """The namespace's."""
+        return self.running[namespace.name]
+
+    def stop(self) -> None:
+        """End them all."""
+        for operator in self.running.values():
+            operator.stop()

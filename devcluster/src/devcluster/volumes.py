@@ -80,6 +80,9 @@ def create(
     if not kubectl.exists(credentials, "namespace", namespace):
         kubectl.run(credentials, "create", "namespace", namespace)
     kubectl.create(credentials, *documents(namespace, claim, size=size))
+    # The scheduler puts a pod aside whose claim is not bound yet, for half a minute and more.
+    bound = ("--for=jsonpath={.status.phase}=Bound", "--timeout=60s")
+    kubectl.run(credentials, "wait", f"persistentvolumeclaim/{claim}", f"--namespace={namespace}", *bound)
     return target
 
 

@@ -3,15 +3,17 @@
 import asyncio
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from kubernetes import client
-from support import deployed, in_process
+from support import deployed, in_process, node_namespaces
 from support.deployed import KEYS, NAME, Hospital, Timeline
+from support.helm import Helm
+from support.node_namespaces import Namespaces
 from support.operator_process import NODE_IMAGES
 from support.traffic import flowing
 from support.waiting import eventually
@@ -20,14 +22,36 @@ from wardrobe.api.meta import Key
 
 pytestmark = pytest.mark.node
 
-Serve = Callable[..., Hospital]
+LOCAL_IMAGES = ("images.registry=localhost", "images.tag=dev", "images.operator.pullPolicy=Never")
+TAKE_OVER = ("--take-ownership", "--force-conflicts")
+"""The kinds are there already, applied by hand."""
 REPOSITORY = Path(__file__).parents[2]
 ENGINE_PYTHON = REPOSITORY / ".venv-engine" / "bin" / "python"
 
 
 @pytest.fixture(scope="module")
-def hospital(serve: Serve) -> Hospital:
-    return serve(deployed.deployment(cardiology="cardiology-v1", paediatrics="paediatrics-v1"))
+def hospital(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
+    """From YAML to answers by the chart's operator: a pod with the chart's rights, in one namespace only."""
+    namespaces = Namespaces(kubeconfig, lambda: tmp_path_factory.mktemp("claims"))
+    namespace = node_namespaces.for_training(namespaces)
+    helm = Helm(tmp_path_factory.mktemp("helm"), kubeconfig)
+    helm.install(*LOCAL_IMAGES, f"namespaces={{{namespace.name}}}", options=(*TAKE_OVER, "--wait", "--timeout=2m"))
+    try:
+        node_namespaces.train(namespace)
+        made = Hospital(namespace)
+        deployed.begin(made, deployed.deployment(cardiology="cardiology-v1", paediatrics="paediatrics-v1"))
+        yield made
+    finally:
+        helm.uninstall()
+        namespaces.remove()
+
+
+def test_what_was_trained_is_an_adapter_with_its_lineage(hospital: Hospital) -> None:
+    made = {found["metadata"]["name"]: found["spec"] for found in hospital.namespace.all("Adapter")}
+    assert sorted(made) == ["cardiology-v1", "cardiology-v2", "paediatrics-v1"]
+    for spec in made.values():
+        assert [found["variant"] for found in spec["evaluations"]] == ["None", "INT8", "NF4"]
+        assert spec["lineage"]["job"] in deployed.RUNS
 
 
 def test_each_department_is_answered_by_its_own_version(hospital: Hospital) -> None:
