@@ -51,7 +51,7 @@ def test_what_was_trained_is_an_adapter_with_its_lineage(hospital: Hospital) -> 
     assert sorted(made) == ["cardiology-v1", "cardiology-v2", "paediatrics-v1"]
     for spec in made.values():
         assert [found["variant"] for found in spec["evaluations"]] == ["None", "INT8", "NF4"]
-        assert spec["lineage"]["job"] in deployed.RUNS
+        assert spec["lineage"]["job"]["name"] in deployed.RUNS
 
 
 def test_each_department_is_answered_by_its_own_version(hospital: Hospital) -> None:
