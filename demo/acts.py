@@ -173,7 +173,7 @@ def _point(cluster: Cluster) -> None:
         cluster,
         lambda seen: seen.answering(second),
         lambda seen: _deployment(seen, "AdaptersProved", "RoutesApplied"),
-        lambda _: None,
+        lambda seen: story.failure(seen, "AdapterDeployment", DEPLOYMENT),
     )
     console.tell("What answered before stays loaded, and can still be asked by its name:")
     with router(cluster) as url:
