@@ -51,7 +51,7 @@ types: setup setup-trainer setup-engine ## mypy --strict over every member
 	MYPYPATH=contracts/src $(ROOT)/mypy --python-executable $(ENGINE)/python engine_image/src
 
 unit: setup ## Unit, schema and control-plane tests
-	$(PYTEST) -m "not node and not engine and not chart"
+	$(PYTEST) -n 2 --dist loadfile -m "not node and not engine and not chart"
 
 test-trainer: setup-trainer ## The trainer's tests, in its own environment
 	$(TRAINER)/pytest tests/trainer
