@@ -456,7 +456,49 @@ def test_engine_pods_are_not_changed_to_a_variant_on_which_nothing_could_answer(
     status, reason, message = ward.said()
     assert (status, reason) == ("False", "VariantNotAssessed")
     assert "It has scores on: None, NF4. Set spec.quantization to one of these" in message
-    assert "cardiology-v1 goes on answering. Engine pods are not changed until then" in message
+    assert "cardiology-v1 goes on answering. Engine pods are not changed while cardiology-v1 answers" in message
     quantize(ward, "NF4")
     ward.settle()
     assert ward.said()[:2] == ("True", "Serving")
+
+
+def engine(ward: Ward) -> Manifest:
+    return ward.cluster.objects[Key("Deployment", NAMESPACE, f"{NAME}-engine")]
+
+
+def test_a_department_that_names_what_was_not_assessed_holds_back_nothing_else(ward: Ward) -> None:
+    """What answers is fit for the pods: they may be scaled, and are made again."""
+    ward.put(serving.adapter("cardiology-v4", variants=("None",)))
+    ward.point("cardiology-v4")
+    found = ward.cluster.objects[DEPLOYMENT]
+    found["spec"]["replicas"] = 3
+    found["metadata"]["generation"] += 1
+    ward.settle()
+    assert engine(ward)["spec"]["replicas"] == 3
+    assert ward.said()[1] == "VariantNotAssessed"
+    assert "Engine pods are not changed" not in ward.said()[2]
+    del ward.cluster.objects[Key("Deployment", NAMESPACE, f"{NAME}-engine")]
+    ward.settle()
+    assert engine(ward)["spec"]["replicas"] == 3
+
+
+def test_engine_pods_wait_while_what_answers_has_no_scores_on_the_new_variant(ward: Ward) -> None:
+    """Also where the version that is asked for has them: nothing could answer while it is not proved."""
+    ward.put(serving.adapter("cardiology-v5", variants=("INT8",)))
+    quantize(ward, "INT8")
+    ward.point("cardiology-v5")
+    ward.fleet.verdicts = {"cardiology-v5": Verdict.LOAD_FAILED}
+    ward.settle()
+    assert agents_variant(ward) == "NF4"
+    assert ward.routed() == "cardiology-v1"
+    assert "first name a version that has scores on both variants" in ward.said()[2]
+
+
+def test_an_object_that_only_carries_our_labels_is_nobodys_business(ward: Ward) -> None:
+    """As `kubectl expose` makes it from a Service of ours."""
+    ours = ward.cluster.objects[Key("Service", NAMESPACE, NAME)]
+    public = {**copy.deepcopy(ours), "metadata": {"name": f"{NAME}-public", "labels": ours["metadata"]["labels"]}}
+    ward.put(public)
+    ward.settle()
+    assert ward.said()[:2] == ("True", "Serving")
+    assert Key("Service", NAMESPACE, f"{NAME}-public") in ward.cluster.objects

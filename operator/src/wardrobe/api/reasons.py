@@ -189,7 +189,7 @@ class Waiting(StrEnum):
     """An object that is not the deployment's has a name that it needs; the message names it. It is left alone.
 
     Unknown on AdapterDeployment Ready, PodsStarted, AdaptersProved, RoutesApplied, KeysLoaded.
-    False on AdapterDeployment Ready.
+    False on AdapterDeployment Ready, AdaptersProved.
     Next: delete or rename the other object, or create the AdapterDeployment under another name.
     """
     API_REFUSED = "ApiRefused"

@@ -48,7 +48,9 @@ async def for_deployment(kube: Kube, states: PodStates, deployment: AdapterDeplo
         base=base,
         adapters={manifest["metadata"]["name"]: AdapterResource.parse(manifest) for manifest in adapters},
         children=mine,
-        taken={key: child for key, child in found.items() if not _owned(child, deployment)},
+        taken={
+            key: child for key, child in found.items() if _needed(key, deployment) and not _owned(child, deployment)
+        },
         revisions=sorted(revisions, key=lambda revision: revision.number),
         routes=read_routes(routes) if routes and _owned(routes, deployment) else None,
         replicas=replicas,
@@ -57,6 +59,14 @@ async def for_deployment(kube: Kube, states: PodStates, deployment: AdapterDeplo
         missing=None if pods else await observe.missing(kube, namespace, plan.needs(base)),
     )
     return await _with_unlabelled(kube, deployment, seen) if makes_children(deployment, seen) else seen
+
+
+def _needed(key: Key, deployment: AdapterDeploymentResource) -> bool:
+    """Whether the deployment makes, or will make, an object of that name. Labels alone are copied easily."""
+    name = deployment.metadata.name
+    if key.kind == "ControllerRevision":
+        return key.name.removeprefix(f"{name}-").isdigit()
+    return key in child_keys(deployment) or key == Key("ConfigMap", key.namespace, routes_name(name))
 
 
 async def _with_unlabelled(kube: Kube, deployment: AdapterDeploymentResource, seen: Seen) -> Seen:

@@ -11,6 +11,7 @@ from wardrobe.resources.revision import next_revision, revision_manifest
 from wardrobe.resources.router_deployment import router_deployment
 from wardrobe.resources.routes import routes_manifest
 from wardrobe.resources.serving import ground_manifests
+from wardrobe.resources.serving_names import Part, part_name
 from wardrobe.settings import Settings
 from wardrobe_contracts import paths
 from wardrobe_contracts.base import Digest
@@ -53,7 +54,10 @@ def decide(deployment: AdapterDeploymentResource, seen: Seen, settings: Settings
         writes=(
             *_history(deployment, going, seen),
             *_routes(deployment, going, seen),
-            *_children(_wanted(deployment, seen, settings, engines=hold is None and not _stranding(going, seen)), seen),
+            *_children(
+                _wanted(deployment, seen, settings, engines=hold is None and not _stranding(deployment, going, seen)),
+                seen,
+            ),
             *_forgotten(deployment, seen),
         ),
         requeue_after=min(_look_again(going, seen), hold.look_again if hold else WATCHING_SECONDS),
@@ -97,9 +101,10 @@ def _digest(base: BaseModelResource) -> Digest:
     return base.status.digest
 
 
-def _stranding(going: Rollout, seen: Seen) -> bool:
+def _stranding(deployment: AdapterDeploymentResource, going: Rollout, seen: Seen) -> bool:
     """Whether engine pods that run would give way to some that cannot answer what these do."""
-    return going.strands and any(key.kind == "Deployment" for key in seen.children)
+    engine = Key("Deployment", deployment.metadata.namespace, part_name(deployment.metadata.name, Part.ENGINE))
+    return bool(going.stranded) and engine in seen.children
 
 
 def _wanted(deployment: AdapterDeploymentResource, seen: Seen, settings: Settings, *, engines: bool) -> list[Manifest]:

@@ -42,7 +42,7 @@ def status(
     deployment: AdapterDeploymentResource, going: Rollout, hold: Held | None, seen: Seen, now: str
 ) -> AdapterDeploymentStatus:
     """The whole status."""
-    parts = [_started(seen), _proved(going, hold), _applied(going.routes, seen), _keys(deployment, seen)]
+    parts = [_started(seen), _proved(deployment, going, hold), _applied(going.routes, seen), _keys(deployment, seen)]
     top = _held(hold) if hold else _top(parts)
     generation = deployment.metadata.generation
     return AdapterDeploymentStatus(
@@ -94,7 +94,7 @@ def _started(seen: Seen) -> Fact:
     return Fact(ConditionType.PODS_STARTED, trouble.status, trouble.reason, f"{trouble.message}{more}")
 
 
-def _proved(going: Rollout, hold: Held | None) -> Fact:
+def _proved(deployment: AdapterDeploymentResource, going: Rollout, hold: Held | None) -> Fact:
     open_ones = {name: found for name, found in going.departments.items() if found.reason != Done.PROVED}
     if not open_ones:
         return Fact(ConditionType.ADAPTERS_PROVED, "True", Done.PROVED, "every version that answers was proved")
@@ -103,7 +103,10 @@ def _proved(going: Rollout, hold: Held | None) -> Fact:
         hopeful.add(hold.reason)
     worst = next((found for found in open_ones.values() if found.reason not in hopeful), next(iter(open_ones.values())))
     message = "; ".join(found.message for found in open_ones.values())
-    message += ". Engine pods are not changed until then" if going.strands else ""
+    if going.stranded:
+        variant, names = deployment.spec.quantization, ", ".join(sorted(going.stranded))
+        message += f". Engine pods are not changed while {names} answers, which was not assessed on {variant}: first "
+        message += "name a version that has scores on both variants"
     return Fact(ConditionType.ADAPTERS_PROVED, "Unknown" if worst.reason in hopeful else "False", worst.reason, message)
 
 

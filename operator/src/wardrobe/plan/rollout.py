@@ -31,14 +31,8 @@ class Rollout:
 
     routes: Routes
     departments: dict[str, Department]
-
-    @property
-    def strands(self) -> bool:
-        """Whether engine pods of the variant that is asked for could not answer a department that is answered now."""
-        return any(
-            found.routed is not None and found.reason is Waiting.VARIANT_NOT_ASSESSED
-            for found in self.departments.values()
-        )
+    stranded: frozenset[str] = frozenset()
+    """Adapters that answer now and could not on engine pods of the variant that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +103,7 @@ def refusal(ground: Ground, adapter: str) -> Refusal | None:
             f"{ground.base_digest}. Name a version that was trained on it"
         )
         return Refusal(Waiting.ADAPTER_NOT_READY, message)
-    if ground.spec.quantization not in {found.variant for found in found.spec.evaluations}:
+    if not assessed(ground, adapter):
         known = ", ".join(evaluation.variant for evaluation in found.spec.evaluations) or "none"
         message = (
             f"Adapter {adapter} was not assessed on {ground.spec.quantization}, so its effect cannot be proved. "
@@ -135,7 +129,20 @@ def rollout(ground: Ground, generation: int) -> Rollout:
         verification=ground.spec.verification,
     )
     changed = routes != ground.current
-    return Rollout(routes.model_copy(update={"generation": generation}) if changed else routes, departments)
+    routes = routes.model_copy(update={"generation": generation}) if changed else routes
+    return Rollout(routes, departments, _stranded(ground, departments))
+
+
+def _stranded(ground: Ground, departments: Mapping[str, Department]) -> frozenset[str]:
+    """Routed Adapters without a record on the deployment's quantization: there they would be proved on no pod."""
+    routed = {found.routed for found in departments.values() if found.routed in ground.adapters}
+    return frozenset(name for name in routed if name and not assessed(ground, name))
+
+
+def assessed(ground: Ground, adapter: str) -> bool:
+    """Whether an Adapter that is there has scores on the deployment's quantization."""
+    evaluations = ground.adapters[adapter].spec.evaluations
+    return ground.spec.quantization in {found.variant for found in evaluations}
 
 
 def _department(ground: Ground, name: str) -> Department:
