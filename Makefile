@@ -64,12 +64,12 @@ test-chart: setup ## The Helm chart's tests, on an apiserver
 	$(PYTEST) -m chart tests/chart
 
 test-node: setup ## Tests on the development cluster's node (root)
-	$(PYTEST) -m "node and not drill" tests/devcluster
-	$(PYTEST) -m "node and not drill" tests/cluster
+	@status=0; for part in devcluster cluster; do \
+	    $(PYTEST) -m "node and not drill" tests/$$part || status=$$?; done; exit $$status
 
 drills: setup ## Everything that kills, starves or corrupts, on the node (root; about 25 min)
-	$(PYTEST) -m drill tests/devcluster
-	$(PYTEST) -m drill tests/cluster
+	@status=0; for part in devcluster cluster; do \
+	    $(PYTEST) -m drill tests/$$part || status=$$?; done; exit $$status
 
 ##@ Images
 

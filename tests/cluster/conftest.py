@@ -28,9 +28,9 @@ def kubeconfig() -> Iterator[Path]:
     theirs = node.is_up(node.instance())
     with reserved():
         node.up()
-        environments.sync()  # a node that was up may have the environments of yesterday's checkout
         refuse_other_operators(node.instance().kubeconfig)
         try:
+            environments.sync()  # a node that was up may have the environments of yesterday's checkout
             node_namespaces.install_kinds(node.instance().kubeconfig)
             yield node.instance().kubeconfig
         finally:

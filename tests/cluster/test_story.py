@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import requests
-from kubernetes import client
 from support import deployed, in_process, node_namespaces
 from support.deployed import KEYS, NAME, Hospital, Timeline
 from support.helm import Helm
@@ -18,6 +17,7 @@ from support.operator_process import NODE_IMAGES
 from support.traffic import flowing
 from support.waiting import eventually
 
+from devcluster import kubectl
 from wardrobe.api.meta import Key
 
 pytestmark = pytest.mark.node
@@ -156,7 +156,7 @@ def test_rolled_forward_and_back_twenty_times_under_traffic(hospital: Hospital) 
     assert hospital.restarts() == before
 
 
-def test_deleted_under_traffic_nothing_is_left(hospital: Hospital) -> None:
+def test_deleted_under_traffic_nothing_is_left(hospital: Hospital, kubeconfig: Path) -> None:
     namespace = hospital.namespace
     with flowing(hospital.traffic(patience=5)) as traffic:  # the address is nobody's in the end
         eventually(lambda: len(traffic.answers) >= 10, within=60, what="answers")
@@ -170,9 +170,8 @@ def test_deleted_under_traffic_nothing_is_left(hospital: Hospital) -> None:
         ("cardiology", "cardiology-v2"),
         ("paediatrics", "paediatrics-v1"),
     }
-    left = client.AppsV1Api(namespace.api)
-    assert left.list_namespaced_deployment(namespace.name).items == []
-    assert left.list_namespaced_controller_revision(namespace.name).items == []
-    services = client.CoreV1Api(namespace.api).list_namespaced_service(namespace.name).items
-    assert [service.metadata.name for service in services] == []
+    kinds = "deployments,replicasets,controllerrevisions,services,configmaps,serviceaccounts,roles,rolebindings"
+    labels = f"wardrobe.dev/owner-kind=AdapterDeployment,wardrobe.dev/owner={NAME}"
+    found = ("get", kinds, f"--namespace={namespace.name}", f"--selector={labels}", "--output=name")
+    eventually(lambda: not kubectl.run(kubeconfig, *found), within=60, what=lambda: kubectl.run(kubeconfig, *found))
     assert len(namespace.all("Adapter")) == 3

@@ -49,15 +49,13 @@ def decide(deployment: AdapterDeploymentResource, seen: Seen, settings: Settings
         status = deployment_status.blocked(deployment, hold, seen, now)
         return Plan(status=status, requeue_after=hold.look_again, waits_on=_waits_on(deployment))
     going = rollout(_ground(deployment, hold, seen), _next_generation(deployment, seen))
+    engines = hold is None and not _stranding(deployment, going, seen)
     return Plan(
         status=deployment_status.status(deployment, going, hold, seen, now),
         writes=(
             *_history(deployment, going, seen),
             *_routes(deployment, going, seen),
-            *_children(
-                _wanted(deployment, seen, settings, engines=hold is None and not _stranding(deployment, going, seen)),
-                seen,
-            ),
+            *_children(_wanted(deployment, seen, settings, engines=engines), seen),
             *_forgotten(deployment, seen),
         ),
         requeue_after=min(_look_again(going, seen), hold.look_again if hold else WATCHING_SECONDS),
