@@ -72,7 +72,8 @@ def _base(cluster: Cluster) -> None:
 def _train(cluster: Cluster) -> None:
     console.tell(
         "A FineTuneJob checks its dataset, trains, evaluates base and adapter on rows that it kept out, and publishes "
-        "an Adapter: a version that never changes. `kubectl get ftj --watch` shows the same in another terminal."
+        "an Adapter: a version that never changes. Each pod asks for one core, so that on a machine with two cores the "
+        "runs take turns. `kubectl get ftj --watch` shows the same in another terminal."
     )
     cluster.apply(*(f"finetunejob-{run}.yaml" for run in RUNS))
     _await_runs(cluster, *RUNS)

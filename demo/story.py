@@ -150,9 +150,12 @@ def run_progress(seen: Observed, runs: tuple[str, ...]) -> str:
 
 
 def _run_progress(seen: Observed, run: str) -> str:
+    """The summary, and what a run waits for in a word."""
     item = seen.find("FineTuneJob", run) or {}
     summary: str = item.get("status", {}).get("progress", {}).get("summary", "waiting for the operator")
-    return summary
+    conditions: list[Resource] = item.get("status", {}).get("conditions", [])
+    reason = next((one.get("reason") for one in conditions if one["type"] == "Succeeded"), None)
+    return f"{summary} ({reason})" if reason and summary.startswith("waiting:") else summary
 
 
 def waiting_for(seen: Observed, kind: str, name: str, *types: str) -> str:

@@ -54,6 +54,7 @@ def start_node(cluster: Cluster) -> None:
     commands.run([str(REPOSITORY / DEVCLUSTER), "up"], {}, "starting the node")
     for line in exports(cluster):
         console.command(line)
+    console.tell("The claims' files: the base as the folder tantanila-base of models, the rows in datasets.")
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "tantanila-base").symlink_to(REPOSITORY / EXAMPLES / "model")
         sources = {"models": Path(folder), "datasets": REPOSITORY / EXAMPLES / "data", "wardrobe-store": None}
@@ -109,7 +110,8 @@ def install(cluster: Cluster, values: str | None) -> None:
     where = ["--kube-context", cluster.context] if cluster.context else []
     console.command(" ".join(["helm", *where, *arguments]))
     os.chdir(REPOSITORY)  # as typed
-    commands.run([cluster.helm, *where, *arguments], cluster.environment, "installing the chart")
+    with console.going_on("installing the chart"):
+        commands.output([cluster.helm, *where, *arguments], cluster.environment)
     rollout = ("rollout", "status", "deployment/wardrobe-operator", "--timeout=5m")
     operators.watch(*rollout, text="waiting for the operator")
 

@@ -81,6 +81,13 @@ def test_progress_of_two_runs_is_one_line() -> None:
     )
 
 
+def test_a_run_that_waits_says_for_what() -> None:
+    waiting = run("cardiology", None)
+    waiting["status"]["progress"]["summary"] = "waiting: training"
+    waiting["status"]["conditions"][0]["reason"] = "Unschedulable"
+    assert story.run_progress(Observed((waiting,)), ("cardiology",)) == "cardiology: waiting: training (Unschedulable)"
+
+
 def test_a_run_that_failed_ends_the_story_with_its_own_words() -> None:
     failed = resource("FineTuneJob", "cardiology", {"Succeeded": "False", "Stalled": "True"})
     said = story.failure(Observed((failed,)), "FineTuneJob", "cardiology", "paediatrics")
