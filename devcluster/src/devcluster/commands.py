@@ -75,6 +75,7 @@ def controller_manager(binary: Path, *, pki: Path, kubeconfig: Path) -> list[str
         "--use-service-account-credentials",
         "--leader-elect=false",
         "--node-monitor-grace-period=5m",
+        "--pvclaimbinder-sync-period=1s",  # a claim that was seen before its volume waits for this; 15 s by default
         "--secure-port=0",
         "--kube-api-qps=500",  # the default throttles the controllers' start to 5 s
         "--kube-api-burst=1000",
