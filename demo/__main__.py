@@ -61,7 +61,7 @@ def what_next(cluster: Cluster) -> None:
     key = f"$({cluster.typed('get', 'secret', f'{DEPARTMENT}-keys', '-o', 'jsonpath={.data.keys}')} | base64 -d)"
     url = cluster.typed("get", "adp", "tantanila", "-o", "jsonpath={.status.url}")
     reach = (
-        f"URL=$({url})" if cluster.reachable else f"{cluster.typed('port-forward', 'service/tantanila', '8080:80')} &"
+        f'URL="$({url})"' if cluster.reachable else f"{cluster.typed('port-forward', 'service/tantanila', '8080:80')} &"
     )
     suggestions = {
         "This shell, and the cluster": target.exports(cluster) if cluster.reachable else [],

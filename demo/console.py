@@ -87,6 +87,11 @@ class Progress:
             self._written = elapsed
             say(progress_line(elapsed, text))
 
+    def leave(self, text: str) -> None:
+        """Say how far it is, for good."""
+        self.clear()
+        say(progress_line(self.elapsed, text))
+
     def clear(self) -> None:
         """Make room for other lines."""
         if self._redrawn:

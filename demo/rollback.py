@@ -116,9 +116,9 @@ def under_traffic(cluster: Cluster, url: str, keys: dict[str, str], old: str, ne
 def _let_flow(traffic: Traffic, seconds: float, progress: Progress) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
+        time.sleep(0.5)
         progress.show(_counts(traffic.replies))
-        time.sleep(0.2)
-    progress.clear()
+    progress.leave(_counts(traffic.replies))
 
 
 def _counts(replies: Sequence[Reply]) -> str:

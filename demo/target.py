@@ -68,7 +68,7 @@ def _volume(cluster: Cluster, claim: str, source: Path | None) -> None:
         return
     arguments = ["volume", cluster.namespace, claim, *(["--from", str(source)] if source else [])]
     console.command(f"{DEVCLUSTER} {' '.join(arguments)}")
-    commands.run([str(REPOSITORY / DEVCLUSTER), *arguments], {}, "copying")
+    commands.run([str(REPOSITORY / DEVCLUSTER), *arguments], {}, "making the claim")
 
 
 def exports(cluster: Cluster) -> list[str]:
