@@ -34,7 +34,7 @@ fmt: setup ## Format the code and mend what a tool can mend
 
 check: lint types unit ## Everything that needs no node: lint, types, layers, schemas, unit, control plane (< 4 min)
 
-test: check test-trainer test-engine test-chart test-node ## All tests: check, on torch, of the chart, on a real node (< 25 min warm)
+test: node-free check test-trainer test-engine test-chart test-node ## All tests: check, on torch, of the chart, on a real node (< 25 min warm)
 
 ##@ Parts of them
 
@@ -63,13 +63,17 @@ test-engine: setup setup-trainer setup-engine ## The engine's tests in its own e
 test-chart: setup ## The Helm chart's tests, on an apiserver
 	$(PYTEST) -m chart tests/chart
 
-test-node: setup ## Tests on the development cluster's node (root)
+test-node: node-free ## Tests on the development cluster's node (root)
 	@status=0; for part in devcluster cluster; do \
 	    $(PYTEST) -m "node and not drill" tests/$$part || status=$$?; done; exit $$status
 
-drills: setup ## Everything that kills, starves or corrupts, on the node (root; about 25 min)
+drills: node-free ## Everything that kills, starves or corrupts, on the node (root; about 25 min)
 	@status=0; for part in devcluster cluster; do \
 	    $(PYTEST) -m drill tests/$$part || status=$$?; done; exit $$status
+
+node-free: setup
+	@if $(ROOT)/devcluster status >/dev/null 2>&1; then \
+	    echo "a node is up; the tests start and stop one of their own: make demo-down first" >&2; exit 1; fi
 
 ##@ Images
 

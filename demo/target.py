@@ -122,8 +122,8 @@ def _values(cluster: Cluster, values: str | None) -> list[str]:
     if values is None:
         raise DemoError(
             f"Wardrobe is not in the namespace wardrobe of context {cluster.context}. To install it, say where that "
-            "cluster finds the images: push what the Dockerfiles of operator, gateway, trainer_image and engine_image "
-            "give, and name a values file with at least\n  images: {registry: registry.hospital.example/wardrobe}\n"
+            "cluster finds the images: push what `docker build --target` makes of operator, gateway, trainer and "
+            "engine, and name a values file with at least\n  images: {registry: registry.hospital.example/wardrobe}\n"
             f"by make demo CONTEXT={cluster.context} VALUES=<file>; charts/wardrobe/values.yaml has all settings"
         )
     return ["-f", str(Path(values).resolve())]
