@@ -101,6 +101,12 @@ ENDS = [
         ExitCode.PREEMPTED,
         "from outside",
     ),
+    (
+        "a container that the runtime could not start",
+        view(job(), ended(128, reason="StartError", message="exec: /opt/wardrobe: no such file or directory")),
+        ExitCode.PREEMPTED,
+        "no such file or directory",
+    ),
     ("a success that left no result", view(job(), ended(0)), ExitCode.UNKNOWN, "left no message"),
     (
         "an annotation of another version, which stays",

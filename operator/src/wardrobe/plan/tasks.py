@@ -26,6 +26,8 @@ RETRIES = 10
 FIRST_PAUSE_SECONDS = 10.0
 LAST_PAUSE_SECONDS = 600.0
 
+NEVER_STARTED = {"StartError", "ContainerCannotRun"}
+"""The runtime's failures before the task's program ran; the exit code, 128, is made up."""
 EVICTIONS = {"Evicted", "Terminated", "NodeLost", "NodeShutdown", "Preempting"}
 """Reasons that the kubelet gives a pod which it stopped for the node's sake."""
 
@@ -246,6 +248,9 @@ def _from_termination(task: Task, ended: Manifest) -> Result:
         own = "Raise spec.pod.resources.limits.memory" if task in {"train", "assess"} else "The limit is Wardrobe's own"
         message = f"the container was killed by the kernel: it used more memory than its limit. {own}"
         return _ending(task, ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY, message)
+    if ended.get("reason") in NEVER_STARTED:
+        message = f"the node could not start the container: {ended.get('message', 'it says no more')}"
+        return _ending(task, ExitCode.PREEMPTED, Reason.TERMINATED, message)
     return _from_exit_code(task, ended["exitCode"])
 
 
