@@ -18,6 +18,7 @@ from support.waiting import eventually  # noqa: E402
 from devcluster import controlplane  # noqa: E402
 from devcluster.controlplane import ControlPlane  # noqa: E402
 from wardrobe.api.meta import Key  # noqa: E402
+from wardrobe.progress import WRITES_PER_TRAINING  # noqa: E402
 
 JOBS = 200
 
@@ -31,7 +32,9 @@ def main() -> None:
         print(f"no-op reconcile of a running FineTuneJob:  {running:3d} API requests (wanted: at most 7)")
         print(f"no-op reconcile of a finished FineTuneJob: {finished:3d} API requests (wanted: at most 3)")
         print(f"a whole life, from applied to Adapter:     {life_requests(plane, Path(folder)):3d} API requests,")
-        print("  its Adapter's first reconcile included; training adds one for every 10 s  (wanted: at most 60)")
+        print(
+            f"  its Adapter's first reconcile included; {WRITES_PER_TRAINING} more tell how far it is  (wanted: at most 60)"
+        )
         print(
             f"operator RSS with {JOBS} FineTuneJobs:        {memory(plane, Path(folder)):4.0f} MiB (wanted: below 200)"
         )
