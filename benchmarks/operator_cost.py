@@ -32,9 +32,8 @@ def main() -> None:
         print(f"no-op reconcile of a running FineTuneJob:  {running:3d} API requests (wanted: at most 7)")
         print(f"no-op reconcile of a finished FineTuneJob: {finished:3d} API requests (wanted: at most 3)")
         print(f"a whole life, from applied to Adapter:     {life_requests(plane, Path(folder)):3d} API requests,")
-        print(
-            f"  its Adapter's first reconcile included; {WRITES_PER_TRAINING} more tell how far it is  (wanted: at most 60)"
-        )
+        progress = f"{WRITES_PER_TRAINING} more tell how far it is"
+        print(f"  its Adapter's first reconcile included; {progress} (wanted: at most 60)")
         print(
             f"operator RSS with {JOBS} FineTuneJobs:        {memory(plane, Path(folder)):4.0f} MiB (wanted: below 200)"
         )
