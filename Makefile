@@ -67,7 +67,7 @@ test-node: node-free ## Tests on the development cluster's node (root)
 	@status=0; for part in devcluster cluster; do \
 	    $(PYTEST) -m "node and not drill" tests/$$part || status=$$?; done; exit $$status
 
-drills: node-free ## Everything that kills, starves or corrupts, on the node (root; about 25 min)
+drills: node-free ## Everything that kills, starves or corrupts, on the node (root; about 20 min)
 	@status=0; for part in devcluster cluster; do \
 	    $(PYTEST) -m drill tests/$$part || status=$$?; done; exit $$status
 
