@@ -21,8 +21,6 @@ from support.operator_process import NODE_IMAGES
 from support.traffic import Answer, Traffic, flowing
 from support.waiting import eventually
 
-from devcluster import node
-
 FLIPS = 50
 PER_SECOND = 20
 STEPS = ("fetch", "load", "prove")
@@ -30,19 +28,12 @@ STEPS = ("fetch", "load", "prove")
 
 def main() -> None:
     """Run on the node that is up, or on one of its own."""
-    theirs = node.is_up(node.instance())
-    node.up()
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            run(node.instance().kubeconfig, Path(folder))
-    finally:
-        if not theirs:
-            node.down()
+    with node_namespaces.for_benchmark() as kubeconfig, tempfile.TemporaryDirectory() as folder:
+        run(kubeconfig, Path(folder))
 
 
 def run(kubeconfig: Path, folder: Path) -> None:
     """Everything that needs the node."""
-    node_namespaces.install_kinds(kubeconfig)
     namespaces = Namespaces(kubeconfig, lambda: Path(tempfile.mkdtemp(dir=folder)))
     namespace = node_namespaces.for_training(namespaces)
     with operator_process.running(kubeconfig, namespace.name, folder, images=NODE_IMAGES):

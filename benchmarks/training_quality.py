@@ -18,11 +18,11 @@ import yaml
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support import cluster, operator_process  # noqa: E402
+from support import cluster, node_namespaces, operator_process  # noqa: E402
 from support.cluster import Manifest, Namespace  # noqa: E402
 from support.waiting import eventually  # noqa: E402
 
-from devcluster import kubectl, node, volumes  # noqa: E402
+from devcluster import volumes  # noqa: E402
 
 TANTANILA = ROOT / "examples" / "tantanila"
 DEPARTMENTS = ("cardiology", "paediatrics")
@@ -31,20 +31,12 @@ WITHIN = 1200.0
 
 def main() -> None:
     """Run the story and print it."""
-    theirs = node.is_up(node.instance())
-    node.up()
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            run(node.instance().kubeconfig, Path(folder))
-    finally:
-        if not theirs:
-            node.down()
+    with node_namespaces.for_benchmark() as kubeconfig, tempfile.TemporaryDirectory() as folder:
+        run(kubeconfig, Path(folder))
 
 
 def run(kubeconfig: Path, folder: Path) -> None:
     """Everything that needs the node."""
-    kubectl.run(kubeconfig, "apply", f"--filename={ROOT / 'crds'}")
-    kubectl.run(kubeconfig, "wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
     namespace = Namespace(cluster.connect(kubeconfig), cluster.unique("bench")).create()
     fill(namespace, folder, kubeconfig)
     with operator_process.running(kubeconfig, namespace.name, folder, images=operator_process.NODE_IMAGES) as operator:

@@ -1,16 +1,30 @@
 """Namespaces on the node with the claims that Wardrobe's pods mount, and Adapters trained in one for use in others."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from devcluster import kubectl, volumes
+from devcluster import kubectl, node, volumes
 
 from . import cluster, deployed, resources
 from .cluster import Manifest, Namespace
 from .hospital import TANTANILA, as_lines, rows
 
 CRDS = Path(__file__).parents[2] / "crds"
+
+
+@contextlib.contextmanager
+def for_benchmark() -> Iterator[Path]:
+    """The kubeconfig of the node that is up, or of one for the block, with Wardrobe's kinds."""
+    theirs = node.is_up(node.instance())
+    node.up()
+    try:
+        install_kinds(node.instance().kubeconfig)
+        yield node.instance().kubeconfig
+    finally:
+        if not theirs:
+            node.down()
 
 
 def install_kinds(kubeconfig: Path) -> None:

@@ -81,7 +81,10 @@ async def _with_unlabelled(kube: Kube, deployment: AdapterDeploymentResource, se
 async def _replicas(states: PodStates, pods: list[Manifest]) -> list[Replica]:
     mine = _living(pods, Part.ENGINE)
     answers = await states.ask([_address(pod) for pod in mine], AGENT_PORT, AgentState)
-    return [Replica(pod["metadata"]["name"], _ready(pod), state) for pod, state in zip(mine, answers, strict=True)]
+    return [
+        Replica(pod["metadata"]["name"], pod_troubles.is_ready(pod), state)
+        for pod, state in zip(mine, answers, strict=True)
+    ]
 
 
 async def _routers(states: PodStates, pods: list[Manifest]) -> list[RouterPod]:
@@ -120,8 +123,3 @@ def _key(found: Manifest) -> Key:
 def _address(pod: Manifest) -> str | None:
     address: str | None = pod.get("status", {}).get("podIP")
     return address
-
-
-def _ready(pod: Manifest) -> bool:
-    conditions = pod.get("status", {}).get("conditions", [])
-    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)

@@ -29,7 +29,7 @@ def of_pod(pod: Manifest) -> Trouble | None:
     """The first trouble of a pod that is not Ready; None for one that is, or that is merely on its way."""
     status = pod.get("status", {})
     conditions: list[Manifest] = status.get("conditions", [])
-    if any(found["type"] == "Ready" and found["status"] == "True" for found in conditions):
+    if is_ready(pod):
         return None
     name, field = pod["metadata"]["name"], f"spec.{pod['metadata']['labels'][PART_LABEL]}.pod"
     if refused := next((found for found in conditions if found.get("reason") == "Unschedulable"), None):
@@ -39,6 +39,12 @@ def of_pod(pod: Manifest) -> Trouble | None:
         )
         return Trouble("Unknown", Waiting.UNSCHEDULABLE, message)
     return next(_of_containers(name, field, status), None)
+
+
+def is_ready(pod: Manifest) -> bool:
+    """Whether the kubelet says that the pod takes requests."""
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
 def of_deployment(made: Manifest) -> Trouble | None:
