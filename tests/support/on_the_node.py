@@ -30,8 +30,14 @@ def process_in(pod: Manifest, program: str) -> int:
 
 
 def kill_in(pod: Manifest, program: str) -> None:
-    """SIGKILL, as the out-of-memory killer does it."""
-    os.kill(process_in(pod, program), signal.SIGKILL)
+    """SIGKILL, as the out-of-memory killer does it; returns when nothing of the process is left.
+
+    Its threads take some tenths of a second to end (its first is a zombie meanwhile), and as long as one of them holds
+    the listening socket, the kernel goes on accepting connections for it.
+    """
+    pid = process_in(pod, program)
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not Path(f"/proc/{pid}").exists(), within=30, what=f"the death of {program}", every=0.01)
 
 
 def post_in(pod: Manifest, program: str, port: int, path: str, body: object) -> None:
@@ -43,17 +49,28 @@ def post_in(pod: Manifest, program: str, port: int, path: str, body: object) -> 
 
 @contextlib.contextmanager
 def without_apiserver() -> Iterator[None]:
-    """The node's apiserver is killed for as long as the block takes, then started as before."""
+    """The node's apiserver is killed for as long as the block takes, then started as before.
+
+    So are the controllers: elsewhere they end when they lose their lease, and begin anew. Ours hold none and would live
+    on, but after a minute's outage they look again only every 30 to 60 s (client-go), and nothing is bound until then.
+    kubelet and kube-proxy live on here as they do elsewhere, and may be as late.
+    """
     of = node.instance()
-    (record,) = [one for one in processes.recorded(of.pids) if one.name == "apiserver"]
-    argv = Path(f"/proc/{record.pid}/cmdline").read_bytes().decode().rstrip("\0").split("\0")
+    records = {record.name: record for record in processes.recorded(of.pids)}
+    killed = [records[name] for name in ("apiserver", "controller-manager", "scheduler")]
+    argv = {one.name: Path(f"/proc/{one.pid}/cmdline").read_bytes().decode().rstrip("\0").split("\0") for one in killed}
     group = cgroups.create(teardown.group(of))
-    processes.stop([record], grace=0)
+    processes.stop(killed, grace=0)
+
+    def start(name: str) -> processes.Record:
+        return processes.spawn(name, argv[name], log=of.logs / f"{name}.log", records=of.pids, cgroup=group)
+
     try:
         yield
     finally:
-        again = processes.spawn("apiserver", argv, log=of.logs / "apiserver.log", records=of.pids, cgroup=group)
-        controlplane.wait_ready(of, node.PORT, again, host=NODE_IP)
+        controlplane.wait_ready(of, node.PORT, start("apiserver"), host=NODE_IP)
+        start("controller-manager")
+        start("scheduler")
 
 
 def import_faulty_engine() -> str:

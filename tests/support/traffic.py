@@ -1,7 +1,8 @@
 """Traffic: steady requests to a deployment, and a record of every answer.
 
 A connection that is refused before any byte was sent is tried once more, and counted apart: that is what clients do
-when a pod behind a Service has just gone.
+when a pod behind a Service has just gone. They wait a little before, as the openai client does: until kube-proxy has
+heard of it (it writes its rules once a second at most), half of the connections to two pods go to the one that is gone.
 """
 
 import asyncio
@@ -15,6 +16,8 @@ import aiohttp
 
 from wardrobe_contracts.state import VERSION_HEADER
 
+PAUSE = 1.0
+"""Seconds before a refused connection is tried again."""
 QUESTION = "What are the symptoms?"
 
 
@@ -86,6 +89,7 @@ class Traffic:
         self.answers.append(answer)
 
     async def _again(self, session: aiohttp.ClientSession, department: str, began: float) -> Answer:
+        await asyncio.sleep(PAUSE)
         try:
             return await self._once(session, department, began)
         except (aiohttp.ClientError, TimeoutError) as error:
