@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -193,11 +192,9 @@ def test_sigterm_during_a_task(tmp_path: Path, base_folder: Path) -> None:
     )
     assert process.stdout is not None
     assert "working" in process.stdout.readline()
-    sent = time.monotonic()
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=10)
     assert process.returncode == ExitCode.PREEMPTED
-    assert time.monotonic() - sent < 5
     assert Result.model_validate_json((tmp_path / "out" / RESULT_FILE).read_text()).reason is Reason.TERMINATED
 
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -274,10 +273,8 @@ def test_sigterm_in_the_middle_of_training(train_order: Order, tmp_path: Path) -
     assert process.stdout is not None
     while "step 1/" not in process.stdout.readline():
         assert process.poll() is None
-    sent = time.monotonic()
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     assert process.returncode == ExitCode.PREEMPTED
-    assert time.monotonic() - sent < 5
     assert Result.model_validate_json((tmp_path / "attempt" / RESULT_FILE).read_text()).reason is Reason.TERMINATED
     assert {path.name for path in (tmp_path / "attempt").iterdir()} == {RESULT_FILE}
