@@ -20,7 +20,7 @@ demo-down: ## Stop the demo's cluster and take it away (root)
 	@$(ROOT)/devcluster down
 
 kubeconfig: ## What a shell needs for the demo's cluster: eval "$(make kubeconfig)"
-	@PATH=$$PATH:/usr/local/go/bin $(ROOT)/python -m demo --exports
+	@$(ROOT)/python -m demo --exports
 
 ##@ Daily
 

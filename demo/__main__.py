@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from pathlib import Path
 
 from devcluster.console import DevclusterError
 
@@ -15,7 +16,10 @@ from .story import DEPARTMENT, FIRST, SECOND_RUN
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
-    options = parser().parse_args(arguments)
+    known = parser()
+    options = known.parse_args(arguments)
+    if options.values and not options.context:
+        known.error("--values is for a cluster of your own: name its --context, too (make demo CONTEXT=… VALUES=…)")
     try:
         if options.exports:
             target.print_exports()
@@ -31,10 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def tell(context: str | None, values: str | None) -> None:
+def tell(context: str | None, values: Path | None) -> None:
     """The whole story. Raises DemoError."""
-    began = time.monotonic()
     cluster = target.another(context) if context else target.development()
+    began = time.monotonic()
     console.say()
     console.tell(
         "Tantanila Hospital has one small language model. Every department teaches it its own voice, as an adapter "
@@ -103,11 +107,19 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(prog="demo/run", description=__doc__)
     text = "another cluster: a context of KUBECONFIG. Without it the development cluster of this machine is used"
     options.add_argument("--context", metavar="NAME", help=text)
-    text = "with --context: the chart's values, which say where that cluster finds the images"
-    options.add_argument("--values", metavar="FILE", help=text)
+    text = "with --context: the chart's values, with the images' place in them; an operator that runs there gets them"
+    options.add_argument("--values", metavar="FILE", type=_file, help=text)
     text = "print what a shell needs to talk to the development cluster, and nothing else"
     options.add_argument("--exports", action="store_true", help=text)
     return options
+
+
+def _file(text: str) -> Path:
+    """Absolute: it is passed on to programs in other folders."""
+    path = Path(text).resolve()
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {path}")
+    return path
 
 
 if __name__ == "__main__":

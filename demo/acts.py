@@ -13,6 +13,8 @@ from .story import BASE, DEPARTMENT, DEPARTMENTS, DEPLOYMENT, FIRST, RUNS, SECON
 
 LOOK_EVERY = 2.0
 WITHIN = 30 * 60.0
+KEYS_WITHIN = 120.0
+"""Seconds until a router has seen a Secret that is new; the kubelet takes up to 90."""
 ENGINE_PORT = 8000
 """On the loopback of an engine pod, behind its agent."""
 
@@ -43,12 +45,17 @@ def tell(cluster: Cluster) -> None:
         cluster.show_state()
 
 
-def wait(cluster: Cluster, finished: Finished, now: Now, failed: Callable[[Observed], str | None]) -> None:
-    """Look until it is finished, saying how far it is. Raises DemoError where it failed, or takes too long."""
+def wait(
+    cluster: Cluster, finished: Finished, now: Now, failed: Callable[[Observed], str | None], patience: float = 0.0
+) -> None:
+    """Look until it is finished, saying how far it is. Raises DemoError where it takes too long, or where it failed.
+
+    Trouble within the first `patience` seconds is not believed yet.
+    """
     progress = Progress()
     console.say()
     while not finished(seen := cluster.observe()):
-        if trouble := failed(seen):
+        if progress.elapsed >= patience and (trouble := failed(seen)):
             progress.clear()
             raise DemoError(trouble)
         if progress.elapsed > WITHIN:
@@ -109,7 +116,8 @@ def _deploy(cluster: Cluster) -> None:
         cluster,
         lambda seen: story.ending(Act.DEPLOY, seen),
         lambda seen: _deployment(seen, "Ready"),
-        lambda _: None,
+        lambda seen: story.failure(seen, "AdapterDeployment", DEPLOYMENT),
+        patience=KEYS_WITHIN,
     )
 
 

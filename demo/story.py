@@ -136,7 +136,7 @@ _ENDINGS: dict[Act, Callable[[Observed], str | None]] = {
 
 
 def failure(seen: Observed, kind: str, *names: str) -> str | None:
-    """What went wrong for good with a base or a run, and where to read more."""
+    """What went wrong so that a person is needed, and where to read more."""
     for name in names:
         stalled, message = seen.condition(kind, name, "Stalled")
         if stalled == "True":

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import devcluster
-from devcluster import kubeconfig, node
+from devcluster import debian, kubeconfig, node
 
 from . import commands, console
 from .cluster import EXAMPLES, REPOSITORY, Cluster
@@ -32,20 +32,30 @@ def refuse_another(named: str | None, ours: Path) -> None:
 
 
 def development() -> Cluster:
-    """The node of this machine. Raises DemoError where KUBECONFIG says another."""
+    """The node of this machine, with its programs built. Raises DemoError, before it begins, where that cannot be."""
     ours = node.instance().kubeconfig
     refuse_another(os.environ.get("KUBECONFIG"), ours)
+    if os.geteuid() != 0:
+        raise DemoError("a node on this machine needs root: run as root, or on a cluster of your own (CONTEXT=<name>)")
+    debian.ensure()
+    with console.going_on("building Kubernetes, CoreDNS and Helm from Go modules, about 10 minutes the first time"):
+        commands.output([str(REPOSITORY / DEVCLUSTER), "build"], {})
     return Cluster(str(devcluster.kubectl_path()), str(devcluster.helm_path()), {"KUBECONFIG": str(ours)})
 
 
 def another(context: str) -> Cluster:
-    """The caller's own cluster, with his own programs where he has them. Raises DemoError for an unknown context."""
-    kubectl = shutil.which("kubectl") or str(devcluster.kubectl_path())
-    helm = shutil.which("helm") or str(devcluster.helm_path())
+    """The caller's own cluster, by his own programs. Raises DemoError where he has none, or for an unknown context."""
+    kubectl, helm = _program("kubectl"), _program("helm")
     known = commands.output([kubectl, "config", "get-contexts", "-o", "name"], {}).split()
     if context not in known:
         raise DemoError(f"there is no context {context}; KUBECONFIG has: {', '.join(known) or 'none'}")
     return Cluster(kubectl, helm, {}, context=context, reachable=False)
+
+
+def _program(name: str) -> str:
+    if (found := shutil.which(name)) is None:
+        raise DemoError(f"there is no {name} on PATH, and the demo on a cluster of your own works by it: install it")
+    return found
 
 
 def start_node(cluster: Cluster) -> None:
@@ -99,11 +109,14 @@ def operator_runs(cluster: Cluster) -> bool:
     )
 
 
-def install(cluster: Cluster, values: str | None) -> None:
-    """The chart. Raises DemoError where nobody said which images a cluster of somebody's own can pull."""
+def install(cluster: Cluster, values: Path | None) -> None:
+    """The chart; one that runs stays as it is unless values are named for it.
+
+    Raises DemoError where nobody said which images a cluster of somebody's own can pull.
+    """
     operators = cluster.elsewhere("wardrobe")
-    if operator_runs(operators):
-        console.done("Wardrobe's operator runs in the namespace wardrobe")
+    if values is None and operator_runs(operators):
+        console.done("Wardrobe's operator runs in the namespace wardrobe, and stays as it is")
         return
     chosen = _values(cluster, values)
     arguments = ["upgrade", "--install", "wardrobe", "charts/wardrobe", "-n", "wardrobe", "--create-namespace", *chosen]
@@ -116,7 +129,7 @@ def install(cluster: Cluster, values: str | None) -> None:
     operators.watch(*rollout, text="waiting for the operator")
 
 
-def _values(cluster: Cluster, values: str | None) -> list[str]:
+def _values(cluster: Cluster, values: Path | None) -> list[str]:
     if cluster.reachable:
         return ["--set", "images.registry=localhost", "--set", "images.tag=dev"]
     if values is None:
@@ -126,7 +139,7 @@ def _values(cluster: Cluster, values: str | None) -> list[str]:
             "engine, and name a values file with at least\n  images: {registry: registry.hospital.example/wardrobe}\n"
             f"by make demo CONTEXT={cluster.context} VALUES=<file>; charts/wardrobe/values.yaml has all settings"
         )
-    return ["-f", str(Path(values).resolve())]
+    return ["-f", str(values)]
 
 
 def print_exports() -> None:

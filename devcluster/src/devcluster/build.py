@@ -77,13 +77,18 @@ def source(module: Module) -> Path:
     return checkout() / "devcluster" / "modules" / module.name
 
 
+def go() -> str:
+    """The go command: on PATH, or where Go's own archive puts it. Raises DevclusterError when it is in neither."""
+    found = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+    if found is None:
+        raise DevclusterError("Go is not installed; it builds Kubernetes. Needed: Go 1.26 or newer on PATH")
+    return found
+
+
 @cache
 def go_version() -> str:
     """As `go1.26.8`. Raises DevclusterError when Go is missing or too old."""
-    go = shutil.which("go")
-    if go is None:
-        raise DevclusterError("Go is not installed; it builds Kubernetes. Needed: Go 1.26 or newer on PATH")
-    done = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=True)
+    done = subprocess.run([go(), "env", "GOVERSION"], capture_output=True, text=True, check=True)
     version = done.stdout.strip()
     if parse_go_version(version) < OLDEST_GO:
         raise DevclusterError(f"Go is {version}; needed: 1.26 or newer")
@@ -164,7 +169,7 @@ def _build(module: Module, folder: Path) -> None:
             "GOWORK": "off",
         }
         done = subprocess.run(
-            ["go", "install", *flags, *module.packages], cwd=source(module), env=environment, check=False
+            [go(), "install", *flags, *module.packages], cwd=source(module), env=environment, check=False
         )
         missing = [name for name in module.programs if not (programs / name).is_file()]
         if done.returncode != 0 or missing:
