@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import copy
 import itertools
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -348,6 +349,22 @@ def test_what_somebody_else_made_under_our_name_is_left_alone_and_named(ward: Wa
     ward.settle()
     assert ward.routes("mlflow") is not None, "it goes on by itself"
     assert ward.said(key=mlflow)[1] != "NameTaken"
+
+
+@pytest.mark.parametrize(("seconds", "pace"), [(0, 0.15), (1, 0.15), (10, 1.0), (60, 6.0), (3600, 15.0)])
+def test_routers_that_stay_behind_are_looked_at_less_and_less(ward: Ward, seconds: int, pace: float) -> None:
+    ward.fleet.stuck_at = getattr(ward.routes(), "generation", None)
+    ward.point("cardiology-v2")
+    ward.settle()
+    assert ward.said("RoutesApplied")[:2] == ("Unknown", "RoutersBehind")
+    (applied,) = (found for found in ward.status()["conditions"] if found["type"] == "RoutesApplied")
+    assert applied["lastTransitionTime"] == serving.TIME
+    since = datetime.fromisoformat(serving.TIME) - timedelta(seconds=seconds)
+    applied["lastTransitionTime"] = since.isoformat()
+    assert ward.reconcile().requeue_after == pytest.approx(pace)
+    ward.fleet.stuck_at = None
+    ward.settle()
+    assert ward.said()[:2] == ("True", "Serving")
 
 
 def test_two_deployments_whose_childrens_names_clash(ward: Ward) -> None:

@@ -60,6 +60,8 @@ class Fleet:
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     """By Adapter; the others are Applied."""
     missing_keys: list[str] = field(default_factory=list)
+    stuck_at: int | None = None
+    """Generation of the routes that routers work by, where they have stopped to hear of others."""
 
     def agent(self) -> AgentState:
         """An engine pod's `/state`."""
@@ -83,7 +85,7 @@ class Fleet:
         now = self.routes()
         return RouterState(
             deployment=now.deployment if now else "",
-            generation=now.generation if now else None,
+            generation=self.stuck_at or (now.generation if now else None),
             incarnation="router",
             ready=True,
             draining=False,

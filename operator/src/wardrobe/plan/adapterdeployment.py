@@ -1,10 +1,10 @@
 """AdapterDeployment: its children as its spec says, and routes that move only to what is proved."""
 
 from wardrobe.api import basemodel
-from wardrobe.api.adapterdeployment import AdapterDeploymentResource
+from wardrobe.api.adapterdeployment import AdapterDeploymentResource, AdapterDeploymentStatus
 from wardrobe.api.basemodel import BaseModelResource
 from wardrobe.api.meta import Key, Manifest
-from wardrobe.api.reasons import Waiting
+from wardrobe.api.reasons import ConditionType, Waiting
 from wardrobe.api.sources import parse_claim
 from wardrobe.resources.engine_deployment import engine_deployment
 from wardrobe.resources.revision import next_revision, revision_manifest
@@ -17,6 +17,7 @@ from wardrobe_contracts import paths
 from wardrobe_contracts.base import Digest
 
 from . import deployment_status
+from .conditions import seconds_between
 from .deployment_seen import Seen
 from .drift import differs, stamped
 from .held import Held, held
@@ -26,6 +27,8 @@ from .rollout import Ground, Rollout, rollout
 
 APPLYING_SECONDS = 0.15
 """While a router that answers is behind: a rollback is waited for."""
+BEHIND_SHARE = 0.1
+"""The same when it stays behind, as a share of the time since: it may be cut off from the apiserver for long."""
 PROVING_SECONDS = 1.0
 WATCHING_SECONDS = 30.0
 """Proofs are made again by the agents; what they find then is read at this pace."""
@@ -50,15 +53,16 @@ def decide(deployment: AdapterDeploymentResource, seen: Seen, settings: Settings
         return Plan(status=status, requeue_after=hold.look_again, waits_on=_waits_on(deployment))
     going = rollout(_ground(deployment, hold, seen), _next_generation(deployment, seen))
     engines = hold is None and not _stranding(deployment, going, seen)
+    status = deployment_status.status(deployment, going, hold, seen, now)
     return Plan(
-        status=deployment_status.status(deployment, going, hold, seen, now),
+        status=status,
         writes=(
             *_history(deployment, going, seen),
             *_routes(deployment, going, seen),
             *_children(_wanted(deployment, seen, settings, engines=engines), seen),
             *_forgotten(deployment, seen),
         ),
-        requeue_after=min(_look_again(going, seen), hold.look_again if hold else WATCHING_SECONDS),
+        requeue_after=min(_look_again(going, seen, status, now), hold.look_again if hold else WATCHING_SECONDS),
         waits_on=_waits_on(deployment),
     )
 
@@ -143,12 +147,18 @@ def _routes(deployment: AdapterDeploymentResource, going: Rollout, seen: Seen) -
     return [] if going.routes == seen.routes else [Apply(routes_manifest(deployment, going.routes))]
 
 
-def _look_again(going: Rollout, seen: Seen) -> float:
+def _look_again(going: Rollout, seen: Seen, status: AdapterDeploymentStatus, now: str) -> float:
     if any(router.state and router.state.generation != going.routes.generation for router in seen.routers):
-        return APPLYING_SECONDS
+        return _routers_pace(status, now)
     moving = any(found.reason in {Waiting.PROVING, Waiting.MARKING_IN_USE} for found in going.departments.values())
     waiting = not deployment_status.applied(going.routes, seen.routers)
     return PROVING_SECONDS if moving else LOOK_AGAIN_SECONDS if waiting else WATCHING_SECONDS
+
+
+def _routers_pace(status: AdapterDeploymentStatus, now: str) -> float:
+    applied = next(found for found in status.conditions if found.type == ConditionType.ROUTES_APPLIED)
+    behind = seconds_between(applied.last_transition_time, now)
+    return min(max(APPLYING_SECONDS, BEHIND_SHARE * behind), LOOK_AGAIN_SECONDS)
 
 
 def _waits_on(deployment: AdapterDeploymentResource) -> frozenset[Key]:

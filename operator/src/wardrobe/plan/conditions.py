@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from wardrobe.api.meta import Condition, ConditionStatus, Status
 from wardrobe.api.reasons import ConditionType
@@ -35,6 +36,11 @@ def _condition(before: Condition | None, fact: Fact, generation: int, now: str) 
         last_transition_time=before.last_transition_time if same and before else now,
         observed_generation=generation,
     )
+
+
+def seconds_between(earlier: str, later: str) -> float:
+    """Between two times as the API writes them."""
+    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
 
 
 def kstatus(top: Fact) -> list[Fact]:

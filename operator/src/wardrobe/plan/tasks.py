@@ -8,7 +8,6 @@ condition is what remains when both are gone.
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
 
 import pydantic
 
@@ -18,6 +17,7 @@ from wardrobe.api.reasons import Refused, Waiting
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.result import Result, Task
 
+from .conditions import seconds_between
 from .plan import Annotate, Apply, Delete, Write
 
 RETRIES = 10
@@ -240,7 +240,7 @@ def _seconds_since_end(seen: TaskView, now: str) -> float:
     ended = container.get("state", {}).get("terminated", {}).get("finishedAt") or failed.get("lastTransitionTime")
     if ended is None:
         return float("inf")
-    return (datetime.fromisoformat(now) - datetime.fromisoformat(ended)).total_seconds()
+    return seconds_between(ended, now)
 
 
 def _from_termination(task: Task, ended: Manifest) -> Result:
