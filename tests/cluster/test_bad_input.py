@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from kubernetes import client
 from support import resources
 from support.cluster import Manifest, Namespace
 from support.operator_process import Operator
@@ -29,10 +30,11 @@ def asking(*roles: str) -> Manifest:
 
 
 LONG = {"messages": [{"role": "user", "content": "why " * 400}, {"role": "assistant", "content": "Because."}]}
+WRONG_ROLES = lines(GOOD, asking("assistant", "user"))
 DATASETS = {
     "empty": ("", "DatasetEmpty", "spec.dataset.source"),
     "not-json": (lines(GOOD) + "{what\n", "DatasetMalformed", "row 2"),
-    "wrong-roles": (lines(GOOD, asking("assistant", "user")), "RolesInvalid", "row 2"),
+    "wrong-roles": (WRONG_ROLES, "RolesInvalid", "row 2"),
     "all-truncated": (lines(*[LONG] * 5), "AnswersTruncated", "spec.training.sequenceLength"),
 }
 
@@ -43,7 +45,11 @@ def test_bad_datasets_are_refused_before_any_training_pod(prepare: Prepare, oper
     for name in [*DATASETS, "missing"]:
         run = resources.run(name, name, f"pvc://datasets/{name}.jsonl", training={"sequenceLength": 128})
         namespace.apply(run)
+    rows = client.V1ConfigMap(metadata=client.V1ObjectMeta(name="rows"), data={"rows.jsonl": WRONG_ROLES})
+    client.CoreV1Api(namespace.api).create_namespaced_config_map(namespace.name, rows)
+    namespace.apply(resources.run("in-a-configmap", "in-a-configmap", "configmap://rows/rows.jsonl"))
     expected = {name: (reason, said) for name, (_, reason, said) in DATASETS.items()}
+    expected["in-a-configmap"] = ("RolesInvalid", "row 2")
     expected["missing"] = ("DatasetNotFound", "pvc://datasets/missing.jsonl")
     with operate(namespace):
         for name, (reason, said) in expected.items():

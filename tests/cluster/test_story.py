@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import requests
-from support import deployed, in_process, node_namespaces
+from support import deployed, helm, in_process, node_namespaces
 from support.deployed import KEYS, NAME, Hospital, Timeline
 from support.helm import Helm
 from support.node_namespaces import Namespaces
@@ -23,6 +23,7 @@ from wardrobe.api.meta import Key
 pytestmark = pytest.mark.node
 
 LOCAL_IMAGES = ("images.registry=localhost", "images.tag=dev", "images.operator.pullPolicy=Never")
+OPERATOR = "app.kubernetes.io/name=wardrobe-operator"
 TAKE_OVER = ("--take-ownership", "--force-conflicts")
 """The kinds are there already, applied by hand."""
 REPOSITORY = Path(__file__).parents[2]
@@ -34,15 +35,15 @@ def hospital(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """From YAML to answers by the chart's operator: a pod with the chart's rights, in one namespace only."""
     namespaces = Namespaces(kubeconfig, lambda: tmp_path_factory.mktemp("claims"))
     namespace = node_namespaces.for_training(namespaces)
-    helm = Helm(tmp_path_factory.mktemp("helm"), kubeconfig)
-    helm.install(*LOCAL_IMAGES, f"namespaces={{{namespace.name}}}", options=(*TAKE_OVER, "--wait", "--timeout=2m"))
+    chart = Helm(tmp_path_factory.mktemp("helm"), kubeconfig)
+    chart.install(*LOCAL_IMAGES, f"namespaces={{{namespace.name}}}", options=(*TAKE_OVER, "--wait", "--timeout=2m"))
     try:
         node_namespaces.train(namespace)
         made = Hospital(namespace)
         deployed.begin(made, deployed.deployment(cardiology="cardiology-v1", paediatrics="paediatrics-v1"))
         yield made
     finally:
-        helm.uninstall()
+        chart.uninstall()
         namespaces.remove()
 
 
@@ -154,6 +155,13 @@ def test_rolled_forward_and_back_twenty_times_under_traffic(hospital: Hospital) 
     assert traffic.failures() == []
     assert timeline.wrong(traffic.answers) == []
     assert hospital.restarts() == before
+
+
+def test_the_operator_was_never_found_dead(hospital: Hospital, kubeconfig: Path) -> None:
+    """Its liveness looks for kopf's watches by their names, a minute after the start: that was minutes ago."""
+    restarts = "jsonpath={.items[*].status.containerStatuses[*].restartCount}"
+    found = kubectl.run(kubeconfig, "get", "pods", "-n", helm.NAMESPACE, "-l", OPERATOR, "-o", restarts)
+    assert found == "0"
 
 
 def test_deleted_under_traffic_nothing_is_left(hospital: Hospital, kubeconfig: Path) -> None:
