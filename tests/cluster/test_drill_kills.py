@@ -1,6 +1,7 @@
 """Each part of serving is killed under traffic: no wrong answer, and lost is only what was on the killed part."""
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,8 +18,6 @@ from support.waiting import eventually
 pytestmark = [pytest.mark.node, pytest.mark.drill]
 
 Serve = Callable[..., Hospital]
-IN_FLIGHT = 8
-"""More requests than are under way at any time at the drills' pace."""
 ROUTED = {("cardiology", "cardiology-v1"), ("paediatrics", "paediatrics-v1")}
 
 
@@ -34,8 +33,10 @@ class Asking:
 
     whole: Traffic
     streams: Traffic
-    killed: float | None = None
-    """When the part that the drill kills was dead."""
+    struck: float = math.inf
+    """When the part that the drill kills was about to be killed."""
+    dead: float = -math.inf
+    """When nothing of it was left."""
 
     def go_on(self, count: int = 12) -> None:
         """Wait for so many further answers of each sort."""
@@ -43,9 +44,12 @@ class Asking:
         for traffic in (self.whole, self.streams):
             eventually(lambda: len(traffic.since(began)) >= count, within=60, what=f"{count} answers")  # noqa: B023
 
-    def dead(self) -> None:
-        """The part is dead now: whatever was in flight on it is lost."""
-        self.killed = time.monotonic()
+    @contextlib.contextmanager
+    def killing(self) -> Iterator[None]:
+        """Around the kill: whatever is in flight on the part meanwhile is lost."""
+        self.struck = time.monotonic()
+        yield
+        self.dead = time.monotonic()
 
 
 @contextlib.contextmanager
@@ -65,8 +69,7 @@ def asking(hospital: Hospital, *, wholes_may_be_lost: bool = False) -> Iterator[
     answers = [*calls.whole.answers, *calls.streams.answers]
     assert deployed.names(answer for answer in answers if answer.good) == ROUTED
     lost = [*calls.streams.failures(), *(calls.whole.failures() if wholes_may_be_lost else [])]
-    assert [answer for answer in lost if calls.killed is None or answer.began > calls.killed] == []
-    assert len(lost) <= IN_FLIGHT
+    assert [answer for answer in lost if answer.ended < calls.struck or answer.began > calls.dead] == []
     if not wholes_may_be_lost:
         assert calls.whole.failures() == []
 
@@ -83,8 +86,8 @@ def is_ready(pod: Manifest) -> bool:
 def kill_pod(hospital: Hospital, part: str, program: str, calls: Asking) -> None:
     """At once, as a node's failure would; returns when there is another pod for it."""
     victim = hospital.pods(part)[0]
-    on_the_node.kill_in(victim, program)
-    calls.dead()
+    with calls.killing():
+        on_the_node.kill_in(victim, program)
     name, namespace = victim["metadata"]["name"], hospital.namespace.name
     client.CoreV1Api(hospital.namespace.api).delete_namespaced_pod(name, namespace, grace_period_seconds=0)
     eventually(
@@ -100,8 +103,8 @@ def test_an_engine_process_is_killed(hospital: Hospital) -> None:
     before = hospital.agent(victim)
     assert before is not None
     with asking(hospital) as calls:
-        on_the_node.kill_in(victim, "wardrobe-engine")
-        calls.dead()
+        with calls.killing():
+            on_the_node.kill_in(victim, "wardrobe-engine")
 
         def proved_anew() -> bool:
             state = hospital.agent(victim)

@@ -1,8 +1,9 @@
 """Traffic: steady requests to a deployment, and a record of every answer.
 
-A connection that is refused before any byte was sent is tried once more, and counted apart: that is what clients do
-when a pod behind a Service has just gone. They wait a little before, as the openai client does: until kube-proxy has
-heard of it (it writes its rules once a second at most), half of the connections to two pods go to the one that is gone.
+A connection that is refused, or not made within seconds, is tried once more, counted apart: no byte was sent. That is
+what clients do when a pod behind a Service has just gone. They wait a little before, as the openai client does: until
+kube-proxy has heard of it (it writes its rules once a second at most), half of the connections to two pods go to the
+one that is gone.
 """
 
 import asyncio
@@ -16,6 +17,8 @@ import aiohttp
 
 from wardrobe_contracts.state import VERSION_HEADER
 
+CONNECTS = 5.0
+"""Seconds that a connection may take, as in the openai client: to a pod that has gone it may never be made."""
 PAUSE = 1.0
 """Seconds before a refused connection is tried again."""
 QUESTION = "What are the symptoms?"
@@ -66,7 +69,7 @@ class Traffic:
     async def drive(self, ended: asyncio.Event) -> None:
         """Ask the departments in turn until `ended`, then wait for what is under way."""
         connector = aiohttp.TCPConnector(limit=0, force_close=True)  # a connection each: each finds its own router
-        limit = aiohttp.ClientTimeout(total=self.patience)
+        limit = aiohttp.ClientTimeout(total=self.patience, sock_connect=CONNECTS)
         async with aiohttp.ClientSession(connector=connector, timeout=limit) as session, asyncio.TaskGroup() as group:
             number, begin = 0, time.monotonic()
             while not ended.is_set():
@@ -81,7 +84,7 @@ class Traffic:
         began = time.monotonic()
         try:
             answer = await self._once(session, department, began)
-        except aiohttp.ClientConnectorError:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             self.refused += 1
             answer = await self._again(session, department, began)
         except (aiohttp.ClientError, TimeoutError) as error:
