@@ -1,6 +1,6 @@
 # Wardrobe's commands. `make help` lists them.
 
-UV ?= uv
+UV ?= tools/uv
 export UV_PYTHON ?= /usr/bin/python3.11
 
 ROOT := .venv/bin

@@ -16,6 +16,8 @@ PACKAGES: Mapping[str, Path] = {
     "iproute2": Path("/sbin/ip"),
     "busybox-static": Path("/bin/busybox"),
     "openssl": Path("/usr/bin/openssl"),
+    "procps": Path("/usr/bin/ps"),
+    "curl": Path("/usr/bin/curl"),
     "python3.11": Path("/usr/bin/python3.11"),
 }
 

@@ -5,7 +5,6 @@ They use the system's Python and lie outside home folders, because a pod's user 
 
 import hashlib
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterable
@@ -115,9 +114,7 @@ def _sync_one(tree: Path, member: Member) -> None:
 
 
 def _install(tree: Path, member: Member) -> None:
-    uv = shutil.which("uv")
-    if uv is None:
-        raise DevclusterError("uv is not on PATH; it makes the environments")
+    uv = str(checkout() / "tools" / "uv")
     fixed = ["sync", "--frozen", "--no-dev", "--no-editable", "--quiet", "--python", str(PYTHON)]
     # uv sees no change of a member's sources, only of its pyproject.toml: always install ours anew.
     anew = [option for folder in member.sources for option in ("--reinstall-package", PACKAGES[folder])]
