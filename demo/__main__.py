@@ -99,7 +99,8 @@ def stop(cluster: Cluster) -> list[str]:
     if cluster.reachable:
         return ["make demo-down"]
     where = f"--kube-context {cluster.context} -n wardrobe"
-    return [cluster.typed("delete", "adp,ftj,adapters,bm", "--all"), f"helm uninstall wardrobe {where}"]
+    first = cluster.typed("delete", "adp", "--all")  # an Adapter in use cannot be deleted
+    return [first, cluster.typed("delete", "ftj,adapters,bm", "--all"), f"helm uninstall wardrobe {where}"]
 
 
 def parser() -> argparse.ArgumentParser:

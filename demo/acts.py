@@ -24,7 +24,6 @@ Now = Callable[[Observed], str]
 
 def tell(cluster: Cluster) -> None:
     """All acts in order; what is over already is said in one line."""
-    played = False
     following = story.next_act(cluster.observe())
     if following is not Act.BASE:
         console.say()
@@ -38,10 +37,6 @@ def tell(cluster: Cluster) -> None:
         if ended := story.ending(act, cluster.observe()):
             console.say()
             console.done(ended)
-        if act is not Act.ASK:
-            cluster.show_state()
-            played = True
-    if not played:
         cluster.show_state()
 
 
