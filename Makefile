@@ -63,7 +63,7 @@ test-engine: setup setup-trainer setup-engine ## The engine's tests in its own e
 test-chart: setup ## The Helm chart's tests, on an apiserver
 	$(PYTEST) -m chart tests/chart
 
-test-node: node-free ## Tests on the development cluster's node (root)
+test-node: node-free setup-engine ## Tests on the development cluster's node (root)
 	@status=0; for part in devcluster cluster; do \
 	    $(PYTEST) -m "node and not drill" tests/$$part || status=$$?; done; exit $$status
 
