@@ -18,6 +18,8 @@ from support.waiting import eventually
 pytestmark = [pytest.mark.node, pytest.mark.drill]
 
 Serve = Callable[..., Hospital]
+IN_FLIGHT = 8
+"""More requests than are under way at any time at the drills' pace."""
 ROUTED = {("cardiology", "cardiology-v1"), ("paediatrics", "paediatrics-v1")}
 
 
@@ -70,6 +72,7 @@ def asking(hospital: Hospital, *, wholes_may_be_lost: bool = False) -> Iterator[
     assert deployed.names(answer for answer in answers if answer.good) == ROUTED
     lost = [*calls.streams.failures(), *(calls.whole.failures() if wholes_may_be_lost else [])]
     assert [answer for answer in lost if answer.ended < calls.struck or answer.began > calls.dead] == []
+    assert len(lost) <= IN_FLIGHT
     if not wholes_may_be_lost:
         assert calls.whole.failures() == []
 
