@@ -8,18 +8,19 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))  # what tests share reads the documented reasons
+
+from support import cluster, in_process, kubelet, operator_process, resources
+from support.cluster import Namespace
+from support.waiting import eventually
+
+from devcluster import controlplane
+from devcluster.controlplane import ControlPlane
+from wardrobe.api.meta import Key
+from wardrobe.progress import WRITES_PER_TRAINING
+
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "docs")]  # what tests share reads the documented reasons
-
-from support import cluster, in_process, kubelet, operator_process, resources  # noqa: E402
-from support.cluster import Namespace  # noqa: E402
-from support.waiting import eventually  # noqa: E402
-
-from devcluster import controlplane  # noqa: E402
-from devcluster.controlplane import ControlPlane  # noqa: E402
-from wardrobe.api.meta import Key  # noqa: E402
-from wardrobe.progress import WRITES_PER_TRAINING  # noqa: E402
-
 JOBS = 200
 
 

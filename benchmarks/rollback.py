@@ -74,7 +74,7 @@ def tell_flips(hospital: Hospital) -> None:
         for number in range(FLIPS):
             timeline.flips.append(hospital.flip("cardiology", f"cardiology-v{1 + number % 2}"))
             awaited = len(traffic.answers) + PER_SECOND // 2
-            eventually(lambda: len(traffic.answers) >= awaited, within=60, what="answers")  # noqa: B023
+            eventually(lambda: len(traffic.answers) >= awaited, within=60, what="answers")  # noqa: B023  called at once
         rate = len(traffic.answers) / (time.monotonic() - began)
     tell(timeline.flips, traffic, timeline.wrong(traffic.answers), rate)
     print(f"  restarts or new pods: {0 if hospital.restarts() == before else 'some'} (wanted: 0)")

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import yaml
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from support import cluster, node_namespaces, operator_process
+from support.cluster import Manifest, Namespace
+from support.waiting import eventually
+
+from devcluster import volumes
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
-
-from support import cluster, node_namespaces, operator_process  # noqa: E402
-from support.cluster import Manifest, Namespace  # noqa: E402
-from support.waiting import eventually  # noqa: E402
-
-from devcluster import volumes  # noqa: E402
-
 TANTANILA = ROOT / "examples" / "tantanila"
 DEPARTMENTS = ("cardiology", "paediatrics")
 WITHIN = 1200.0
@@ -46,7 +46,7 @@ def run(kubeconfig: Path, folder: Path) -> None:
             before = operator.api_requests()
             namespace.apply(example(f"finetunejob-{department}"))
             namespace.await_condition("FineTuneJob", department, "Succeeded", "True", within=WITHIN)
-            eventually(lambda: tidy(namespace, department), within=30, what="the claim dropped")  # noqa: B023
+            eventually(lambda: tidy(namespace, department), within=30, what="the claim dropped")  # noqa: B023  called at once
             requests = operator.api_requests() - before
             eventually(
                 lambda: all("completionTime" in job["status"] for job in namespace.jobs()), within=60, what="ends"

@@ -93,7 +93,7 @@ def _plain_lora(config: dict[str, Any], base_names: tuple[str, ...]) -> LoraConf
 
 def _unserved(config: dict[str, Any]) -> list[str]:
     """Fields that are set to something else than PEFT's default and that this engine knows nothing of."""
-    plain = LoraConfig().to_dict()  # type: ignore[no-untyped-call]
+    plain = LoraConfig().to_dict()  # type: ignore[no-untyped-call]  # peft leaves it untyped
     others = config.keys() - _ACTED_UPON - _HARMLESS
     return sorted(name for name in others if config[name] and config[name] != plain.get(name))
 

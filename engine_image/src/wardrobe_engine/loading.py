@@ -67,7 +67,7 @@ def load_model(folder: Path, variant: Variant) -> PreTrainedModel:
         raise BadBaseError(f"the safetensors files lack {', '.join(absent[:3])}, which would be random")
     keep_exact(model)
     model.requires_grad_(requires_grad=False)
-    model.eval()  # type: ignore[no-untyped-call]
+    model.eval()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     return model
 
 

@@ -58,7 +58,7 @@ def _add(parser: argparse.ArgumentParser, flag: str, *, required: bool = False, 
     if variable in os.environ:
         # argparse converts and checks a default that is text as it does an argument
         settings["default"], required = os.environ[variable], False
-    parser.add_argument(flag, required=required, **settings)  # type: ignore[arg-type]
+    parser.add_argument(flag, required=required, **settings)  # type: ignore[arg-type]  # argparse types each setting apart
 
 
 def _positive(text: str) -> int:

@@ -71,7 +71,7 @@ def worker(task: Task) -> Callable[[AnyOrder], Payload | Result]:
 
 def hide_torch() -> None:
     """Keep transformers from importing torch: its tokenizers need none, and it costs 300 MB and seconds of start."""
-    sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
+    sys.modules.setdefault("torch", None)  # type: ignore[arg-type]  # None is what makes an import fail
 
 
 def _arguments() -> argparse.Namespace:
