@@ -6,7 +6,13 @@ export UV_PYTHON ?= /usr/bin/python3.11
 ROOT := .venv/bin
 TRAINER := .venv-trainer/bin
 ENGINE := .venv-engine/bin
-PYTEST := $(ROOT)/pytest --ignore=tests/trainer --ignore=tests/engine
+PYTEST := $(ROOT)/pytest --ignore=tests/models --ignore=tests/trainer --ignore=tests/engine
+
+# Checks of tests and benchmarks by the environment that runs them; the root's are all others.
+TRAINER-RUNS := tests/support/record_artifacts.py benchmarks/other_department.py
+ENGINE-RUNS := $(addprefix tests/support/,ask_with_clients.py faulty_engine.py say.py) benchmarks/engine_batch.py
+ELSEWHERE := $(TRAINER-RUNS) $(ENGINE-RUNS) $(wildcard $(addsuffix /*.py,$(addprefix tests/,engine models trainer)))
+ROOT-RUNS = $(filter-out $(ELSEWHERE),$(wildcard tests/*.py tests/*/*.py benchmarks/*.py))
 
 .DEFAULT_GOAL := help
 .PHONY: $(shell awk -F: '/^[a-z-]+:/ {print $$1}' $(MAKEFILE_LIST))
@@ -34,42 +40,63 @@ fmt: setup ## Format the code and mend what a tool can mend
 
 check: lint types unit ## Everything that needs no node: lint, types, layers, schemas, unit, control plane (< 4 min)
 
-test: node-free check test-trainer test-engine test-chart test-node ## All tests: check, on torch, of the chart, on a real node (< 25 min warm)
+test: apart test-node ## All tests: check, on torch, of the chart, on a real node (< 15 min warm)
+
+gauntlet: ## What takes hours: ten times the fuzz and the attacks, 2,000 runs, the story from a bare clone (root)
+	@tools/gauntlet
 
 ##@ Parts of them
 
 lint: setup ## Style, formatting, and who may import whom
 	$(ROOT)/ruff check .
 	$(ROOT)/ruff format --check .
-	PYTHONPATH=trainer_image/src:engine_image/src $(ROOT)/lint-imports --no-logo
+	PYTHONPATH=models/src:trainer_image/src:engine_image/src $(ROOT)/lint-imports --no-logo
 
-types: setup setup-trainer setup-engine ## mypy --strict over every member
-	MYPYPATH=trainer_image/src:engine_image/src $(ROOT)/mypy \
-	    contracts/src operator/src gateway/src devcluster/src docs/wardrobe_docs images
+types: setup setup-trainer setup-engine ## mypy --strict over every member, tests and benchmarks
+	MYPYPATH=models/src:trainer_image/src:engine_image/src $(ROOT)/mypy \
+	    contracts/src operator/src gateway/src devcluster/src docs/wardrobe_docs images tools
 	MYPYPATH=devcluster/src $(ROOT)/mypy demo
-	MYPYPATH=contracts/src $(ROOT)/mypy --python-executable $(TRAINER)/python trainer_image/src
-	MYPYPATH=contracts/src $(ROOT)/mypy --python-executable $(ENGINE)/python engine_image/src
+	@$(call types-in,$(ROOT),$(ROOT-RUNS))
+	@$(call types-in,$(TRAINER),models/src trainer_image/src tests/models tests/trainer $(TRAINER-RUNS))
+	@$(call types-in,$(ENGINE),engine_image/src tests/engine $(ENGINE-RUNS))
+
+types-in = MYPYPATH=$(subst $() ,:,$(wildcard */src) docs images tests .) \
+    $(ROOT)/mypy --explicit-package-bases --python-executable $(1)/python $(2)
 
 unit: setup ## Unit, schema and control-plane tests
 	$(PYTEST) -n 2 --dist loadfile -m "not node and not engine and not chart"
 
-test-trainer: setup-trainer ## The trainer's tests, in its own environment
-	$(TRAINER)/pytest tests/trainer
+test-trainer: setup-trainer ## The trainer's tests and those of what it shares with the engine, in its own environment
+	$(TRAINER)/pytest tests/models tests/trainer
 
-test-engine: setup setup-trainer setup-engine ## The engine's tests in its own environment, and the gateway's before it
+test-engine: setup-engine ## The engine's tests, in its own environment
 	$(ENGINE)/pytest tests/engine
+
+test-gateway: setup setup-trainer setup-engine ## The gateway's tests before a real engine
 	$(PYTEST) -m engine tests/gateway
 
 test-chart: setup ## The Helm chart's tests, on an apiserver
 	$(PYTEST) -m chart tests/chart
 
-test-node: node-free setup-engine ## Tests on the development cluster's node (root)
-	@status=0; for part in devcluster cluster; do \
-	    $(PYTEST) -m "node and not drill" tests/$$part || status=$$?; done; exit $$status
+# Tests of up and down first; one node serves all others.
+on-node = status=0; for part in devcluster cluster; do \
+    $(PYTEST) -m "$(1)" tests/$$part || status=$$?; done; exit $$status
 
-drills: node-free ## Everything that kills, starves or corrupts, on the node (root; about 20 min)
-	@status=0; for part in devcluster cluster; do \
-	    $(PYTEST) -m drill tests/$$part || status=$$?; done; exit $$status
+test-node: node-free setup-engine ## Tests on the development cluster's node (root)
+	@$(call on-node,node and not drill)
+
+drills: node-free setup-engine ## What kills, starves or corrupts, on the node (root; about 15 min)
+	@$(call on-node,drill and not gauntlet)
+
+all-drills: node-free setup-engine ## Those of the gauntlet, too (root)
+	@$(call on-node,drill)
+
+test-and-drills: apart ## Both on one node, as .ci/run does it (root)
+	@$(call on-node,node and not gauntlet)
+
+# Each of these uses one core.
+apart: node-free lint unit setup-trainer setup-engine
+	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 --output-sync=target test-engine types test-trainer test-gateway test-chart
 
 node-free: setup
 	@if $(ROOT)/devcluster status >/dev/null 2>&1; then \
@@ -91,17 +118,23 @@ images-clean: ## Remove the images and what their builds keep (root)
 bench-operator: setup ## API requests and memory of the operator
 	$(ROOT)/python benchmarks/operator_cost.py
 
+bench-scale: setup ## Many runs at once: rates, the operator's CPU, requests and memory (JOBS=500)
+	$(ROOT)/python benchmarks/scale.py $(or $(JOBS),500)
+
 bench-training: setup ## What the hospital's adapters are worth, trained on the node (root; about 8 min)
 	$(ROOT)/python benchmarks/training_quality.py
 
 bench-node: setup ## Seconds until the node is Ready, and gone (root)
-	$(ROOT)/python devcluster/bench_up_down.py
+	$(ROOT)/python benchmarks/node_up_down.py $(or $(ROUNDS),3)
 
 bench-gateway: setup ## What router and agent add to a request
 	$(ROOT)/python benchmarks/gateway_latency.py
 
 bench-rollback: setup ## Seconds until another version answers, under traffic (root; about 6 min)
 	$(ROOT)/python benchmarks/rollback.py
+
+bench-attack: setup ## What one department's key does to another's answers, and to memory (root; about 8 min)
+	$(ROOT)/python benchmarks/attack.py
 
 bench-engine: setup-engine ## Many adapters in one batch beside the base alone
 	$(ENGINE)/python benchmarks/engine_batch.py
@@ -117,11 +150,14 @@ setup-trainer: ## Make or update .venv-trainer, with torch (a few GB the first t
 setup-engine: ## Make or update .venv-engine
 	UV_PROJECT_ENVIRONMENT=.venv-engine $(UV) sync --locked --quiet --package wardrobe-engine --group test
 
-schemas: setup ## Write contracts/schemas from the models
-	$(ROOT)/python -m wardrobe_contracts.schemas
+kinds: setup ## Write crds/ and the chart's copies from crds/source
+	$(ROOT)/python tools/kinds.py
 
 docs: setup ## Write docs/conditions.md and docs/metrics.md from the code
-	PYTHONPATH=docs:trainer_image/src:engine_image/src $(ROOT)/python -m wardrobe_docs
+	PYTHONPATH=docs:models/src:trainer_image/src:engine_image/src $(ROOT)/python -m wardrobe_docs
+
+golden: setup ## Write tests/golden/, what the operator makes of a resource; read the difference before it is committed
+	PYTHONPATH=tests:docs:models/src:trainer_image/src:engine_image/src $(ROOT)/python -m support.golden
 
 clean: ## Remove environments and caches of this checkout
 	rm -rf .venv .venv-trainer .venv-engine .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

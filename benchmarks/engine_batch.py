@@ -7,6 +7,7 @@ With --peft the same is done by PEFT's own mixed batch (`adapter_names`).
 
 import argparse
 import copy
+import functools
 import logging
 import statistics
 import tempfile
@@ -58,9 +59,9 @@ def prepare(model: Path, variant: Variant, folder: Path, *, peft: bool) -> dict[
     slots = [engine.add(adapter_files.read(folder / f"a{index}", names, engine.features)) for index in range(ROWS)]
     cases: dict[str, Measure] = {}
     for count in ADAPTERS:
-        cases[label("engine", count)] = lambda count=count: decode(engine, rows(slots, count))
+        cases[label("engine", count)] = functools.partial(decode, engine, rows(slots, count))
     for count in ADAPTERS[1:] if peft else ():
-        cases[label("PEFT", count)] = lambda count=count: decode_peft(wrapped, rows(range(ROWS), count))
+        cases[label("PEFT", count)] = functools.partial(decode_peft, wrapped, rows(range(ROWS), count))
     return cases
 
 
@@ -83,7 +84,7 @@ def make_adapters(model: torch.nn.Module, folder: Path) -> PeftModel:
     for name, parameter in wrapped.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.02)
-    wrapped.save_pretrained(folder, selected_adapters=[f"a{index}" for index in range(ROWS)])
+    wrapped.save_pretrained(str(folder), selected_adapters=[f"a{index}" for index in range(ROWS)])
     return wrapped.eval()
 
 

@@ -31,6 +31,7 @@ from support.gateway import DEPLOYMENT, routes, text
 
 from wardrobe_contracts.state import VERSION_HEADER, AgentState, EngineState, Reason, Verdict, VersionState
 from wardrobe_gateway.agent import __main__ as agent_program
+from wardrobe_gateway.process.source import Address
 from wardrobe_gateway.router import __main__ as router_program
 
 CHAT = "/v1/chat/completions"
@@ -50,7 +51,7 @@ QUESTION = json.dumps(
         "messages": [{"role": "user", "content": "How much, and how often? " * 8}],
     }
 ).encode()
-KEY = "heart"
+KEY = "heart-of-cardiology"
 SECONDS, ROUNDS, CONNECTIONS, WARM_UP = 3.0, 5, 32, 300
 
 
@@ -142,7 +143,7 @@ async def latency(port: int) -> float:
 class Fixed:
     """Routes and addresses that never change."""
 
-    def __init__(self, routes_text: str, addresses: frozenset[str]) -> None:
+    def __init__(self, routes_text: str, addresses: frozenset[Address]) -> None:
         self._routes = routes_text
         self._addresses = addresses
 
@@ -151,14 +152,15 @@ class Fixed:
         yield self._routes
         await asyncio.Event().wait()
 
-    async def addresses(self) -> AsyncIterator[frozenset[str]]:
+    async def addresses(self, _service: str) -> AsyncIterator[frozenset[Address]]:
         """The same for ever."""
         yield self._addresses
         await asyncio.Event().wait()
 
 
 def _source(folder: Path, upstream: int) -> Fixed:
-    return Fixed((folder / "routes.json").read_text(), frozenset({f"127.0.0.1:{upstream}"}))
+    address = f"127.0.0.1:{upstream}"
+    return Fixed((folder / "routes.json").read_text(), frozenset({Address(address, address)}))
 
 
 async def run_upstream(folder: Path, port: int, _: int) -> None:
@@ -204,17 +206,21 @@ async def run_bare(_: Path, port: int, upstream: int) -> None:
 
 async def run_router(folder: Path, port: int, upstream: int) -> None:
     """The router as it is shipped, but for the source of its routes."""
-    options = ["--deployment", DEPLOYMENT, "--namespace", "n", "--routes", "r", "--service", "s"]
-    options += ["--keys", str(folder / "keys"), "--memory", str(folder), "--port", str(port)]
-    await router_program.run(router_program.parser().parse_args(options), _source(folder, upstream))
+    options = ["--deployment", DEPLOYMENT, "--namespace", "n", "--routes", "r", "--service", "s", *_ports(port)]
+    options += ["--keys", str(folder / "keys"), "--memory", str(folder)]
+    await router_program.run(router_program.Options.parse(options), _source(folder, upstream))
 
 
 async def run_agent(folder: Path, port: int, upstream: int) -> None:
     """The agent likewise."""
-    options = ["--deployment", DEPLOYMENT, "--namespace", "n", "--routes", "r", "--port", str(port)]
+    options = ["--deployment", DEPLOYMENT, "--namespace", "n", "--routes", "r", *_ports(port)]
     options += ["--store", str(folder / "store"), "--cache", str(folder / "cache")]
     options += ["--engine-url", f"http://127.0.0.1:{upstream}", "--quantization", "None"]
-    await agent_program.run(agent_program.parser().parse_args(options), _source(folder, upstream))
+    await agent_program.run(agent_program.Options.parse(options), _source(folder, upstream))
+
+
+def _ports(port: int) -> list[str]:
+    return ["--port", str(port), "--ops-port", str(port + 1)]
 
 
 ROLES = {"upstream": run_upstream, "engine": run_engine, "bare": run_bare, "router": run_router, "agent": run_agent}
@@ -243,7 +249,7 @@ def _await_answer(port: int, *, ready: bool) -> None:
             if not ready:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 return
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port + 1}/readyz", timeout=1):
                 return
         except OSError:
             if time.monotonic() > deadline:

@@ -18,7 +18,7 @@ from support.waiting import eventually
 from devcluster import controlplane
 from devcluster.controlplane import ControlPlane
 from wardrobe.api.meta import Key
-from wardrobe.progress import WRITES_PER_TRAINING
+from wardrobe.run.progress import WRITES_PER_TRAINING
 
 ROOT = Path(__file__).parents[1]
 JOBS = 200

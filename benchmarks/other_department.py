@@ -22,7 +22,7 @@ from wardrobe_trainer.tokens import load_chat
 
 def main() -> None:
     """Print a line for each pair."""
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it so
     order = json.loads(sys.argv[1])
     print("\nheld-out loss of whole answers, by adapter (rows) and department (columns)")
     departments = sorted(order["data"])

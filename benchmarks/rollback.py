@@ -3,21 +3,19 @@
 usage: make bench-rollback        (root; the node that is up, or one of its own; about 6 minutes)
 
 The operator runs beside the node. 20 requests of 8 tokens each second, dealt to two departments; the answers' version
-headers are compared with what was routed at any moment between a request and its answer.
+headers are compared with what was routed at any moment between a request and its answer, and the texts with what each
+version is known to answer.
 """
 
 import sys
-import tempfile
 import time
 from pathlib import Path
 from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from support import deployed, node_namespaces, operator_process
+from support import node_namespaces
 from support.deployed import Flip, Hospital, Timeline
-from support.node_namespaces import Namespaces
-from support.operator_process import NODE_IMAGES
 from support.traffic import Answer, Traffic, flowing
 from support.waiting import eventually
 
@@ -28,21 +26,9 @@ STEPS = ("fetch", "load", "prove")
 
 def main() -> None:
     """Run on the node that is up, or on one of its own."""
-    with node_namespaces.for_benchmark() as kubeconfig, tempfile.TemporaryDirectory() as folder:
-        run(kubeconfig, Path(folder))
-
-
-def run(kubeconfig: Path, folder: Path) -> None:
-    """Everything that needs the node."""
-    namespaces = Namespaces(kubeconfig, lambda: Path(tempfile.mkdtemp(dir=folder)))
-    namespace = node_namespaces.for_training(namespaces)
-    with operator_process.running(kubeconfig, namespace.name, folder, images=NODE_IMAGES):
-        node_namespaces.train(namespace)
-        hospital = Hospital(namespace)
-        deployed.begin(hospital, deployed.deployment(cardiology="cardiology-v1", paediatrics="paediatrics-v1"))
+    with node_namespaces.hospital_for_benchmark() as hospital:
         tell_new_version(hospital)
         tell_flips(hospital)
-    namespaces.remove()
 
 
 def tell_new_version(hospital: Hospital) -> None:
@@ -88,6 +74,7 @@ def tell(flips: list[Flip], traffic: Traffic, wrong: list[Answer], rate: float) 
     print(f"    median {median(seconds):.3f} s, worst {seconds[-1]:.3f} s (wanted: worst < 1 s)")
     print(f"  requests {len(traffic.answers)}, connections tried again {traffic.refused}")
     print(f"  failed: {len(traffic.failures())} (wanted: 0), wrong version: {len(wrong)} (wanted: 0)")
+    print(f"  another text than its version's: {len(traffic.misspoken())} (wanted: 0)")
 
 
 if __name__ == "__main__":

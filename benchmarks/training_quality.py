@@ -15,10 +15,12 @@ from pathlib import Path
 
 import yaml
 
+from wardrobe.api.meta import Manifest
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from support import cluster, node_namespaces, operator_process
-from support.cluster import Manifest, Namespace
+from support.cluster import Namespace
 from support.waiting import eventually
 
 from devcluster import volumes

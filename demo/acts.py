@@ -41,7 +41,13 @@ def tell(cluster: Cluster) -> None:
 
 
 def wait(
-    cluster: Cluster, finished: Finished, now: Now, failed: Callable[[Observed], str | None], patience: float = 0.0
+    observe: Callable[[], Observed],
+    finished: Finished,
+    now: Now,
+    failed: Callable[[Observed], str | None],
+    patience: float = 0.0,
+    *,
+    every: float = LOOK_EVERY,
 ) -> None:
     """Look until it is finished, saying how far it is. Raises DemoError where it takes too long, or where it failed.
 
@@ -49,14 +55,14 @@ def wait(
     """
     progress = Progress()
     console.say()
-    while not finished(seen := cluster.observe()):
+    while not finished(seen := observe()):
         if progress.elapsed >= patience and (trouble := failed(seen)):
             progress.clear()
             raise DemoError(trouble)
         if progress.elapsed > WITHIN:
             raise DemoError(f"not done after {WITHIN / 60:g} minutes: {now(seen)}")
         progress.show(now(seen))
-        time.sleep(LOOK_EVERY)
+        time.sleep(every)
     progress.clear()
 
 
@@ -64,7 +70,7 @@ def _base(cluster: Cluster) -> None:
     console.tell("A BaseModel names a folder of a claim. Wardrobe reads it once, and keeps its digest.")
     cluster.apply("basemodel.yaml")
     wait(
-        cluster,
+        cluster.observe,
         lambda seen: story.ending(Act.BASE, seen),
         lambda seen: story.waiting_for(seen, "BaseModel", BASE, "Ready"),
         lambda seen: story.failure(seen, "BaseModel", BASE),
@@ -89,7 +95,7 @@ def _train_again(cluster: Cluster) -> None:
 
 def _await_runs(cluster: Cluster, *runs: str) -> None:
     wait(
-        cluster,
+        cluster.observe,
         lambda seen: all(seen.adapter_of(run) for run in runs),
         lambda seen: story.run_progress(seen, runs),
         lambda seen: story.failure(seen, "FineTuneJob", *runs),
@@ -108,7 +114,7 @@ def _deploy(cluster: Cluster) -> None:
     if cluster.observe().find("AdapterDeployment", DEPLOYMENT) is None:
         cluster.apply("adapterdeployment.yaml")
     wait(
-        cluster,
+        cluster.observe,
         lambda seen: story.ending(Act.DEPLOY, seen),
         lambda seen: _deployment(seen, "Ready"),
         lambda seen: story.failure(seen, "AdapterDeployment", DEPLOYMENT),
@@ -174,7 +180,7 @@ def _point(cluster: Cluster) -> None:
     )
     cluster.perform(*rollback.patch(second))
     wait(
-        cluster,
+        cluster.observe,
         lambda seen: seen.answering(second),
         lambda seen: _deployment(seen, "AdaptersProved", "RoutesApplied"),
         lambda seen: story.failure(seen, "AdapterDeployment", DEPLOYMENT),

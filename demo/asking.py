@@ -35,18 +35,35 @@ def headers(key: str | None) -> dict[str, str]:
     return {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
 
 
-def ask(url: str, model: str, key: str | None = None) -> Answer:
+def ask(url: str, model: str, key: str | None = None, tokens: int = TOKENS) -> Answer:
     """One question. Raises DemoError where it is not answered."""
     began = time.monotonic()
-    request = urllib.request.Request(f"{url}{PATH}", body(model).encode(), headers(key))  # noqa: S310  our own http address
+    answered, version = _fetch(f"{url}{PATH}", key, body(model, tokens).encode())
+    return Answer(words(answered), version, time.monotonic() - began)
+
+
+def versions(url: str, department: str, key: str) -> list[str]:
+    """What a department may ask by name, but for itself. Raises DemoError."""
+    listed, _ = _fetch(f"{url}/v1/models", key)
+    return [one["id"] for one in json.loads(listed)["data"] if one["id"] != department]
+
+
+def words(answered: str) -> str:
+    """The text of an answer."""
+    text: str = json.loads(answered)["choices"][0]["message"]["content"]
+    return text
+
+
+def _fetch(url: str, key: str | None, sent: bytes | None = None) -> tuple[str, str]:
+    """The body, and the version that answered."""
+    request = urllib.request.Request(url, sent, headers(key))  # noqa: S310  our own http address
     try:
         with urllib.request.urlopen(request, timeout=WITHIN) as answer:  # noqa: S310
-            text = json.load(answer)["choices"][0]["message"]["content"]
-            return Answer(text, answer.headers.get(VERSION_HEADER, ""), time.monotonic() - began)
+            return answer.read().decode(), answer.headers.get(VERSION_HEADER, "")
     except urllib.error.HTTPError as error:
-        raise DemoError(f"{url}{PATH} answered {error.code}: {error.read().decode()}") from error
+        raise DemoError(f"{url} answered {error.code}: {error.read().decode()}") from error
     except OSError as error:
-        raise DemoError(f"{url}{PATH} did not answer: {error}") from error
+        raise DemoError(f"{url} did not answer: {error}") from error
 
 
 def curl(model: str, key: str | None, url: str = "$URL") -> str:

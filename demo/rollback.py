@@ -13,7 +13,7 @@ from .cluster import Cluster
 from .console import DemoError, Progress, command, tell
 from .layout import duration
 from .story import DEPARTMENT, DEPLOYMENT
-from .traffic import PER_SECOND, Reply, Traffic, flowing
+from .traffic import PER_SECOND, Known, Reply, Traffic, flowing, learn
 
 BEFORE = 5.0
 AFTER = 5.0
@@ -47,6 +47,10 @@ class Judgement:
     asked: int
     failed: list[Reply] = field(default_factory=list)
     wrong: list[Reply] = field(default_factory=list)
+    misspoken: list[Reply] = field(default_factory=list)
+    """Their text is not what the version in their header is known to answer."""
+    alike: list[str] = field(default_factory=list)
+    """Versions that no text tells from another."""
     first: float | None = None
     """Seconds from the patch to the end of the first answer by the new version."""
 
@@ -57,8 +61,8 @@ def patch(adapter: str) -> list[str]:
     return ["patch", "adp", DEPLOYMENT, "--type=merge", "-p", json.dumps(document, separators=(",", ":"))]
 
 
-def judge(replies: Sequence[Reply], flip: Flip) -> Judgement:
-    """Count what failed, and answers by a version that was at no moment of theirs the routed one.
+def judge(replies: Sequence[Reply], flip: Flip, known: Known) -> Judgement:
+    """Count what failed, answers by a version that was at no moment of theirs the routed one, and others' texts.
 
     The old version may answer what was asked before all routers had changed, the new one what ended after the patch
     was started. Every other department has one version all the time: that of its first answer.
@@ -77,6 +81,8 @@ def judge(replies: Sequence[Reply], flip: Flip) -> Judgement:
         asked=len(replies),
         failed=[reply for reply in replies if reply.status != 200],
         wrong=[reply for reply in good if not right(reply)],
+        misspoken=[reply for reply in good if known.texts.get(reply.adapter) != reply.text],
+        alike=known.alike,
         first=max(0.0, min(ends) - flip.patched) if ends else None,
     )
 
@@ -91,15 +97,19 @@ def report(flip: Flip, judgement: Judgement, *, restarts: str) -> list[str]:
         f"questions asked meanwhile             {judgement.asked}",
         f"  without a good answer               {len(judgement.failed)}",
         f"  answered by a wrong version         {len(judgement.wrong)}",
+        f"  with another text than its own      {len(judgement.misspoken)}",
         f"pods                                  {restarts}",
     ]
     kinds = dict.fromkeys(f"    {reply.status or 'no answer'}: {reply.error}" for reply in judgement.failed)
-    return [*lines, *list(kinds)[:5]]
+    alike = [f"answer alike, so that no text tells them apart: {', '.join(judgement.alike)}"] if judgement.alike else []
+    return [*lines, *alike, *list(kinds)[:5]]
 
 
 def under_traffic(cluster: Cluster, url: str, keys: dict[str, str], old: str, new: str) -> tuple[Flip, Judgement]:
     """Roll back while the departments ask."""
-    traffic = Traffic(url, keys)
+    known = learn(url, keys)
+    tell(f"Each version was asked by its name; {len(known.texts)} answers of {known.tokens} tokens are known now.")
+    traffic = Traffic(url, keys, known.tokens)
     tell(f"{len(keys)} departments ask, {PER_SECOND:g} questions a second in all.")
     with flowing(traffic), _watching(cluster) as applied:
         progress = Progress()
@@ -110,7 +120,7 @@ def under_traffic(cluster: Cluster, url: str, keys: dict[str, str], old: str, ne
         patched = time.monotonic()
         flip = Flip(old, new, started, patched, _await(lambda: applied.get(new), started, progress))
         _let_flow(traffic, AFTER, progress)
-    return flip, judge(traffic.replies, flip)
+    return flip, judge(traffic.replies, flip, known)
 
 
 def _let_flow(traffic: Traffic, seconds: float, progress: Progress) -> None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from .asking import PATH, VERSION_HEADER, body, headers
+from .asking import PATH, VERSION_HEADER, ask, body, headers, versions, words
 
-TOKENS = 8
+TOKENS = (8, 16, 32)
+"""An answer has as few of these as tell the versions apart."""
 PER_SECOND = 10.0
 WITHIN = 30.0
 
@@ -28,6 +29,38 @@ class Reply:
     adapter: str = ""
     """Name of the Adapter that answered."""
     error: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What each Adapter answers to the question; the likeliest words, so it is always the same."""
+
+    tokens: int
+    texts: dict[str, str]
+
+    @property
+    def alike(self) -> list[str]:
+        """Adapters that no text tells from another."""
+        texts = list(self.texts.values())
+        return sorted(adapter for adapter, text in self.texts.items() if texts.count(text) > 1)
+
+
+def learn(url: str, keys: dict[str, str]) -> Known:
+    """Ask every version by its own name, while nobody else asks. Raises DemoError where one does not answer."""
+    known = Known(0, {})
+    for tokens in TOKENS:
+        asked = {name: key for department, key in keys.items() for name in versions(url, department, key)}
+        texts = {adapter_of(name): ask(url, name, key, tokens).text for name, key in asked.items()}
+        known = Known(tokens, texts)
+        if not known.alike:
+            break
+    return known
+
+
+def adapter_of(version: str) -> str:
+    """The Adapter's name: engines call it so with the beginning of its digest."""
+    return version.rpartition("-")[0]
 
 
 @dataclass
@@ -37,6 +70,7 @@ class Traffic:
     url: str
     keys: dict[str, str]
     """A key for each department that asks."""
+    tokens: int = TOKENS[0]
     replies: list[Reply] = field(default_factory=list)
 
     async def drive(self, ended: asyncio.Event) -> None:
@@ -54,10 +88,10 @@ class Traffic:
     async def _ask(self, session: aiohttp.ClientSession, department: str) -> None:
         began, sent = time.monotonic(), headers(self.keys[department])
         try:
-            async with session.post(f"{self.url}{PATH}", data=body(department, TOKENS), headers=sent) as answer:
-                text, version = await answer.text(), answer.headers.get(VERSION_HEADER, "")
-            error = "" if answer.status == 200 else text[:200]
-            reply = Reply(department, began, time.monotonic(), answer.status, version.rpartition("-")[0], error)
+            async with session.post(f"{self.url}{PATH}", data=body(department, self.tokens), headers=sent) as answer:
+                came, adapter = await answer.text(), adapter_of(answer.headers.get(VERSION_HEADER, ""))
+            error, text = ("", words(came)) if answer.status == 200 else (came[:200], "")
+            reply = Reply(department, began, time.monotonic(), answer.status, adapter, error, text)
         except (aiohttp.ClientError, TimeoutError) as failed:
             reply = Reply(department, began, time.monotonic(), 0, error=f"{type(failed).__name__}: {failed}")
         self.replies.append(reply)

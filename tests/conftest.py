@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support import gauntlet as _examples_of_property_tests  # noqa: F401  imported for what it sets
 
 if TYPE_CHECKING:  # the trainer's environment has no devcluster
     from devcluster.controlplane import ControlPlane

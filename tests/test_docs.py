@@ -2,7 +2,6 @@
 
 import inspect
 import re
-from enum import StrEnum
 from pathlib import Path
 
 import pytest
@@ -12,18 +11,17 @@ from support.documented import require_documented
 import wardrobe_docs.__main__ as pages
 from wardrobe.api.adapterdeployment import AdapterDeploymentResource
 from wardrobe.api.meta import Condition
-from wardrobe.api.reasons import ConditionType, Done, Refused, Waiting
-from wardrobe.plan import deployment_status
-from wardrobe.plan import rollout as rollout_module
-from wardrobe.plan.deployment_seen import Seen
-from wardrobe.plan.proofs import RouterPod
-from wardrobe.plan.rollout import Department, Rollout
-from wardrobe.plan.tasks import STUCK_REASONS
+from wardrobe.api.reasons import ConditionType, Done, Failure, OperatorReason, Waiting
+from wardrobe.deployment import rollout as rollout_module
+from wardrobe.deployment import status as deployment_status
+from wardrobe.deployment.proofs import RouterPod
+from wardrobe.deployment.rollout import Department, Rollout
+from wardrobe.deployment.seen import Seen
+from wardrobe.manifests.pod_status import STUCK_REASONS
 from wardrobe_contracts.exits import Reason as TaskReason
 from wardrobe_contracts.routes import Routes
 from wardrobe_contracts.state import Reason as VerdictReason
 from wardrobe_contracts.state import RouterState, Verdict
-from wardrobe_docs import members as texts
 from wardrobe_docs.conditions import documented, places
 
 DEPLOYMENT = "AdapterDeployment"
@@ -52,46 +50,9 @@ def test_missing_and_changed_pages_are_stale(tmp_path: Path) -> None:
     assert pages.stale(tmp_path) == ["conditions.md", "metrics.md"]
 
 
-class Told(StrEnum):
-    LATE = "Late"
-    """It comes
-    later.
-
-    Unknown on Adapter Ready; BaseModel Ready, Stalled. False on FineTuneJob Trained.
-    Next: wait for
-    v1.2.
-    """
-
-
-class Silent(StrEnum):
-    LATE = "Late"
-    EARLY = "Early"
-    """It came."""
-
-
-def test_a_text_below_a_member_is_read_in_its_parts() -> None:
-    (late,) = texts.members(Told)
-    assert (late.word, late.meaning, late.next_step) == ("Late", "It comes later.", "wait for v1.2.")
-    assert [(place.status, place.kind, place.condition) for place in late.places] == [
-        ("Unknown", "Adapter", "Ready"),
-        ("Unknown", "BaseModel", "Ready"),
-        ("Unknown", "BaseModel", "Stalled"),
-        ("False", "FineTuneJob", "Trained"),
-    ]
-
-
-def test_a_member_without_a_text_is_named() -> None:
-    with pytest.raises(ValueError, match=r"Silent\.LATE is missing"):
-        texts.members(Silent)
-
-
-@pytest.mark.parametrize("words", [Waiting, Done, Refused, TaskReason])
-def test_every_reason_stands_somewhere_and_says_what_to_do(words: type[StrEnum]) -> None:
-    incomplete = {
-        member.word
-        for member in texts.members(words)
-        if not places(member) or (words is not Done and not member.next_step)
-    }
+@pytest.mark.parametrize("words", [Waiting, Done, Failure, TaskReason])
+def test_every_reason_stands_somewhere_and_says_what_to_do(words: type[OperatorReason | TaskReason]) -> None:
+    incomplete = {word for word in words if not places(word) or (words is not Done and not word.next_step)}
     assert incomplete == ({TaskReason.SUCCEEDED, TaskReason.TERMINATED} if words is TaskReason else set())
 
 
@@ -114,7 +75,7 @@ def conditions_of(
     )
     routes = Routes.model_validate({**ROUTES, "base": {"name": "base", "digest": f"sha256:{'0' * 64}"}})
     pods = [RouterPod(f"router-{number}", state=state) for number, state in enumerate(routers)]
-    seen = Seen(None, {}, {}, {}, [], routes, (), pods, (), None)
+    seen = Seen(None, {}, {}, {}, {}, [], None, routes, (), pods, (), None)
     return deployment_status.status(deployment, Rollout(routes, {"heart": department}), None, seen, TIME).conditions
 
 
@@ -123,7 +84,7 @@ def router(**changes: object) -> RouterState:
 
 
 def of_rollout() -> list[Waiting | Done]:
-    """Every reason that plan/rollout.py gives a department."""
+    """Every reason that deployment/rollout.py gives a department."""
     found = re.findall(r"\b(Waiting|Done)\.([A-Z_]+)", inspect.getsource(rollout_module))
     return sorted({(Waiting if words == "Waiting" else Done)[name] for words, name in found})
 
@@ -144,6 +105,7 @@ def test_what_a_deployment_says_of_its_adapters_is_documented(reason: Waiting | 
         ([router(generation=2)], Waiting.ROUTERS_BEHIND),
         ([router(missing_keys=["heart"])], Waiting.KEYS_MISSING),
         ([router(duplicate_keys=["heart"])], Waiting.KEYS_SHARED),
+        ([router(weak_keys=["heart"])], Waiting.KEYS_TOO_SHORT),
         ([router()], Done.SERVING),
     ],
 )
@@ -187,7 +149,7 @@ def anchors(text: str) -> set[str]:
 
 
 TROUBLESHOOTING = (pages.FOLDER / "troubleshooting.md").read_text()
-WORDS = {*Waiting, *Done, *Refused, *TaskReason, *ConditionType, *Verdict, *VerdictReason}
+WORDS = {*Waiting, *Done, *Failure, *TaskReason, *ConditionType, *Verdict, *VerdictReason}
 
 
 def test_every_word_of_troubleshooting_is_one_that_the_programs_say() -> None:
@@ -195,10 +157,9 @@ def test_every_word_of_troubleshooting_is_one_that_the_programs_say() -> None:
     assert named - WORDS - STUCK_REASONS - {"False", "True"} == set()
 
 
-@pytest.mark.parametrize("words", [Refused, TaskReason])
-def test_every_failure_has_its_place_in_troubleshooting(words: type[StrEnum]) -> None:
-    wanted = {member.word for member in texts.members(words) if member.places or member.tasks}
-    assert {word for word in wanted if f"`{word}`" not in TROUBLESHOOTING} == set()
+@pytest.mark.parametrize("words", [Failure, TaskReason])
+def test_every_failure_has_its_place_in_troubleshooting(words: type[OperatorReason | TaskReason]) -> None:
+    assert {word for word in words if places(word) and f"`{word}`" not in TROUBLESHOOTING} == set()
 
 
 def quotes() -> list[str]:

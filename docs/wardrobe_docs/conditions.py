@@ -1,43 +1,40 @@
 """docs/conditions.md: every condition, reason, exit code and verdict."""
 
 from collections.abc import Iterable, Iterator
-from enum import StrEnum
 from functools import cache
 
 from wardrobe.api import adapter, adapterdeployment, basemodel, finetunejob
-from wardrobe.api.reasons import ConditionType, Done, Refused, Waiting
-from wardrobe.plan.tasks import RETRIES
+from wardrobe.api.reasons import ConditionType, Done, Failure, OperatorReason, Place, Waiting, on
+from wardrobe.base.job import INSPECT
+from wardrobe.run.stages import JOBS
+from wardrobe.stage.stage import Retries
 from wardrobe_contracts.exits import ExitCode
 from wardrobe_contracts.exits import Reason as TaskReason
 from wardrobe_contracts.state import Reason as VerdictReason
 from wardrobe_contracts.state import Verdict
 
-from .members import Member, Place, members
 from .tables import code, table
 
 KINDS = (basemodel.KIND, finetunejob.KIND, adapter.KIND, adapterdeployment.KIND)
-TASK_PLACES = {
-    "inspect": [(basemodel.KIND, ConditionType.READY)],
-    "check": [(finetunejob.KIND, ConditionType.SUCCEEDED), (finetunejob.KIND, ConditionType.DATASET_CHECKED)],
-    "train": [(finetunejob.KIND, ConditionType.SUCCEEDED), (finetunejob.KIND, ConditionType.TRAINED)],
-    "assess": [(finetunejob.KIND, ConditionType.SUCCEEDED), (finetunejob.KIND, ConditionType.PUBLISHED)],
+TASK_PLACES = {INSPECT.task: on("False", basemodel.KIND, ConditionType.READY)} | {
+    stage.task: on("False", finetunejob.KIND, ConditionType.SUCCEEDED, stage.words.condition) for stage in JOBS
 }
 """Conditions that say that a task failed."""
 DERIVED = (ConditionType.RECONCILING, ConditionType.STALLED)
 """On every kind, with the reason of the condition that sums it up."""
 
 
-def places(member: Member) -> tuple[Place, ...]:
-    """Where a reason stands, those included that follow from the tasks it ends."""
-    by_task = [Place(kind, condition, "False") for task in member.tasks for kind, condition in TASK_PLACES[task]]
-    return tuple(dict.fromkeys([*member.places, *by_task]))
+def places(word: OperatorReason | TaskReason) -> tuple[Place, ...]:
+    """Where a reason stands; a task's on the conditions of the tasks that end so."""
+    if isinstance(word, OperatorReason):
+        return word.places
+    return tuple(dict.fromkeys(place for task in word.ends for place in TASK_PLACES[task]))
 
 
 @cache
 def documented() -> frozenset[tuple[Place, str]]:
     """Every reason that the page puts on a condition, with the place."""
-    words = [member for enum in (Waiting, Done, Refused, TaskReason) for member in members(enum)]
-    return frozenset((place, member.word) for member in words for place in places(member))
+    return frozenset((place, word) for word in (*Waiting, *Done, *Failure, *TaskReason) for place in places(word))
 
 
 def page() -> str:
@@ -46,34 +43,33 @@ def page() -> str:
         conditions=table(("kind", "condition", "holds when"), _conditions()),
         waiting=_reasons(Waiting),
         done=table(("reason", "stands on", "means"), _rows(Done, with_next=False)),
-        refused=_reasons(Refused),
+        refused=_reasons(Failure),
         failed=_reasons(TaskReason),
-        retries=RETRIES,
+        retries=Retries().most,
         exits=table(("code", "class", "tried again"), _exits()),
-        verdicts=table(("verdict", "means", "what to do"), _verdicts(Verdict)),
-        verdict_reasons=table(("reason", "means"), ((code(m.word), m.meaning) for m in members(VerdictReason))),
+        verdicts=table(("verdict", "means", "what to do"), _verdicts()),
+        verdict_reasons=table(("reason", "means"), ((code(word), word.meaning) for word in VerdictReason)),
     )
 
 
 def _conditions() -> Iterator[tuple[str, str, str]]:
     used = {(place.kind, place.condition) for place, _ in documented()}
     for kind in KINDS:
-        for member in members(ConditionType):
-            if (kind, member.word) in used:
-                yield kind, code(member.word), member.meaning
-    for member in members(ConditionType):
-        if member.word in DERIVED:
-            yield "all", code(member.word), member.meaning
+        for condition in ConditionType:
+            if (kind, condition) in used:
+                yield kind, code(condition), condition.meaning
+    for condition in DERIVED:
+        yield "all", code(condition), condition.meaning
 
 
-def _reasons(words: type[StrEnum]) -> str:
+def _reasons(words: Iterable[OperatorReason | TaskReason]) -> str:
     return table(("reason", "stands on", "means", "what to do"), _rows(words, with_next=True))
 
 
-def _rows(words: type[StrEnum], *, with_next: bool) -> Iterator[tuple[str, ...]]:
-    for member in members(words):
-        row = (code(member.word), _said(places(member)) or "-", member.meaning)
-        yield (*row, _sentence(member.next_step)) if with_next else row
+def _rows(words: Iterable[OperatorReason | TaskReason], *, with_next: bool) -> Iterator[tuple[str, ...]]:
+    for word in words:
+        row = (code(word), _said(places(word)) or "-", word.meaning)
+        yield (*row, _sentence(word.next_step)) if with_next else row
 
 
 def _said(found: Iterable[Place]) -> str:
@@ -86,9 +82,9 @@ def _said(found: Iterable[Place]) -> str:
     )
 
 
-def _verdicts(words: type[StrEnum]) -> Iterator[tuple[str, str, str]]:
-    for member in members(words):
-        yield code(member.word), member.meaning, _sentence(member.next_step)
+def _verdicts() -> Iterator[tuple[str, str, str]]:
+    for verdict in Verdict:
+        yield code(verdict), verdict.meaning, _sentence(verdict.next_step)
 
 
 def _exits() -> Iterator[tuple[str, str, str]]:
@@ -101,7 +97,7 @@ def _exits() -> Iterator[tuple[str, str, str]]:
 
 
 def _sentence(text: str) -> str:
-    """As a cell of its own; what is said after `Next:` begins small, commands stay as they are."""
+    """As a cell of its own; next steps begin small, commands stay as they are."""
     return text[:1].upper() + text[1:] if text else "-"
 
 
@@ -115,7 +111,7 @@ What is true of an object stands in `status.conditions`; `kubectl describe` prin
 SUCCEEDED) and REASON of `kubectl get` show the one that sums the object up. A reason is one of the words below and
 never changes its meaning. The message beside it is a sentence for a person: it names the field, its value, the rule
 and the next step where somebody can mend it, and is more precise than this page. An Event is posted when the summing
-condition changes its status or reason, and only then.
+condition comes to an end, or to what holds the object up; not for each step of what goes on.
 
 A word that you met: search this page for it. A symptom: [troubleshooting.md](troubleshooting.md).
 
@@ -151,7 +147,7 @@ read once: delete it and create it again.
 
 The class decides whether the same work is done again, at most {retries} times, with pauses that double from 10 seconds
 to 10 minutes; meanwhile the reason is `Retrying`. The record of a task is `result.json` in its folder of the store, and
-a copy stands in the Job's annotation `wardrobe.dev/result`.
+a copy stands in the annotations of the run's ConfigMap `<run>-attempts`.
 
 {exits}
 ## Verdicts of an agent

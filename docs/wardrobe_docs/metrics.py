@@ -58,11 +58,11 @@ def _rows(program: Program) -> Iterator[tuple[str, str, str, str]]:
 
 
 _ROUTER = """\
-`:8080/metrics` of each router pod. Departments and versions that leave the routes take their series with them. Requests
+`:8081/metrics` of each router pod. Departments and versions that leave the routes take their series with them. Requests
 are counted where a version was found for them, refusals in `wardrobe_rejected_total`, whose `reason` is the error's
 `code` (see [troubleshooting.md](troubleshooting.md#what-callers-get))."""
 _AGENT = """\
-`:8080/metrics` of each engine pod. `version` is the name that engines know, `<adapter>-<first 8 of its digest>`."""
+`:8081/metrics` of each engine pod. `version` is the name that engines know, `<adapter>-<first 8 of its digest>`."""
 _TRAINER = """\
 `:8081/metrics` of a training pod while it trains; a figure appears once it is known. The operator reads the same from
 `/progress` for the column PROGRESS."""

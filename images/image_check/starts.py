@@ -86,7 +86,7 @@ def _serve(image: Image, place: Place, command: list[str], path: str) -> None:
     port = _port()
     common = ["--deployment", DEPLOYMENT, "--namespace", NAMESPACE, "--routes", ROUTES, "--linger-seconds", "0"]
     with place.runner.running(
-        image, [*command, *common, "--port", str(port)], variables=IN_CLUSTER, port=port
+        image, [*command, *common, "--ops-port", str(port)], variables=IN_CLUSTER, port=port
     ) as container:
         container.await_answer(STATE_PATH, b'"generation":1')
         container.await_answer(path)

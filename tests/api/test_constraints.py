@@ -10,7 +10,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 WHOLE = {
-    "basemodels": ROOT / "examples/tantanila/basemodel.yaml",
+    "basemodels": ROOT / "examples/basemodel-all-fields.yaml",
     "finetunejobs": ROOT / "examples/finetunejob-all-fields.yaml",
     "adapters": ROOT / "examples/adapters/as-made.yaml",
     "adapterdeployments": ROOT / "examples/adapterdeployment-all-fields.yaml",

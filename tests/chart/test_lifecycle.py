@@ -45,7 +45,8 @@ def older(folder: Path) -> Path:
     """A release before this one: one kind reads otherwise, and there is no policy yet."""
     chart = folder / "older"
     shutil.copytree(CHART, chart)
-    (chart / "templates" / "adapter-in-use.yaml").unlink()
+    for policies in ("adapter-in-use.yaml", "children.yaml"):
+        (chart / "templates" / policies).unlink()
     text = (chart / "files" / "crds" / "adapters.yaml").read_text()
     kind = yaml.safe_load(text)
     kind["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["description"] = "Older."
@@ -114,13 +115,15 @@ def test_kinds_that_were_applied_by_hand_are_taken_over_on_request(repository: P
         assert len(kinds(plane)) == 4
 
 
-def test_the_policy_knows_the_kind(installed: ControlPlane) -> None:
-    """The apiserver has compared the expressions with the kind's schema, and warns of nothing."""
+@pytest.mark.parametrize(
+    "name",
+    ["wardrobe-adapter-in-use", "wardrobe-children", "wardrobe-pods", "wardrobe-templates", "wardrobe-cronjobs"],
+)
+def test_a_policy_knows_its_kinds(installed: ControlPlane, name: str) -> None:
+    """The apiserver has compared the expressions with the kinds' schemas, and warns of nothing."""
 
     def status() -> dict[str, Any]:
-        policy = json.loads(
-            installed.run("get", "validatingadmissionpolicy", "wardrobe-adapter-in-use", "--output=json")
-        )
+        policy = json.loads(installed.run("get", "validatingadmissionpolicy", name, "--output=json"))
         found: dict[str, Any] = policy.get("status", {})
         return found if found.get("observedGeneration") == policy["metadata"]["generation"] else {}
 

@@ -9,14 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from support import golden
 from support.helm import CHART, EVERYTHING, IMAGES, Helm, HelmError, one, operator_container
 
-from wardrobe.__main__ import _parser
-from wardrobe.api.adapterdeployment import AdapterDeploymentResource
-from wardrobe.api.basemodel import BaseModelResource
-from wardrobe.resources.engine_deployment import engine_deployment
-from wardrobe.resources.router_deployment import router_deployment
-from wardrobe.settings import Settings
+from wardrobe.__main__ import Options
 
 pytestmark = pytest.mark.chart
 
@@ -127,7 +123,7 @@ def test_it_can_be_another_charts_dependency(offline: Helm, tmp_path: Path) -> N
 def test_images_come_from_one_registry_or_one_by_one(offline: Helm) -> None:
     def images(*values: str) -> list[str]:
         container = operator_container(offline.template(*values))
-        given = _parser().parse_args(container["args"])
+        given = Options.parse(container["args"])
         return [container["image"], given.trainer_image, given.gateway_image, given.engine_image]
 
     parts = ("operator", "trainer", "gateway", "engine")
@@ -144,17 +140,17 @@ def test_images_come_from_one_registry_or_one_by_one(offline: Helm) -> None:
 
 
 def test_the_operators_own_parser_takes_its_arguments(offline: Helm) -> None:
-    given = _parser().parse_args(operator_container(offline.template(*EVERYTHING, "store.userId=2000"))["args"])
+    given = Options.parse(operator_container(offline.template(*EVERYTHING, "store.userId=2000"))["args"])
     assert given.namespaces == "default,kube-public"
     assert given.log_level == "debug"
     assert given.user_id == 2000
-    assert _parser().parse_args(operator_container(offline.template(IMAGES))["args"]).namespaces == ""
+    assert Options.parse(operator_container(offline.template(IMAGES))["args"]).namespaces is None
 
 
 def test_the_port_is_the_operators(offline: Helm) -> None:
     container = operator_container(offline.template(IMAGES))
     (port,) = container["ports"]
-    assert port["containerPort"] == _parser().parse_args(container["args"]).port
+    assert port["containerPort"] == Options.parse(container["args"]).port
     probed = {container[f"{probe}Probe"]["httpGet"]["port"] for probe in ("liveness", "readiness")}
     assert probed == {port["name"]}
 
@@ -166,11 +162,12 @@ def test_kinds_are_the_repositorys_and_are_kept(offline: Helm, repository: Path)
         assert kind["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
         assert kind["metadata"].pop("labels")
     sources = [yaml.safe_load(path.read_text()) for path in sorted((repository / "crds").glob("*.yaml"))]
+    assert sources
     assert sorted(kinds, key=str) == sorted(sources, key=str)
 
 
 def test_a_package_holds_the_kinds(offline: Helm, repository: Path, tmp_path: Path) -> None:
-    """The chart's folder has a link to them only."""
+    """Whatever packs the chart: Flux drops links, and would install none."""
     offline.run("package", str(CHART), f"--destination={tmp_path}")
     (package,) = tmp_path.glob("*.tgz")
     with tarfile.open(package) as archive:
@@ -181,6 +178,14 @@ def test_a_package_holds_the_kinds(offline: Helm, repository: Path, tmp_path: Pa
             assert file.read() == source.read_bytes()
     assert "wardrobe/values.schema.json" in names
     assert offline.template(IMAGES, chart=package) == offline.template(IMAGES)
+
+
+def test_the_charts_kinds_are_files_and_the_repositorys(repository: Path) -> None:
+    """`make kinds` copies them."""
+    copies = {path.name: path for path in (CHART / "files" / "crds").iterdir()}
+    sources = {path.name: path.read_text() for path in (repository / "crds").glob("*.yaml")}
+    assert not [path for path in (CHART, *CHART.rglob("*")) if path.is_symlink()]
+    assert {name: path.read_text() for name, path in copies.items()} == sources
 
 
 def test_versions_are_the_operators(repository: Path) -> None:
@@ -202,7 +207,7 @@ def test_nothing_is_bound_cluster_wide_where_namespaces_are_named(offline: Helm)
     assert not [m for m in manifests if m["kind"] == "ClusterRoleBinding"]
 
 
-def test_monitors_are_off_and_choose_what_there_is(offline: Helm, repository: Path) -> None:
+def test_monitors_are_off_and_choose_what_there_is(offline: Helm) -> None:
     assert not [m for m in offline.template(IMAGES) if m["kind"].endswith("Monitor")]
     manifests = offline.template(*EVERYTHING)
     service, monitor = one(manifests, "Service"), one(manifests, "ServiceMonitor")
@@ -213,7 +218,7 @@ def test_monitors_are_off_and_choose_what_there_is(offline: Helm, repository: Pa
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
     monitor = one(manifests, "PodMonitor")["spec"]
     assert monitor["namespaceSelector"] == {"matchNames": ["default", "kube-public"]}
-    parts = serving_pods(repository)
+    parts = serving_pods()
     assert len(parts) == 2
     for template in parts:
         assert chosen(monitor["selector"], template["metadata"]["labels"])
@@ -222,18 +227,10 @@ def test_monitors_are_off_and_choose_what_there_is(offline: Helm, repository: Pa
         assert set(monitor["podTargetLabels"]) <= set(template["metadata"]["labels"])
 
 
-def serving_pods(repository: Path) -> list[dict[str, Any]]:
+def serving_pods() -> list[dict[str, Any]]:
     """As the operator makes them."""
-    written = yaml.safe_load((repository / "examples" / "adapterdeployment-all-fields.yaml").read_text())
-    metadata = {"namespace": "ward", "uid": "u"}
-    base = {"metadata": {"name": "base", **metadata}, "spec": {"source": "pvc://models/base"}}
-    deployment = AdapterDeploymentResource.parse({**written, "metadata": {**written["metadata"], **metadata}})
-    settings = Settings("t", "g", "e")
-    made = [
-        engine_deployment(deployment, BaseModelResource.parse(base), settings),
-        router_deployment(deployment, settings),
-    ]
-    return [manifest["spec"]["template"] for manifest in made]
+    made = yaml.safe_load_all((golden.FOLDER / "adapterdeployment.yaml").read_text())
+    return [manifest["spec"]["template"] for manifest in made if manifest["kind"] == "Deployment"]
 
 
 def chosen(selector: dict[str, Any], labels: dict[str, str]) -> bool:

@@ -11,19 +11,18 @@ import yaml
 from kubernetes import client
 from support import cluster, engine_pods, kubelet, operator_process, resources
 from support.audit import Audit, Permission, granted
-from support.cluster import Manifest, Namespace
+from support.cluster import Body, Namespace
 from support.helm import IMAGES, NAMESPACE, OPERATOR, Helm, one, operator_container
 from support.waiting import eventually
 
 from devcluster.controlplane import ControlPlane
-from wardrobe.api.meta import API_VERSION
+from wardrobe.api.meta import Manifest
 
 pytestmark = [pytest.mark.chart, pytest.mark.controlplane]
 
 KEPT_REVISIONS = 10
 
 NOT_IN_THE_LOG: dict[Permission, str] = {
-    ("", "configmaps", "watch"): "granted to agents and routers for their routes",
     **{
         ("discovery.k8s.io", "endpointslices", verb): "granted to routers, which find engine pods by them"
         for verb in ("get", "list", "watch")
@@ -61,16 +60,6 @@ def arguments(manifests: list[Manifest]) -> str:
     return " ".join(operator_container(manifests)["args"])
 
 
-def deployment(adapter: str) -> Manifest:
-    spec = {
-        "baseModel": {"name": "base"},
-        "quantization": "NF4",
-        "engine": {"type": "Transformers"},
-        "departments": {"cardiology": {"adapter": adapter, "keys": {"secretName": "keys"}}},
-    }
-    return {"apiVersion": API_VERSION, "kind": "AdapterDeployment", "metadata": {"name": "tantanila"}, "spec": spec}
-
-
 def point(namespace: Namespace, adapter: str) -> None:
     """Roll the department to an adapter, and wait until it answers."""
     patch = {"spec": {"departments": {"cardiology": {"adapter": adapter}}}}
@@ -94,7 +83,7 @@ def routed(namespace: Namespace) -> str | None:
 
 def revisions(namespace: Namespace) -> list[int]:
     found = client.AppsV1Api(namespace.api).list_namespaced_controller_revision(namespace.name).items
-    return sorted(revision.revision for revision in found)
+    return sorted(revision.revision or 0 for revision in found)
 
 
 def lose_a_pod(namespace: Namespace, serving: kubelet.Kubelet) -> None:
@@ -126,9 +115,20 @@ def train(namespace: Namespace, *runs: str) -> None:
         namespace.await_condition("FineTuneJob", run, "Succeeded", "True")
 
 
+def train_with_a_pause(namespace: Namespace, serving: kubelet.Kubelet) -> None:
+    """A Job that is suspended after it had begun is deleted, and another is made."""
+    serving.answer = lambda task, pod: None if task == "train" else kubelet.succeed(task, pod)
+    namespace.apply(resources.run("first"))
+    eventually(lambda: "train" in serving.started, within=60, what="training")
+    (job,) = (job["metadata"]["name"] for job in namespace.jobs() if "-train-" in job["metadata"]["name"])
+    client.BatchV1Api(namespace.api).patch_namespaced_job(job, namespace.name, {"spec": {"suspend": True}})
+    serving.answer = kubelet.succeed
+    namespace.await_condition("FineTuneJob", "first", "Succeeded", "True")
+
+
 def roll_often(namespace: Namespace) -> None:
     """Until the oldest record of what answered is dropped."""
-    namespace.apply(deployment("cardiology-v1"))
+    namespace.apply(resources.deployment(cardiology="cardiology-v1"))
     with engine_pods.proving(namespace, "tantanila"):
         eventually(lambda: routed(namespace) == "cardiology-v1", within=30, what="a first route")
         for _ in range(KEPT_REVISIONS // 2):
@@ -150,7 +150,8 @@ def test_the_role_holds_what_a_life_needs_and_nothing_else(
         lose_a_pod(namespace, serving)
         with operator_process.running(token_kubeconfig, "", tmp_path, more=more):
             namespace.await_condition("BaseModel", "base", "Ready", "True")
-            train(namespace, "first", "second")
+            train_with_a_pause(namespace, serving)
+            train(namespace, "second")
             serving.stop()
             roll_often(namespace)
     role = granted(one(manifests, "ClusterRole"))
@@ -178,6 +179,6 @@ def test_in_some_namespaces_it_needs_and_has_no_rights_elsewhere(
 
 def may_list_jobs(api: client.ApiClient, namespace: str) -> bool:
     attributes = {"group": "batch", "resource": "jobs", "verb": "list", "namespace": namespace}
-    review = {"spec": {"user": OPERATOR, "resourceAttributes": attributes}}
+    review: Body = {"spec": {"user": OPERATOR, "resourceAttributes": attributes}}
     answer = client.AuthorizationV1Api(api).create_subject_access_review(review)
-    return bool(answer.status.allowed)
+    return answer.status is not None and answer.status.allowed

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 from support import deployed, node_namespaces, operator_process
-from support.cluster import Manifest, Namespace
+from support.cluster import Namespace
 from support.deployed import Hospital
 from support.node_namespaces import Namespaces, Trained
 from support.operator_process import NODE_IMAGES, Operator, Operators
 
 from devcluster import environments, kubectl, node
 from devcluster.reservation import reserved
+from wardrobe.api.meta import Manifest
 
 Prepare = Callable[..., Namespace]
 Operate = Callable[[Namespace], AbstractContextManager[Operator]]
@@ -60,14 +61,14 @@ def operate(kubeconfig: Path, tmp_path: Path) -> Operate:
 
 
 @pytest.fixture(scope="session")
-def trained(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
-    """Three Adapters, trained once for all modules that serve."""
-    namespaces = Namespaces(kubeconfig, lambda: tmp_path_factory.mktemp("claims"))
-    namespace = node_namespaces.for_training(namespaces)
-    with operator_process.running(kubeconfig, namespace.name, tmp_path_factory.mktemp("trained"), images=NODE_IMAGES):
-        adapters = node_namespaces.train(namespace)
-    yield adapters
-    namespaces.remove()
+def trained(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Three Adapters for all modules that serve."""
+    return node_namespaces.trained(kubeconfig, lambda: tmp_path_factory.mktemp("training"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The story before the drills: they serve what it has trained."""
+    items.sort(key=lambda item: item.get_closest_marker("drill") is not None)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def serve(prepare: Prepare, trained: Trained, operators: Operators) -> Serve:
     """Start a hospital in a namespace of its own, with the trained Adapters."""
 
     def serve(deployment: Manifest, more: str = "") -> Hospital:
-        hospital = Hospital(prepare(store=trained.store))
+        hospital = Hospital(prepare(store=trained.store), trained.known)
         node_namespaces.adopt(hospital.namespace, trained.adapters)
         operators.begin(hospital.namespace, more)
         deployed.begin(hospital, deployment)

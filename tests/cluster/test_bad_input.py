@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from kubernetes import client
 from support import resources
-from support.cluster import Manifest, Namespace
+from support.cluster import Namespace
 from support.operator_process import Operator
+
+from wardrobe.api.meta import Manifest
 
 pytestmark = [pytest.mark.node, pytest.mark.drill]
 
@@ -53,7 +55,7 @@ def test_bad_datasets_are_refused_before_any_training_pod(prepare: Prepare, oper
     expected["missing"] = ("DatasetNotFound", "pvc://datasets/missing.jsonl")
     with operate(namespace):
         for name, (reason, said) in expected.items():
-            condition = namespace.await_condition("FineTuneJob", name, "Succeeded", "False", within=180)
+            condition = namespace.await_condition("FineTuneJob", name, "Succeeded", "False")
             assert condition["reason"] == reason, condition
             assert said in condition["message"]
             stalled = namespace.condition("FineTuneJob", name, "Stalled")
@@ -90,7 +92,7 @@ def test_bad_bases_are_refused(prepare: Prepare, operate: Operate, tmp_path: Pat
     with operate(namespace):
         for path, (reason, said) in BASES.items():
             name = path.rpartition("/")[2]
-            condition = namespace.await_condition("BaseModel", name, "Ready", "False", within=120)
+            condition = namespace.await_condition("BaseModel", name, "Ready", "False")
             assert condition["reason"] == reason, condition
             assert said in condition["message"]
 
@@ -101,9 +103,7 @@ def test_a_run_that_no_node_fits_waits_and_says_so(prepare: Prepare, operate: Op
     impossible = {"resources": {"requests": {"cpu": "900"}}}
     namespace.apply(resources.run("huge", pod=impossible, training={"sequenceLength": 320}))
     with operate(namespace):
-        condition = namespace.await_condition(
-            "FineTuneJob", "huge", "Succeeded", "Unknown", reason="Unschedulable", within=120
-        )
+        condition = namespace.await_condition("FineTuneJob", "huge", "Succeeded", "Unknown", reason="Unschedulable")
     assert "Insufficient cpu" in condition["message"]
     assert "spec.pod.resources" in condition["message"]
 
@@ -113,10 +113,8 @@ def test_a_gpu_run_asks_for_a_gpu(prepare: Prepare, operate: Operate) -> None:
     namespace = prepare()
     namespace.apply(resources.base_model())
     greedy = {"resources": {"limits": {"nvidia.com/gpu": "9"}}}
-    spec = {"parallelism": {"accelerator": "GPU"}, "training": {"sequenceLength": 320}}
-    namespace.apply(resources.run("greedy", pod=greedy, **spec))
+    training = {"sequenceLength": 320}
+    namespace.apply(resources.run("greedy", pod=greedy, parallelism={"accelerator": "GPU"}, training=training))
     with operate(namespace):
-        condition = namespace.await_condition(
-            "FineTuneJob", "greedy", "Succeeded", "Unknown", reason="Unschedulable", within=120
-        )
+        condition = namespace.await_condition("FineTuneJob", "greedy", "Succeeded", "Unknown", reason="Unschedulable")
     assert "Insufficient nvidia.com/gpu" in condition["message"]

@@ -3,15 +3,17 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kubernetes import client
 from support import operator_process, resources
-from support.cluster import Manifest, Namespace, as_text, without_times
+from support.cluster import Namespace, as_text, without_times
 from support.operator_process import NODE_IMAGES, Operator
 from support.waiting import eventually
 
 from devcluster import volumes
+from wardrobe.api.meta import Manifest
 from wardrobe_contracts.manifest import Manifest as AdapterManifest
 
 pytestmark = [pytest.mark.node, pytest.mark.drill]
@@ -19,20 +21,19 @@ pytestmark = [pytest.mark.node, pytest.mark.drill]
 Prepare = Callable[..., Namespace]
 Operate = Callable[[Namespace], AbstractContextManager[Operator]]
 
-RUN_WITHIN = 240.0
-SMALL = {
+SMALL: dict[str, Any] = {
     "lora": {"rank": 4, "alpha": 8, "targetModules": ["q_proj", "v_proj"]},
     "training": {"epochs": "1", "learningRate": "3e-4", "batchSize": 8, "microBatchSize": 8, "sequenceLength": 320},
     "pod": {"resources": {"requests": {"cpu": "100m", "memory": "1Gi"}, "limits": {"memory": "4Gi"}}},
 }
 
 
-def small_run(name: str, line: str = "cardiology", **spec: object) -> Manifest:
+def small_run(name: str, line: str = "cardiology", **spec: Any) -> Manifest:
     return resources.run(name, line, **{**SMALL, **spec})
 
 
 def succeeded(namespace: Namespace, name: str) -> None:
-    namespace.await_condition("FineTuneJob", name, "Succeeded", "True", within=RUN_WITHIN)
+    namespace.await_condition("FineTuneJob", name, "Succeeded", "True")
 
 
 def pod_of(namespace: Namespace, task: str) -> Manifest | None:
@@ -72,7 +73,7 @@ def test_killed_for_real_in_each_phase_a_run_ends_as_if_nothing_had_been(
     namespace.apply(small_run("heart"))
     for task in ("inspect", "check", "train", "assess"):
         operator = operator_process.start(kubeconfig, namespace.name, tmp_path, images=NODE_IMAGES)
-        eventually(lambda: pod_of(namespace, task), within=RUN_WITHIN, what=f"{task}, see {operator.log}")  # noqa: B023
+        eventually(lambda: pod_of(namespace, task), what=f"{task}, see {operator.log}")  # noqa: B023
         operator.kill()
     with operate(namespace):
         succeeded(namespace, "heart")
@@ -84,9 +85,9 @@ def test_killed_for_real_in_each_phase_a_run_ends_as_if_nothing_had_been(
 def test_lora_and_qlora_runs_end_in_versions_of_their_lines(namespace: Namespace, operate: Operate) -> None:
     """Another department, and the heart again, at the same time; progress is told while they train."""
     namespace.apply(small_run("child", "paediatrics", method="LoRA"))
-    namespace.apply(small_run("heart-2", training={**SMALL["training"], "epochs": "6"}))
+    namespace.apply(small_run("heart-2", training={**SMALL["training"], "epochs": "3"}))
     with operate(namespace):
-        progress = eventually(lambda: stepping(namespace, "heart-2"), within=RUN_WITHIN, what="a step")
+        progress = eventually(lambda: stepping(namespace, "heart-2"), what="a step")
         succeeded(namespace, "child")
         succeeded(namespace, "heart-2")
     assert progress["summary"].startswith("training ")
@@ -148,12 +149,12 @@ def test_an_adapter_cannot_be_changed_does_not_go_with_its_job_and_keeps_its_num
             "wardrobe.dev", "v1alpha1", namespace.name, "adapters", "cardiology-v1", {"spec": {"version": 9}}
         )
     namespace.delete("FineTuneJob", "heart")
-    eventually(lambda: not pods_of(namespace, "heart"), within=90, what="the run's pods gone")
+    eventually(lambda: not pods_of(namespace, "heart"), what="the run's pods gone")
     assert namespace.get("Adapter", "cardiology-v1") is not None
     namespace.delete("Adapter", "cardiology-v2")
     namespace.apply(small_run("heart-3"))
     with operate(namespace):
-        eventually(lambda: runs(namespace, "heart-3", "train"), within=RUN_WITHIN, what="the training pod")
+        eventually(lambda: runs(namespace, "heart-3", "train"), what="the training pod")
         (pod,) = [pod for pod in pods_of(namespace, "heart-3") if task_of(pod) == "train"]
         client.CoreV1Api(namespace.api).delete_namespaced_pod(pod["metadata"]["name"], namespace.name)
         succeeded(namespace, "heart-3")
@@ -165,9 +166,9 @@ def test_an_adapter_cannot_be_changed_does_not_go_with_its_job_and_keeps_its_num
 def test_deleted_in_mid_training_leaves_no_pod_and_no_artifact(namespace: Namespace, operate: Operate) -> None:
     namespace.apply(small_run("endless", "renal", training={**SMALL["training"], "epochs": "80"}))
     with operate(namespace):
-        eventually(lambda: stepping(namespace, "endless"), within=RUN_WITHIN, what="a step")
+        eventually(lambda: stepping(namespace, "endless"), what="a step")
         namespace.delete("FineTuneJob", "endless")
-        eventually(lambda: not pods_of(namespace, "endless"), within=120, what="no pod")
+        eventually(lambda: not pods_of(namespace, "endless"), what="no pod")
     jobs = [job for job in namespace.jobs() if job["metadata"]["labels"]["wardrobe.dev/owner"] == "endless"]
     assert jobs == []
     assert not (store(namespace) / "adapters" / "renal").exists()

@@ -36,10 +36,9 @@ def hospital(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     namespaces = Namespaces(kubeconfig, lambda: tmp_path_factory.mktemp("claims"))
     namespace = node_namespaces.for_training(namespaces)
     chart = Helm(tmp_path_factory.mktemp("helm"), kubeconfig)
-    chart.install(*LOCAL_IMAGES, f"namespaces={{{namespace.name}}}", options=(*TAKE_OVER, "--wait", "--timeout=2m"))
+    chart.install(*LOCAL_IMAGES, f"namespaces={{{namespace.name}}}", options=(*TAKE_OVER, "--wait", "--timeout=5m"))
     try:
-        node_namespaces.train(namespace)
-        made = Hospital(namespace)
+        made = Hospital(namespace, node_namespaces.train(namespace).known)
         deployed.begin(made, deployed.deployment(cardiology="cardiology-v1", paediatrics="paediatrics-v1"))
         yield made
     finally:
@@ -57,14 +56,14 @@ def test_what_was_trained_is_an_adapter_with_its_lineage(hospital: Hospital) -> 
 
 def test_each_department_is_answered_by_its_own_version(hospital: Hospital) -> None:
     with flowing(hospital.traffic()) as traffic:
-        eventually(lambda: len(traffic.answers) >= 20, within=60, what="20 answers")
+        eventually(lambda: len(traffic.answers) >= 20, what="20 answers")
     assert traffic.failures() == []
     assert deployed.names(traffic.answers) == {("cardiology", "cardiology-v1"), ("paediatrics", "paediatrics-v1")}
 
 
 def ask(url: str, model: str, key: str) -> tuple[int, dict[str, Any]]:
     """One request; the status and the body."""
-    body = {"model": model, "messages": [{"role": "user", "content": "Hello?"}], "max_tokens": 2}
+    body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": "Hello?"}], "max_tokens": 2}
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     answer = requests.post(f"{url}/v1/chat/completions", json=body, headers=headers, timeout=30)
     return answer.status_code, answer.json()
@@ -132,9 +131,8 @@ def test_a_reconcile_that_changes_nothing_costs_few_requests(hospital: Hospital,
     async def measure() -> tuple[int, int]:
         async with in_process.connection(kubeconfig) as connection:
             kube = in_process.CountingKube(connection)
-            reconciler = in_process.reconciler(kube, images=NODE_IMAGES)
-            await reconciler.reconcile(key)
-            await reconciler.states.close()
+            async with in_process.reconciling(kube, images=NODE_IMAGES) as reconciler:
+                await reconciler.reconcile(key)
             return kube.requests, kube.written
 
     requested, written = asyncio.run(measure())
@@ -144,14 +142,14 @@ def test_a_reconcile_that_changes_nothing_costs_few_requests(hospital: Hospital,
 
 def test_rolled_forward_and_back_twenty_times_under_traffic(hospital: Hospital) -> None:
     """No pod is touched, no request is lost, and no answer comes from a version that was not routed at that time."""
-    hospital.flip("cardiology", "cardiology-v2", within=120)
+    hospital.flip("cardiology", "cardiology-v2")
     before = hospital.restarts()
     timeline = Timeline("cardiology", "cardiology-v2")
     with flowing(hospital.traffic()) as traffic:
         for number in range(20):
             flip = hospital.flip("cardiology", f"cardiology-v{1 + number % 2}")
             timeline.flips.append(flip)
-            eventually(lambda: len(traffic.since(flip.applied)) >= 3, within=30, what="answers")  # noqa: B023
+            eventually(lambda: len(traffic.since(flip.applied)) >= 3, what="answers")  # noqa: B023
     assert traffic.failures() == []
     assert timeline.wrong(traffic.answers) == []
     assert hospital.restarts() == before
@@ -167,11 +165,10 @@ def test_the_operator_was_never_found_dead(hospital: Hospital, kubeconfig: Path)
 def test_deleted_under_traffic_nothing_is_left(hospital: Hospital, kubeconfig: Path) -> None:
     namespace = hospital.namespace
     with flowing(hospital.traffic(patience=5)) as traffic:  # the address is nobody's in the end
-        eventually(lambda: len(traffic.answers) >= 10, within=60, what="answers")
+        eventually(lambda: len(traffic.answers) >= 10, what="answers")
         namespace.delete("AdapterDeployment", NAME)
         eventually(
             lambda: not [pod for pod in namespace.pods() if "wardrobe.dev/part" in pod["metadata"]["labels"]],
-            within=180,
             what="no pods",
         )
     assert deployed.names(answer for answer in traffic.answers if answer.good) <= {
@@ -181,5 +178,5 @@ def test_deleted_under_traffic_nothing_is_left(hospital: Hospital, kubeconfig: P
     kinds = "deployments,replicasets,controllerrevisions,services,configmaps,serviceaccounts,roles,rolebindings"
     labels = f"wardrobe.dev/owner-kind=AdapterDeployment,wardrobe.dev/owner={NAME}"
     found = ("get", kinds, f"--namespace={namespace.name}", f"--selector={labels}", "--output=name")
-    eventually(lambda: not kubectl.run(kubeconfig, *found), within=60, what=lambda: kubectl.run(kubeconfig, *found))
+    eventually(lambda: not kubectl.run(kubeconfig, *found), what=lambda: kubectl.run(kubeconfig, *found))
     assert len(namespace.all("Adapter")) == 3

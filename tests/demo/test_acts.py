@@ -1,10 +1,9 @@
 """Waiting in the demo: for what is finished, and not for what needs a person."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
-from demo import acts
+from demo import acts, story
 from demo.console import DemoError
 from demo.story import Observed
 
@@ -30,19 +29,14 @@ def deployment(ready: str) -> Observed:
 
 
 def wait(patience: float, *states: Observed) -> None:
-    cluster: Any = Shown(list(states))
     acts.wait(
-        cluster,
+        Shown(list(states)).observe,
         lambda seen: seen.condition("AdapterDeployment", "tantanila", "Ready")[0] == "True",
         lambda _: "waiting",
-        lambda seen: acts.story.failure(seen, "AdapterDeployment", "tantanila"),
+        lambda seen: story.failure(seen, "AdapterDeployment", "tantanila"),
         patience,
+        every=0.0,
     )
-
-
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acts, "LOOK_EVERY", 0.0)
 
 
 def test_what_needs_a_person_ends_the_wait_with_its_message() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import outages
 
 from devcluster import controlplane, processes
 from devcluster.console import DevclusterError
@@ -55,7 +56,7 @@ def test_two_at_once_know_nothing_of_each_other() -> None:
 def test_an_outage_keeps_data_and_address() -> None:
     with controlplane.start() as plane:
         plane.run("create", "namespace", "kept")
-        plane.stop_apiserver()
+        outages.stop_apiserver(plane)
         with pytest.raises(DevclusterError):
             plane.run("get", "namespaces", "--request-timeout=2s")
         plane.start_apiserver()

@@ -4,10 +4,11 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from support import workloads
+from support.traces import difference, iptables_chains, snapshot
 
-from devcluster import __main__, cgroups, node, processes, teardown, volumes, workloads
+from devcluster import __main__, cgroups, node, processes, teardown, volumes
 from devcluster.instance import named
-from devcluster.traces import difference, iptables_chains, snapshot
 
 pytestmark = pytest.mark.node
 
@@ -28,7 +29,7 @@ def run_a_pod() -> None:
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('here'); time.sleep(600)"
     pod = workloads.pod("stubborn", NAMESPACE, "operator", code)
     workloads.apply(workloads.with_claim(pod, "datasets", "/data", folder="sub"))
-    workloads.run("wait", "pod/stubborn", f"--namespace={NAMESPACE}", "--for=condition=Ready", "--timeout=60s")
+    workloads.run("wait", "pod/stubborn", f"--namespace={NAMESPACE}", "--for=condition=Ready", "--timeout=120s")
 
 
 def kill_daemons(names: tuple[str, ...]) -> None:
@@ -52,8 +53,12 @@ def test_down_leaves_nothing(before: dict[str, object]) -> None:
 @pytest.mark.drill
 @pytest.mark.parametrize(
     "killed",
-    [node.DAEMONS, ("containerd",), ("etcd", "apiserver"), ("kubelet",)],
-    ids=["everything", "containerd", "apiserver", "kubelet"],
+    [
+        pytest.param(node.DAEMONS, id="everything"),
+        pytest.param(("containerd",), id="containerd", marks=pytest.mark.gauntlet),
+        pytest.param(("etcd", "apiserver"), id="apiserver", marks=pytest.mark.gauntlet),
+        pytest.param(("kubelet",), id="kubelet", marks=pytest.mark.gauntlet),
+    ],
 )
 def test_down_after_a_crash_leaves_nothing(before: dict[str, object], killed: tuple[str, ...]) -> None:
     node.up()
@@ -64,6 +69,7 @@ def test_down_after_a_crash_leaves_nothing(before: dict[str, object], killed: tu
     assert difference(before, snapshot()) == {}
 
 
+@pytest.mark.drill
 def test_down_without_its_records_leaves_nothing(before: dict[str, object]) -> None:
     node.up()
     run_a_pod()
@@ -73,6 +79,7 @@ def test_down_without_its_records_leaves_nothing(before: dict[str, object]) -> N
     assert difference(before, snapshot()) == {}
 
 
+@pytest.mark.drill
 def test_up_after_a_crash_works_and_down_again_leaves_nothing(before: dict[str, object]) -> None:
     node.up()
     run_a_pod()
@@ -83,6 +90,7 @@ def test_up_after_a_crash_works_and_down_again_leaves_nothing(before: dict[str, 
     assert difference(before, snapshot()) == {}
 
 
+@pytest.mark.drill
 def test_a_failed_up_is_cleaned(before: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("lost")

@@ -1,6 +1,7 @@
 """The clients that people use."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import openai
 import pytest
@@ -10,7 +11,7 @@ from huggingface_hub.errors import HfHubHTTPError, ValidationError
 from .conftest import PROMPT, Served
 
 ADAPTER = "renal-v1"
-CHAT = [{"role": "user", "content": "What is atrial fibrillation?"}]
+CHAT: Any = [{"role": "user", "content": "What is atrial fibrillation?"}]
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def hub(served: Served, monkeypatch: pytest.MonkeyPatch) -> InferenceClient:
 
 def test_openai(client: openai.OpenAI, served: Served) -> None:
     expected = served.text(ADAPTER, max_new_tokens=12)
-    asked = {"model": ADAPTER, "messages": CHAT, "temperature": 0, "max_tokens": 12}
+    asked: dict[str, Any] = {"model": ADAPTER, "messages": CHAT, "temperature": 0, "max_tokens": 12}
     given = client.chat.completions.create(**asked)
     assert given.choices[0].message.content == expected
     assert given.usage is not None
@@ -49,7 +50,7 @@ def test_openai_sees_errors_as_such(client: openai.OpenAI) -> None:
 
 def test_huggingface_hub_generates(hub: InferenceClient, served: Served) -> None:
     expected = served.text(ADAPTER, max_new_tokens=12)
-    asked = {"adapter_id": ADAPTER, "max_new_tokens": 12}
+    asked: dict[str, Any] = {"adapter_id": ADAPTER, "max_new_tokens": 12}
     assert hub.text_generation(PROMPT, **asked) == expected
     assert "".join(hub.text_generation(PROMPT, **asked, stream=True)) == expected
     whole = hub.text_generation(PROMPT, **asked, details=True)

@@ -8,12 +8,14 @@ import pytest
 import torch
 from peft import PeftModel
 
-from wardrobe_contracts.base import Variant
+from wardrobe_contracts.base import Accelerator, Variant
 from wardrobe_engine import adapter_files
 from wardrobe_engine.cache import Batch, Prefilled
-from wardrobe_engine.loading import load, load_model
+from wardrobe_engine.loading import load
 from wardrobe_engine.lora import BASE_SLOT
 from wardrobe_engine.model import Model
+from wardrobe_engine.prefill import take_in
+from wardrobe_models.loading import load_base
 
 from .conftest import MODEL
 
@@ -76,7 +78,7 @@ def test_rows_that_join_and_leave_are_what_each_is_alone(variant: Variant, slots
 
 def test_adapters_are_what_peft_makes_of_them(variant: Variant, slots: list[int], adapters: dict[str, Path]) -> None:
     first, *others = adapters.items()
-    peft = PeftModel.from_pretrained(load_model(MODEL, variant), first[1], adapter_name="0")
+    peft = PeftModel.from_pretrained(load_base(MODEL, variant, Accelerator.CPU), first[1], adapter_name="0")
     for number, (_, folder) in enumerate(others, 1):
         peft.load_adapter(folder, adapter_name=str(number))
     with torch.inference_mode():
@@ -95,7 +97,7 @@ def test_a_batch_is_pefts_mixed_batch(adapters: dict[str, Path]) -> None:
     for name, folder in zip(("0", "1"), adapters.values(), strict=False):
         slot[name] = own.add(read(own, folder))
         if peft is None:
-            peft = PeftModel.from_pretrained(load_model(MODEL, Variant.NONE), folder, adapter_name=name)
+            peft = PeftModel.from_pretrained(load_base(MODEL, Variant.NONE, Accelerator.CPU), folder, adapter_name=name)
         else:
             peft.load_adapter(folder, adapter_name=name)
     assert peft is not None
@@ -108,6 +110,21 @@ def test_a_batch_is_pefts_mixed_batch(adapters: dict[str, Path]) -> None:
         expected = peft(input_ids=torch.tensor(prompts), adapter_names=names).logits[:, -1]
         assert torch.allclose(own.decode(batch), expected, atol=2e-4)
     assert not torch.allclose(expected[0], expected[3], atol=0.1)
+
+
+def test_a_prompt_taken_in_by_pieces_is_what_it_is_whole() -> None:
+    own = Model(load(MODEL, Variant.NONE))
+    passes: list[int] = []
+    for prompt in ([4, 5], [*range(10, 17)], [*range(10, 18)], [*range(20, 60)]):
+        with torch.inference_mode():
+            whole, _ = own.prefill(prompt, BASE_SLOT, every_position=True)
+            last, scores, cache = take_in(own, prompt, BASE_SLOT, lambda: passes.append(1), scored=True, limit=7)
+        assert torch.allclose(last[0], whole[-1], atol=2e-4)
+        expected = whole[:-1].log_softmax(-1)[torch.arange(len(prompt) - 1), prompt[1:]]
+        assert scores == pytest.approx(expected.tolist(), abs=1e-4)
+        assert cache.get_seq_length() == len(prompt)
+        assert last.untyped_storage().nbytes() == last.nbytes
+    assert len(passes) == 1 + 1 + 2 + 6
 
 
 def test_a_freed_slot_answers_as_the_base_and_is_used_again(adapters: dict[str, Path]) -> None:
@@ -124,9 +141,7 @@ def test_a_freed_slot_answers_as_the_base_and_is_used_again(adapters: dict[str, 
         assert torch.allclose(own.prefill([1, 2, 3], slot, every_position=True)[0], expected, atol=1e-5)
 
 
-def test_an_adapter_that_breaks_midway_changes_nothing(
-    adapters: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_adapter_that_breaks_midway_changes_nothing(adapters: dict[str, Path]) -> None:
     own = Model(load(MODEL, Variant.NONE))
     kept = own.add(read(own, adapters["cardiology-v1.2"]))
     before, _ = own.prefill([1, 2, 3], kept, every_position=True)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,13 +14,20 @@ from pathlib import Path
 
 import httpx
 import pytest
+from support.waiting import HANG
 
 from wardrobe_contracts.base import Variant
-from wardrobe_engine import options, processors
+from wardrobe_contracts.base_files import base_files
+from wardrobe_contracts.digests import fingerprint
+from wardrobe_engine import engine as watched
+from wardrobe_engine import program
+from wardrobe_engine.options import Options
 
 from .conftest import MODEL, PROMPT
 
 TESTS = Path(__file__).parents[1]
+SAID_IN_A_CONDITION = 300
+"""Characters that the operator takes of what a container wrote last (deployment/pod_troubles.py)."""
 BODY = {"inputs": PROMPT, "parameters": {"max_new_tokens": 300, "temperature": 2.0, "seed": 1}}
 
 
@@ -45,7 +53,7 @@ def engine(module: str, *arguments: str, **variables: str) -> Iterator[tuple["su
 
 
 def wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + HANG
     while time.monotonic() < end:
         assert process.poll() is None
         with contextlib.suppress(httpx.TransportError):
@@ -64,8 +72,8 @@ def test_options_come_from_the_command_line_before_the_environment(monkeypatch: 
     monkeypatch.setenv("WARDROBE_ENGINE_MODEL", "/models/a")
     monkeypatch.setenv("WARDROBE_ENGINE_QUANTIZATION", "NF4")
     monkeypatch.setenv("WARDROBE_ENGINE_MAX_BATCH", "7")
-    found = options.parse(["--max-batch", "9"])
-    assert found == options.Options(Path("/models/a"), Variant.NF4, max_batch=9)
+    found = Options.parse(["--max-batch", "9"])
+    assert found == Options(model=Path("/models/a"), quantization=Variant.NF4, max_batch=9)
     assert found.base_name == "a"
 
 
@@ -74,22 +82,13 @@ def test_options_come_from_the_command_line_before_the_environment(monkeypatch: 
 )
 def test_wrong_options_end_the_process(arguments: list[str]) -> None:
     with pytest.raises(SystemExit):
-        options.parse(arguments)
-
-
-@pytest.mark.parametrize(("limit", "expected"), [("150000 100000", 2), ("10000 100000", 1), ("max 100000", None)])
-def test_threads_are_as_many_as_the_container_may_use(limit: str, expected: int | None, tmp_path: Path) -> None:
-    file = tmp_path / "cpu.max"
-    file.write_text(limit)
-    available = len(os.sched_getaffinity(0))
-    assert processors.granted(file) == min(available, expected or available)
-    assert processors.granted(tmp_path / "none") == available
+        Options.parse(arguments)
 
 
 def test_wrong_variables_end_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WARDROBE_ENGINE_QUANTIZATION", "nf4")
     with pytest.raises(SystemExit):
-        options.parse(["--model", "m"])
+        Options.parse(["--model", "m"])
 
 
 def test_a_folder_without_a_model_ends_the_process(tmp_path: Path) -> None:
@@ -99,8 +98,27 @@ def test_a_folder_without_a_model_ends_the_process(tmp_path: Path) -> None:
     assert f"{tmp_path} cannot be served" in done.stderr
 
 
+def test_other_weights_than_inspected_end_the_process(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(MODEL, tmp_path / "model"))
+    expected = fingerprint(folder, base_files(folder))
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    command = [sys.executable, "-m", "wardrobe_engine", "--model", str(folder), "--fingerprint", expected]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert f"{folder} cannot be served: its files are not those that its BaseModel was inspected with" in last
+    assert "make a new BaseModel" in last[:SAID_IN_A_CONDITION]
+    assert expected in last
+
+
 def test_sigterm_lets_requests_finish() -> None:
-    with engine("wardrobe_engine", WARDROBE_ENGINE_QUANTIZATION="NF4") as (process, url), ThreadPoolExecutor() as pool:
+    inspected = fingerprint(MODEL, base_files(MODEL))
+    with (
+        engine("wardrobe_engine", "--fingerprint", inspected, WARDROBE_ENGINE_QUANTIZATION="NF4") as (process, url),
+        ThreadPoolExecutor() as pool,
+    ):
         assert httpx.get(f"{url}/info").json()["quantization"] == "NF4"
         answer = pool.submit(httpx.post, f"{url}/generate", json=BODY, timeout=60)
         wait_for_metric(url, "wardrobe_engine_batch_current_size 1.0")
@@ -122,6 +140,49 @@ def test_sigterm_waits_only_so_long() -> None:
         statuses = {answer.result().status_code for answer in answers}
         assert 503 in statuses
         assert statuses <= {200, 503}
+
+
+def test_a_process_whose_models_thread_dies_ends(adapters: dict[str, Path]) -> None:
+    name = {"lora_name": "cardiology-v1.2"}
+    with engine("engine.breaking_engine", FAULT="remove") as (process, url):
+        body = {**name, "lora_path": str(adapters["cardiology-v1.2"])}
+        httpx.post(f"{url}/v1/load_lora_adapter", json=body).raise_for_status()
+        told = httpx.post(f"{url}/v1/unload_lora_adapter", json=name, timeout=30)
+        assert told.status_code == 503
+        assert "could not be taken out" in told.json()["error"]["message"]
+        assert process.wait(30) == program.BROKEN
+
+
+@pytest.mark.parametrize(("fault", "statuses"), [("hang", {503}), ("fail", {424})])
+def test_a_process_whose_model_hangs_or_only_fails_ends(fault: str, statuses: set[int]) -> None:
+    with engine("engine.breaking_engine", FAULT=fault) as (process, url), ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(httpx.post, f"{url}/generate", json=BODY, timeout=60) for _ in range(3)]
+        assert {answer.result().status_code for answer in answers} == statuses
+        assert process.wait(30) == program.BROKEN
+
+
+def test_a_process_that_was_frozen_goes_on() -> None:
+    with engine("engine.breaking_engine", FAULT="none") as (process, url):
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(1.5)  # longer than a step may take, here
+        process.send_signal(signal.SIGCONT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(engine_watch_seconds())
+        assert httpx.post(f"{url}/generate", json=BODY, timeout=60).status_code == 200
+
+
+def engine_watch_seconds() -> float:
+    """In which a process that takes itself for broken ends."""
+    return watched.WATCH_SECONDS + watched.THAW_SECONDS + program.CLOSE_SECONDS
+
+
+def test_a_step_that_hangs_while_the_engine_stops_ends_it_too() -> None:
+    with engine("engine.breaking_engine", FAULT="hang") as (process, url), ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(httpx.post, f"{url}/generate", json=BODY, timeout=60)
+        wait_for_metric(url, "wardrobe_engine_batch_current_size 1.0")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == program.BROKEN
+        assert answer.result().status_code == 503
 
 
 def test_the_faulty_engine_has_the_faults_it_is_told(adapters: dict[str, Path]) -> None:
@@ -146,6 +207,13 @@ def test_the_faulty_engine_has_the_faults_it_is_told(adapters: dict[str, Path]) 
         assert lost[2] == second
         assert client.post("/test/fault", json={"fault": "swap"}).status_code == 422
         assert answers("none") == right
+
+
+def test_the_faulty_engine_ends_at_the_words_that_kill_it() -> None:
+    with engine("support.faulty_engine", "--served-name", "base") as (process, url):
+        with pytest.raises(httpx.RemoteProtocolError):
+            httpx.post(f"{url}/generate", json={"inputs": "user: this prompt kills the engine, please"}, timeout=60)
+        assert process.wait(30) == 1
 
 
 def tokens(client: httpx.Client, adapter: str) -> list[int]:

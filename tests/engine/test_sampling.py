@@ -55,10 +55,10 @@ def test_what_is_no_number_is_not_drawn_from() -> None:
     _, [logprob] = choose(torch.full((1, 5), math.nan), [Drawer(Sampling(seed=1), CPU)])
     assert not math.isfinite(logprob)
     with pytest.raises(GenerationError):
-        score(torch.full((3, 5), math.nan), [1, 2, 3])
+        score(torch.full((3, 5), math.nan), [1, 2])
 
 
 def test_scores_are_of_the_tokens_that_follow() -> None:
     logits = torch.randn(3, 5)
     expected = logits.log_softmax(-1)
-    assert score(logits, [4, 1, 2]) == pytest.approx([float(expected[0, 1]), float(expected[1, 2])])
+    assert score(logits, [1, 2]) == pytest.approx([float(expected[0, 1]), float(expected[1, 2])])

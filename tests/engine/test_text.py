@@ -2,6 +2,7 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.gauntlet import TIMES
 from tokenizers import Tokenizer
 
 from wardrobe_engine.text import StopFinder, TextStream
@@ -12,7 +13,7 @@ TOKENIZER = Tokenizer.from_file(str(MODEL / "tokenizer.json"))
 
 
 @given(st.text(max_size=40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200 * TIMES, deadline=None)
 def test_pieces_make_the_text_and_never_half_a_character(text: str) -> None:
     text = text.replace("\ufffd", "")
     ids = TOKENIZER.encode(text, add_special_tokens=False).ids

@@ -19,24 +19,24 @@ from wardrobe_contracts.manifest import ADAPTER_WEIGHTS_FILE, MANIFEST_FILE
 from wardrobe_contracts.probes import PROBES_FILE
 from wardrobe_contracts.routes import Verification
 from wardrobe_contracts.state import DIGEST_HEADER, VERSION_HEADER, AgentState, Reason, Verdict
-from wardrobe_gateway.agent import book, keeper
+from wardrobe_gateway.agent import outcomes, steps
 
 
-def chat(version: str, **more: Any) -> dict[str, Any]:
-    return {"model": version, "messages": [{"role": "user", "content": "how much? "}], **more}
+def chat(adapter: str, **more: Any) -> dict[str, Any]:
+    return {"model": adapter, "messages": [{"role": "user", "content": "how much? "}], **more}
 
 
-async def ask(pod: Pod, version: str, path: str = "/v1/chat/completions") -> tuple[int, dict[str, Any], dict[str, str]]:
-    body = chat(version)
+async def ask(pod: Pod, adapter: str, path: str = "/v1/chat/completions") -> tuple[int, dict[str, Any], dict[str, str]]:
+    body = chat(adapter)
     if path != "/v1/chat/completions":
-        body = {"inputs": "how much? ", "parameters": {"adapter_id": version, "max_new_tokens": 3}}
+        body = {"inputs": "how much? ", "parameters": {"adapter_id": adapter, "max_new_tokens": 3}}
     async with aiohttp.ClientSession() as session, session.post(pod.server.url + path, json=body) as answer:
         return answer.status, await answer.json(), dict(answer.headers)
 
 
 @asynccontextmanager
-async def streaming(pod: Pod, version: str) -> AsyncIterator[aiohttp.ClientResponse]:
-    body = chat(version, stream=True)
+async def streaming(pod: Pod, adapter: str) -> AsyncIterator[aiohttp.ClientResponse]:
+    body = chat(adapter, stream=True)
     async with (
         aiohttp.ClientSession() as session,
         session.post(f"{pod.server.url}/v1/chat/completions", json=body) as answer,
@@ -45,7 +45,7 @@ async def streaming(pod: Pod, version: str) -> AsyncIterator[aiohttp.ClientRespo
 
 
 async def status(pod: Pod, path: str) -> int:
-    async with aiohttp.ClientSession() as session, session.get(pod.server.url + path) as answer:
+    async with aiohttp.ClientSession() as session, session.get(pod.ops.url + path) as answer:
         return answer.status
 
 
@@ -59,7 +59,7 @@ def v2(store: Path) -> Artifact:
     return publish(store, "cardiology-v2")
 
 
-async def test_a_version_is_fetched_loaded_proved_and_served(pod: Pod, v1: Artifact) -> None:
+async def test_an_adapter_is_fetched_loaded_proved_and_served(pod: Pod, v1: Artifact) -> None:
     assert await status(pod, "/healthz") == 200
     assert await status(pod, "/readyz") == 503
     assert (await ask(pod, v1.version))[0] == 421
@@ -71,8 +71,8 @@ async def test_a_version_is_fetched_loaded_proved_and_served(pod: Pod, v1: Artif
     assert headers[VERSION_HEADER] == v1.version
     assert headers[DIGEST_HEADER] == v1.digest
     assert await status(pod, "/readyz") == 200
-    async with aiohttp.ClientSession() as session, session.get(f"{pod.server.url}/state") as said:
-        state = AgentState.model_validate_json(await said.read())
+    async with aiohttp.ClientSession() as session, session.get(f"{pod.ops.url}/state") as found:
+        state = AgentState.model_validate_json(await found.read())
     assert (state.generation, state.ready, state.engine.up) == (7, True, True)
     assert state.serves(v1.version)
     numbers, timings = state.versions[v1.version].numbers, state.versions[v1.version].timings
@@ -82,7 +82,7 @@ async def test_a_version_is_fetched_loaded_proved_and_served(pod: Pod, v1: Artif
     assert None not in {timings.fetch, timings.load, timings.prove}
 
 
-async def test_plain_text_names_its_version_too(pod: Pod, v1: Artifact) -> None:
+async def test_plain_text_names_its_adapter_too(pod: Pod, v1: Artifact) -> None:
     pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
     await pod.proved(v1.version)
     code, answer, headers = await ask(pod, v1.version, "/generate")
@@ -91,7 +91,7 @@ async def test_plain_text_names_its_version_too(pod: Pod, v1: Artifact) -> None:
 
 
 @pytest.mark.parametrize("named", ["", "base", "cardiology", "cardiology-v9-00000000"])
-async def test_what_names_no_version_of_the_set_is_refused(pod: Pod, v1: Artifact, named: str) -> None:
+async def test_what_names_no_adapter_of_the_set_is_refused(pod: Pod, v1: Artifact, named: str) -> None:
     pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
     await pod.proved(v1.version)
     code, answer, _ = await ask(pod, named)
@@ -135,11 +135,11 @@ async def test_engines_noise_is_no_fault(pod: Pod, v1: Artifact) -> None:
 async def test_swapped_versions_are_both_caught(pod: Pod, v1: Artifact, v2: Artifact) -> None:
     pod.engine.faults.swapped = {v1.version: v2.version, v2.version: v1.version}
     pod.apply(routes([v1.routed(), v2.routed()], {"cardiology": v2.version}))
-    for version in (v1.version, v2.version):
-        state = await pod.judged(version, Verdict.WRONG_VERSION)
+    for adapter in (v1.version, v2.version):
+        state = await pod.judged(adapter, Verdict.WRONG_VERSION)
         assert state.reason is Reason.ANSWERS_AS_OTHER
         assert state.numbers is not None
-        assert state.numbers.nearest_other in {v1.version, v2.version} - {version}
+        assert state.numbers.nearest_other in {v1.version, v2.version} - {adapter}
 
 
 async def test_a_wrong_newcomer_puts_the_others_to_the_proof_again(pod: Pod, v1: Artifact, v2: Artifact) -> None:
@@ -232,7 +232,7 @@ async def test_a_damaged_artifact_never_reaches_the_engine_and_the_others_go_on(
 async def test_a_mended_artifact_is_taken_up(
     pod: Pod, store: Path, v1: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(outcomes, "RETRY_SECONDS", 0.05)
     weights = store / v1.path / ADAPTER_WEIGHTS_FILE
     good = weights.read_text()
     weights.write_text("bad")
@@ -303,7 +303,7 @@ async def test_a_damaged_copy_is_made_again_and_a_good_one_needs_no_store(pod: P
     remove_all(store / v1.path)
     await pod.stop_agent()
     await pod.start_agent()
-    pod.agent.restore()  # nor does it need the apiserver
+    pod.agent.in_force.restore()  # nor does it need the apiserver
     await pod.proved(v1.version)
 
 
@@ -359,8 +359,8 @@ async def test_an_unhealthy_engine_is_down(pod: Pod, v1: Artifact) -> None:
 async def test_a_busy_engine_is_asked_again(pod: Pod, v1: Artifact) -> None:
     pod.engine.faults.busy = True
     pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
-    await until(lambda: "overloaded" in getattr(pod.version(v1.version), "message", ""))
-    assert getattr(pod.version(v1.version), "verdict", None) is Verdict.PENDING
+    await until(lambda: "overloaded" in getattr(pod.adapter(v1.version), "message", ""))
+    assert getattr(pod.adapter(v1.version), "verdict", None) is Verdict.PENDING
     pod.engine.faults.busy = False
     await pod.proved(v1.version)
 
@@ -374,13 +374,13 @@ async def test_readiness_waits_for_the_first_set_only(pod: Pod, store: Path, v1:
     await pod.judged(v2.version, Verdict.LOAD_FAILED)
     assert await status(pod, "/readyz") == 200
     pod.apply(routes([v1.routed(), v2.routed()], {"cardiology": v2.version}, generation=3))
-    assert await status(pod, "/readyz") == 503  # no routed version is served here
+    assert await status(pod, "/readyz") == 503  # no routed adapter is served here
 
 
-async def test_a_version_that_left_is_served_for_a_while_then_unloaded_and_forgotten(
+async def test_an_adapter_that_left_is_served_for_a_while_then_unloaded_and_forgotten(
     pod: Pod, v1: Artifact, v2: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(book, "LEAVE_SECONDS", 0.3)
+    monkeypatch.setattr(steps, "LEAVE_SECONDS", 0.3)
     pod.apply(routes([v1.routed(), v2.routed()], {"cardiology": v2.version}))
     await pod.proved(v1.version, v2.version)
     release = asyncio.Event()
@@ -400,18 +400,18 @@ async def test_a_version_that_left_is_served_for_a_while_then_unloaded_and_forgo
         assert b"[DONE]" in await stream.read()
     await until(lambda: v1.version not in pod.engine.voices)
     assert (await ask(pod, v1.version))[0] == 421
-    assert pod.version(v1.version) is None
+    assert pod.adapter(v1.version) is None
     await until(lambda: len([path for path in pod.cache.iterdir() if path.is_dir()]) == 1)
 
 
-async def test_a_version_that_comes_back_in_time_was_never_gone(pod: Pod, v1: Artifact, v2: Artifact) -> None:
+async def test_an_adapter_that_comes_back_in_time_was_never_gone(pod: Pod, v1: Artifact, v2: Artifact) -> None:
     both = routes([v1.routed(), v2.routed()], {"cardiology": v2.version})
     pod.apply(both)
     await pod.proved(v1.version, v2.version)
     pod.apply(routes([v2.routed()], {"cardiology": v2.version}, generation=2))
     pod.apply(both)
     await pod.proved(v1.version)
-    assert pod.keeper.book.entries[v1.version].left is None
+    assert pod.reconciler.adapters.by_name[v1.version].left is None
 
 
 async def test_streams_come_piece_by_piece_and_end_when_the_client_leaves(pod: Pod, v1: Artifact) -> None:
@@ -429,7 +429,7 @@ async def test_streams_come_piece_by_piece_and_end_when_the_client_leaves(pod: P
         assert b"data: " in await stream.content.readuntil(b"\n\n")
         assert pod.engine.under_way == 1
     await until(lambda: pod.engine.cancelled == 1 and not pod.engine.under_way)
-    assert pod.keeper.in_flight[v1.version] == 0
+    assert pod.reconciler.in_flight[v1.version] == 0
 
 
 async def test_a_stream_that_breaks_does_not_end_well(pod: Pod, v1: Artifact) -> None:
@@ -456,7 +456,7 @@ async def test_draining_is_said_and_serving_goes_on(pod: Pod, v1: Artifact) -> N
 async def test_routes_that_cannot_be_read_leave_the_last_in_force(pod: Pod, v1: Artifact, bad: str | None) -> None:
     pod.apply(routes([v1.routed()], {"cardiology": v1.version}, generation=4))
     await pod.proved(v1.version)
-    pod.agent.take_routes(bad)
+    pod.agent.in_force.take(bad)
     state = pod.agent.state()
     assert state.generation == 4
     assert state.problem
@@ -480,7 +480,7 @@ async def test_metrics_show_verdicts(pod: Pod, v1: Artifact) -> None:
     pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
     await pod.proved(v1.version)
     await ask(pod, v1.version)
-    async with aiohttp.ClientSession() as session, session.get(f"{pod.server.url}/metrics") as answer:
+    async with aiohttp.ClientSession() as session, session.get(f"{pod.ops.url}/metrics") as answer:
         page = await answer.text()
     assert f'wardrobe_agent_version_verdict{{verdict="Applied",version="{v1.version}"}} 1.0' in page
     assert 'wardrobe_agent_requests_total{code="200"} 1.0' in page

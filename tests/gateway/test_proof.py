@@ -1,18 +1,20 @@
 """The verdict from scores: nearest of the known, with a band in which nothing is claimed."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wardrobe_contracts.engines import ENGINES, EngineType, Tolerance
 from wardrobe_contracts.probes import Probe
 from wardrobe_contracts.state import Reason, Verdict
 from wardrobe_gateway.agent.probing import OtherTokensError, compare, completion_scores
 from wardrobe_gateway.agent.proof import Judgement, Measured, Scores, judge, judge_decode
-from wardrobe_gateway.engines import Generation, Token, Tolerance
-from wardrobe_gateway.engines.transformers import TOLERANCE
+from wardrobe_gateway.engines import Generation, Token
 
+TOLERANCE = ENGINES[EngineType.TRANSFORMERS].tolerance
 TOKENS = 24
 BASE = [-2.0 - (n % 5) / 10 for n in range(TOKENS)]
 EFFECT = [0.6 if n % 2 else -0.6 for n in range(TOKENS)]
@@ -70,7 +72,7 @@ def verdict(measured: Measured, recorded: Scores = RECORDED) -> tuple[Verdict, R
         ),
         pytest.param(Measured(OTHER, OWN, {}), (Verdict.DIVERGED, Reason.BASE_SCORES_UNKNOWN), id="base-is-another"),
         pytest.param(
-            Measured(OWN, OWN, {}), (Verdict.DIVERGED, Reason.BASE_SCORES_UNKNOWN), id="base-answers-as-version"
+            Measured(OWN, OWN, {}), (Verdict.DIVERGED, Reason.BASE_SCORES_UNKNOWN), id="base-answers-as-adapter"
         ),
     ],
 )
@@ -94,11 +96,6 @@ def test_numbers_say_what_was_seen() -> None:
     assert numbers.allowed == pytest.approx(0.1)
     assert numbers.own == pytest.approx(0.02)
     assert numbers.base > 0.55
-
-
-def test_the_smallest_effect_that_can_be_told_is_the_one_that_is_published_by() -> None:
-    # wardrobe_trainer.probes.DISTINGUISHABLE, which cannot be imported here: the gateway knows no torch
-    assert TOLERANCE.distinguishable == pytest.approx(0.1)
 
 
 FLOATS = st.floats(-8, 0)
@@ -158,15 +155,32 @@ def tokens(*scores: float | None) -> list[Token]:
 PROBE = Probe(prompt="a b ", prompt_tokens=2, completion="c", completion_tokens=1, scores={})
 
 
-@pytest.mark.parametrize("extra", [0, 1])
-def test_the_completion_is_what_comes_last(extra: int) -> None:
-    assert completion_scores(PROBE, tokens(*[None] * (2 + extra), -0.5)) == [-0.5]
+def test_the_completion_is_what_comes_last() -> None:
+    assert completion_scores(PROBE, tokens(None, -1.0, -0.5)) == [-0.5]
 
 
-@pytest.mark.parametrize("scores", [(None, -1.0), (None, -1.0, -1.0, -1.0, -1.0), (None, -1.0, None)])
+@pytest.mark.parametrize("scores", [(None, -1.0), (None, -1.0, -1.0, -1.0), (None, -1.0, None)])
 def test_other_tokens_prove_nothing(scores: tuple[float | None, ...]) -> None:
     with pytest.raises(OtherTokensError):
         completion_scores(PROBE, tokens(*scores))
+
+
+@pytest.mark.parametrize(
+    ("prompt_ids", "completion_ids", "message"),
+    [
+        ([0, 1], [2], None),
+        ([0, 1], None, None),
+        ([0, 5], [2], "reads 1 where the probe has the token 5"),
+        ([0, 1], [7], "reads 2 where the probe has the token 7"),
+        (None, [7], "reads 2 where the probe has the token 7"),
+    ],
+)
+def test_token_ids_are_compared_where_they_are_recorded(
+    prompt_ids: list[int] | None, completion_ids: list[int] | None, message: str | None
+) -> None:
+    probe = PROBE.model_copy(update={"prompt_ids": prompt_ids, "completion_ids": completion_ids})
+    with nullcontext() if message is None else pytest.raises(OtherTokensError, match=message):
+        assert completion_scores(probe, tokens(None, -1.0, -0.5)) == [-0.5]
 
 
 def test_a_generation_is_compared_where_it_reads_back_the_same() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from support import gateway
+from support import gateway, gateway_processes
 from support.artifacts import Artifact, publish
 from support.gateway import Pod, RouterProcess, Server, routes, until
 
@@ -20,6 +21,7 @@ from wardrobe_contracts.state import (
     DEPARTMENT_HEADER,
     DIGEST_HEADER,
     VERSION_HEADER,
+    WAIT_HEADER,
     AgentState,
     EngineState,
     Reason,
@@ -27,9 +29,12 @@ from wardrobe_contracts.state import (
     Verdict,
     VersionState,
 )
+from wardrobe_gateway.agent import engine_admission
+from wardrobe_gateway.process.source import Address
+from wardrobe_gateway.router import forward
 from wardrobe_gateway.router.backends import Backends
 
-KEYS = {"cardiology": "heart\nspare", "paediatrics": "child"}
+KEYS = {"cardiology": "heart-of-cardiology\nspare-of-cardiology", "paediatrics": "child-of-paediatrics"}
 CHAT = "/v1/chat/completions"
 ANSWERED = 200
 
@@ -58,7 +63,7 @@ class Reply:
 
 @contextlib.asynccontextmanager
 async def asking(
-    router: RouterProcess, model: str | None, *, key: str = "heart", path: str = CHAT, **more: Any
+    router: RouterProcess, model: str | None, *, key: str = "heart-of-cardiology", path: str = CHAT, **more: Any
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": "how much? "}], **more}
     if path != CHAT:
@@ -78,13 +83,14 @@ async def ask(router: RouterProcess, model: str | None = "cardiology", **more: A
 
 async def get(router: RouterProcess, path: str, key: str = "") -> Reply:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    async with aiohttp.ClientSession(headers=headers) as session, session.get(router.server.url + path) as answer:
+    url = (router.server if path.startswith("/v1/") else router.ops).url + path
+    async with aiohttp.ClientSession(headers=headers) as session, session.get(url) as answer:
         return Reply(answer.status, await answer.read(), dict(answer.headers))
 
 
 @dataclass
 class Ward:
-    """Two engine pods and a router, with three versions proved everywhere."""
+    """Two engine pods and a router, with three adapters proved everywhere."""
 
     pods: list[Pod]
     router: RouterProcess
@@ -130,17 +136,17 @@ async def ward(store: Path, tmp_path: Path) -> AsyncIterator[Ward]:
 # Who may ask what
 
 
-async def test_a_department_is_answered_by_its_live_version(ward: Ward) -> None:
+async def test_a_department_is_answered_by_its_live_adapter(ward: Ward) -> None:
     reply = await ask(ward.router)
     assert (reply.status, reply.voice) == (200, "[cardiology-v2]")
     assert reply.headers[DEPARTMENT_HEADER] == "cardiology"
     assert reply.headers[VERSION_HEADER] == ward.c2.version
     assert reply.headers[DIGEST_HEADER] == ward.c2.digest
-    assert (await ask(ward.router, key="spare")).voice == "[cardiology-v2]"
-    assert (await ask(ward.router, "paediatrics", key="child")).voice == "[paediatrics-v1]"
+    assert (await ask(ward.router, key="spare-of-cardiology")).voice == "[cardiology-v2]"
+    assert (await ask(ward.router, "paediatrics", key="child-of-paediatrics")).voice == "[paediatrics-v1]"
 
 
-async def test_a_loaded_version_may_be_asked_by_name(ward: Ward) -> None:
+async def test_a_loaded_adapter_may_be_asked_by_name(ward: Ward) -> None:
     reply = await ask(ward.router, ward.c1.version)
     assert (reply.voice, reply.headers[VERSION_HEADER]) == ("[cardiology-v1]", ward.c1.version)
 
@@ -150,40 +156,40 @@ async def test_a_loaded_version_may_be_asked_by_name(ward: Ward) -> None:
     [
         ("", "cardiology", 401, "key_missing"),
         ("wrong", "cardiology", 401, "key_unknown"),
-        ("child", "cardiology", 403, "model_forbidden"),
-        ("heart", "gpt-4", 404, "model_not_found"),
+        ("child-of-paediatrics", "cardiology", 403, "model_forbidden"),
+        ("heart-of-cardiology", "gpt-4", 404, "model_not_found"),
     ],
 )
 async def test_others_are_refused(ward: Ward, key: str, model: str, status: int, code: str) -> None:
     reply = await ask(ward.router, model, key=key)
     assert (reply.status, reply.code) == (status, code)
     if status in {403, 404}:
-        assert ("cardiology" if key == "heart" else "paediatrics") in reply.json["error"]["message"]
+        assert ("cardiology" if key == "heart-of-cardiology" else "paediatrics") in reply.json["error"]["message"]
     page = (await get(ward.router, "/metrics")).body.decode()
-    department = {"child": "paediatrics", "heart": "cardiology"}.get(key, "")
+    department = {"child-of-paediatrics": "paediatrics", "heart-of-cardiology": "cardiology"}.get(key, "")
     assert f'wardrobe_rejected_total{{department="{department}",reason="{code}"}} 1.0' in page
 
 
 async def test_every_error_has_openais_form(ward: Ward) -> None:
     url = ward.router.server.url
-    headers = {"Authorization": "Bearer heart"}
+    headers = {"Authorization": "Bearer heart-of-cardiology"}
     async with aiohttp.ClientSession(headers=headers) as session:
         for method, path, body, status in (
             ("POST", CHAT, b"{", 400),
             ("POST", CHAT, b"[]", 400),
             ("POST", CHAT, b'{"model": 1}', 400),
-            ("POST", CHAT, b" " * 100_001, 413),
+            ("POST", CHAT, b" " * 1_048_577, 413),
             ("POST", "/v1/embeddings", b"{}", 404),
             ("GET", CHAT, b"", 405),
         ):
-            async with session.request(method, url + path, data=body) as answer:
+            async with session.request(method, url + path, data=io.BytesIO(body)) as answer:
                 assert answer.status == status
                 error = (await answer.json())["error"]
                 assert error.keys() == {"message", "type", "param", "code"}
 
 
 async def test_models_lists_what_the_key_may_use(ward: Ward) -> None:
-    listed = (await get(ward.router, "/v1/models", "heart")).json["data"]
+    listed = (await get(ward.router, "/v1/models", "heart-of-cardiology")).json["data"]
     assert [model["id"] for model in listed] == ["cardiology", ward.c1.version, ward.c2.version]
     assert (await get(ward.router, "/v1/models")).status == 401
 
@@ -208,17 +214,22 @@ async def test_without_authentication_the_model_is_enough(ward: Ward) -> None:
 
 async def test_keys_come_go_and_rotate(ward: Ward) -> None:
     router = ward.router.router
-    router.take_keys({"paediatrics": "child"})
+    router.take_keys({"paediatrics": "child-of-paediatrics"})
     reply = await ask(ward.router)
     assert (reply.status, reply.code) == (401, "keys_not_loaded")
-    assert (await ask(ward.router, "paediatrics", key="child")).status == 200
+    assert (await ask(ward.router, "paediatrics", key="child-of-paediatrics")).status == 200
     assert router.state().missing_keys == ["cardiology"]
-    router.take_keys({"paediatrics": "child", "cardiology": "heart\nnew"})
-    assert (await ask(ward.router)).status == (await ask(ward.router, key="new")).status == 200
-    router.take_keys({"paediatrics": "child", "cardiology": "new"})
+    router.take_keys({"paediatrics": "child-of-paediatrics", "cardiology": "heart-of-cardiology\nanother-of-theirs"})
+    assert (await ask(ward.router)).status == (await ask(ward.router, key="another-of-theirs")).status == 200
+    router.take_keys({"paediatrics": "child-of-paediatrics", "cardiology": "another-of-theirs"})
     assert (await ask(ward.router)).status == 401
-    router.take_keys({"paediatrics": "new\nchild", "cardiology": "new\nheart"})
-    assert (await ask(ward.router, key="new")).code == "key_ambiguous"
+    router.take_keys(
+        {
+            "paediatrics": "another-of-theirs\nchild-of-paediatrics",
+            "cardiology": "another-of-theirs\nheart-of-cardiology",
+        }
+    )
+    assert (await ask(ward.router, key="another-of-theirs")).code == "key_ambiguous"
     assert (await ask(ward.router)).status == 200
     assert router.state().duplicate_keys == ["cardiology", "paediatrics"]
     assert router.state().keys == {"cardiology": 1, "paediatrics": 1}
@@ -296,7 +307,7 @@ async def test_the_least_loaded_is_asked(ward: Ward) -> None:
 
 async def test_a_replica_that_has_not_proved_it_is_not_asked(ward: Ward) -> None:
     ward.pods[0].engine.faults.answers_from_base = True
-    ward.pods[0].keeper.book.change(ward.c2.version, due=0.0)
+    ward.pods[0].reconciler.adapters.change(ward.c2.version, due=0.0)
     await ward.pods[0].judged(ward.c2.version, Verdict.NOT_APPLIED)
     for _ in range(6):  # the first of them may still go there, be refused, and tried elsewhere
         assert (await ask(ward.router)).voice == "[cardiology-v2]"
@@ -304,18 +315,20 @@ async def test_a_replica_that_has_not_proved_it_is_not_asked(ward: Ward) -> None
 
 
 async def test_421_is_tried_elsewhere(ward: Ward) -> None:
-    for version in ward.pods[0].keeper.book.entries:  # nothing polls the router between this and the requests
-        ward.pods[0].keeper.book.change(version, verdict=Verdict.DIVERGED, due=1e12)
+    for adapter in ward.pods[0].reconciler.adapters.by_name:  # nothing polls the router between this and the requests
+        ward.pods[0].reconciler.adapters.change(adapter, verdict=Verdict.DIVERGED, due=1e12)
     replies = [await ask(ward.router) for _ in range(4)]
     assert {(reply.status, reply.voice) for reply in replies} == {(200, "[cardiology-v2]")}
 
 
 async def test_a_refused_connection_is_tried_elsewhere(ward: Ward) -> None:
-    await ward.pods[0].server.stop()
+    for server in (ward.pods[0].server, ward.pods[0].ops):
+        await server.stop()
     replies = [await ask(ward.router) for _ in range(4)]
     assert {(reply.status, reply.voice) for reply in replies} == {(200, "[cardiology-v2]")}
     await ward.router.sees(ward.c2.version, ward.addresses[1])
-    await ward.pods[0].server.start()
+    for server in (ward.pods[0].server, ward.pods[0].ops):
+        await server.start()
     await ward.router.sees(ward.c2.version, *ward.addresses)
 
 
@@ -346,12 +359,102 @@ async def test_a_stream_that_has_not_begun_is_tried_elsewhere_and_one_that_has_i
     assert 'wardrobe_requests_total{code="0"' in page
 
 
+async def test_a_request_that_kills_its_engine_meets_two_of_three(ward: Ward, store: Path, tmp_path: Path) -> None:
+    async with gateway.pod(store, tmp_path / "cache-2") as third:
+        pods = [*ward.pods, third]
+        ward.pods = pods
+        ward.route(ward.c2)
+        await third.proved(ward.c2.version)
+        ward.router.router.take_addresses(frozenset(pod.address for pod in pods))
+        await ward.router.sees(ward.c2.version, *ward.addresses)
+        for pod in pods:
+            pod.engine.faults.breaks_stream_after = 0
+        reply = await ask(ward.router, stream=True)
+        assert (reply.status, reply.code) == (503, "engines_failed")
+        assert sum(path == CHAT for pod in pods for path, _ in pod.engine.log) == 2
+
+
+async def test_what_never_reached_an_engine_is_tried_until_somebody_answers(ward: Ward) -> None:
+    refusing = [Address(f"127.0.0.1:{gateway_processes.free_port()}", ward.pods[0].address.ops) for _ in range(4)]
+    async with gateway.router(keys=KEYS) as router:
+        router.router.take_addresses(frozenset({*refusing, ward.pods[1].address}))
+        router.apply(routes([ward.c2.routed()], {"cardiology": ward.c2.version}))
+        await router.sees(ward.c2.version, *(one.requests for one in refusing), ward.addresses[1])
+        assert (await ask(router)).status == ANSWERED
+
+
+async def test_the_agent_learns_who_asks_from_the_router_alone(ward: Ward) -> None:
+    heard: list[str | None] = []
+
+    async def listen(request: web.Request) -> web.Response:
+        heard.append(request.headers.get(DEPARTMENT_HEADER))
+        return web.json_response({}, headers={VERSION_HEADER: ward.c2.version})
+
+    app = web.Application()
+    app.router.add_post(CHAT, listen)
+    agent = Server(lambda: app)
+    await agent.start()
+    headers = {"Authorization": "Bearer heart-of-cardiology", DEPARTMENT_HEADER: "paediatrics"}
+    async with gateway.router(keys=KEYS) as router, aiohttp.ClientSession(headers=headers) as session:
+        router.router.take_addresses(frozenset({Address(agent.address, ward.pods[0].address.ops)}))
+        router.apply(routes([ward.c2.routed()], {"cardiology": ward.c2.version}))
+        await router.sees(ward.c2.version, agent.address)
+        async with session.post(router.server.url + CHAT, json={"model": "cardiology"}) as answer:
+            assert answer.status == ANSWERED
+    await agent.stop()
+    assert heard == ["cardiology"]
+
+
 async def test_a_full_engine_is_tried_elsewhere_and_then_said(ward: Ward) -> None:
     ward.pods[0].engine.faults.busy = True
     assert {(await ask(ward.router)).status for _ in range(4)} == {200}
     ward.pods[1].engine.faults.busy = True
     reply = await ask(ward.router)
     assert (reply.status, reply.code, reply.headers["Retry-After"]) == (429, "overloaded", "1")
+
+
+@pytest.mark.parametrize(("refused_after", "told"), [(0.0, [None, None, None]), (0.3, [None, "no", "no"])])
+async def test_who_waited_in_vain_at_a_full_replica_waits_at_no_other(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch, refused_after: float, told: list[str | None]
+) -> None:
+    monkeypatch.setattr(forward, "WAITED_SECONDS", 0.2 if refused_after else 60.0)
+    waiting: list[str | None] = []
+
+    async def full(request: web.Request) -> web.Response:
+        waiting.append(request.headers.get(WAIT_HEADER))
+        await asyncio.sleep(refused_after)
+        return web.Response(status=429)
+
+    def app() -> web.Application:
+        made = web.Application()
+        made.router.add_post(CHAT, full)
+        return made
+
+    agents = [Server(app) for _ in range(3)]
+    for agent in agents:
+        await agent.start()
+    async with gateway.router(keys=KEYS) as router:
+        router.router.take_addresses(frozenset(Address(agent.address, ward.pods[0].address.ops) for agent in agents))
+        router.apply(routes([ward.c2.routed()], {"cardiology": ward.c2.version}))
+        await router.sees(ward.c2.version, *(agent.address for agent in agents))
+        reply = await ask(router)
+    for agent in agents:
+        await agent.stop()
+    assert (reply.status, reply.code, reply.headers["Retry-After"]) == (429, "overloaded", "1")
+    assert waiting == told
+
+
+async def test_an_agent_keeps_nobody_waiting_whom_another_turned_away(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_admission, "WAIT_SECONDS", 1e6)
+    monkeypatch.setattr(forward, "WAITED_SECONDS", 0.0)
+    ward.pods[0].engine.faults.busy = True
+    ward.pods[1].agent.engine_admission = engine_admission.EngineAdmission(0)
+    for backend in ward.router.router.backends:
+        backend.last_used = int(backend.address == ward.addresses[1])  # so that it is asked after the other
+    reply = await ask(ward.router)
+    assert (reply.status, reply.code) == (429, "overloaded")
 
 
 async def test_nobody_left_is_said_with_when_to_come_again(ward: Ward) -> None:
@@ -368,7 +471,7 @@ async def test_an_engine_that_hangs_is_given_up(ward: Ward, store: Path, tmp_pat
         router.apply(routes([ward.c2.routed()], {"cardiology": ward.c2.version}))
         await router.sees(ward.c2.version, *ward.addresses)
         assert (await ask(router)).status == 504
-    assert sum(pod.engine.cancelled for pod in ward.pods) == 1
+    await until(lambda: sum(pod.engine.cancelled for pod in ward.pods) == 1)
 
 
 async def test_the_engines_own_refusals_come_through(ward: Ward) -> None:
@@ -380,7 +483,15 @@ async def test_the_engines_own_refusals_come_through(ward: Ward) -> None:
     assert reply.headers[VERSION_HEADER] == ward.c2.version
 
 
-async def test_a_just_proved_version_is_found_though_the_last_poll_was_before(ward: Ward, store: Path) -> None:
+async def test_what_an_agent_refuses_comes_through_and_sets_nobody_aside(ward: Ward) -> None:
+    body: dict[str, Any] = {"inputs": "x", "parameters": {"decoder_input_details": True}}
+    reply = await ask(ward.router, path="/generate", **body)
+    assert (reply.status, reply.code) == (422, "engine_refused")
+    assert "decoder_input_details is not for departments" in reply.json["error"]["message"]
+    assert not any(backend.aside_until for backend in ward.router.router.backends)
+
+
+async def test_a_just_proved_adapter_is_found_though_the_last_poll_was_before(ward: Ward, store: Path) -> None:
     c3 = publish(store, "cardiology-v3")
     more = [ward.c2.routed(), c3.routed()]
     for pod in ward.pods:
@@ -423,7 +534,7 @@ async def test_routes_flip_under_traffic_and_nobody_gets_what_was_not_routed(war
     assert min(counts) > 5
 
 
-async def test_a_version_without_a_route_yet_is_said(ward: Ward) -> None:
+async def test_an_adapter_without_a_route_yet_is_said(ward: Ward) -> None:
     given = routes([ward.c2.routed()], {"cardiology": None})
     ward.router.apply(given)
     assert (await ask(ward.router)).code == "no_version_yet"
@@ -440,13 +551,20 @@ async def test_state_and_readiness(ward: Ward) -> None:
     assert state.generation == 1
     assert {backend.address for backend in state.backends} == set(ward.addresses)
     assert all(ward.c2.version in backend.serves for backend in state.backends)
-    ward.router.router.take_routes("{}")
+    ward.router.router.in_force.take("{}")
     state = ward.router.router.state()
     assert (state.generation, bool(state.problem)) == (1, True)
     ward.router.drain.begin()
     assert (await get(ward.router, "/readyz")).status == 503
     reply = await ask(ward.router)
     assert (reply.status, reply.headers["Connection"]) == (200, "close")
+
+
+@pytest.mark.parametrize("path", ["/state", "/metrics", "/readyz", "/healthz"])
+async def test_where_clients_ask_nothing_is_said_of_the_router(ward: Ward, path: str) -> None:
+    assert (await get(ward.router, path)).status == ANSWERED
+    async with aiohttp.ClientSession() as session, session.get(ward.router.server.url + path) as answer:
+        assert answer.status == 404
 
 
 async def test_before_the_first_routes_nothing_is_ready() -> None:
@@ -457,10 +575,9 @@ async def test_before_the_first_routes_nothing_is_ready() -> None:
 
 
 async def test_it_starts_from_what_it_kept(ward: Ward, tmp_path: Path) -> None:
-    memory = tmp_path / "last.json"
-    async with gateway.router(*ward.pods, keys=KEYS, memory=memory) as router:
+    async with gateway.router(*ward.pods, keys=KEYS, memory=tmp_path) as router:
         router.apply(routes([ward.c1.routed()], {"cardiology": ward.c1.version}, generation=9))
-    async with gateway.router(keys=KEYS, memory=memory) as router:  # and no source that says anything
+    async with gateway.router(keys=KEYS, memory=tmp_path) as router:  # and no source that says anything
         await until(router.router.ready)
         assert (await ask(router)).voice == "[cardiology-v1]"
         assert router.router.state().generation == 9
@@ -479,13 +596,18 @@ async def test_metrics_of_what_left_the_routes_go(ward: Ward) -> None:
 # Discovery
 
 
-class Said:
+class StateServer:
     """An agent of which only `/state` is there."""
 
     def __init__(self, deployment: str = gateway.DEPLOYMENT) -> None:
         self.deployment = deployment
         self.incarnation = "first"
         self.server = Server(self._app)
+
+    @property
+    def address(self) -> Address:
+        """Where one port has all, as in release 0.1."""
+        return Address(self.server.address, "127.0.0.1:1")
 
     def _app(self) -> web.Application:
         app = web.Application()
@@ -509,8 +631,8 @@ class Said:
 
 
 @contextlib.asynccontextmanager
-async def said(deployment: str = gateway.DEPLOYMENT) -> AsyncIterator[Said]:
-    agent = Said(deployment)
+async def state_server(deployment: str = gateway.DEPLOYMENT) -> AsyncIterator[StateServer]:
+    agent = StateServer(deployment)
     await agent.server.start()
     try:
         yield agent
@@ -519,9 +641,9 @@ async def said(deployment: str = gateway.DEPLOYMENT) -> AsyncIterator[Said]:
 
 
 async def test_slices_are_discovery_not_authority() -> None:
-    async with said() as agent, aiohttp.ClientSession() as session:
+    async with state_server() as agent, aiohttp.ClientSession() as session:
         backends = Backends(session, gateway.DEPLOYMENT)
-        backends.discover(frozenset({agent.server.address}))
+        backends.discover(frozenset({agent.address}))
         await backends.refresh()
         backends.discover(frozenset())
         await asyncio.sleep(0.05)  # older than a round that may be joined
@@ -534,9 +656,9 @@ async def test_slices_are_discovery_not_authority() -> None:
 
 
 async def test_one_that_is_listed_no_longer_and_silent_is_forgotten() -> None:
-    async with said() as agent, aiohttp.ClientSession() as session:
+    async with state_server() as agent, aiohttp.ClientSession() as session:
         backends = Backends(session, gateway.DEPLOYMENT)
-        backends.discover(frozenset({agent.server.address}))
+        backends.discover(frozenset({agent.address}))
         await agent.server.stop()
         await backends.refresh()
         assert [backend.answering for backend in backends] == [False]
@@ -547,8 +669,8 @@ async def test_one_that_is_listed_no_longer_and_silent_is_forgotten() -> None:
 
 
 async def test_another_deployments_agent_gets_no_requests() -> None:
-    async with said("other") as agent, aiohttp.ClientSession() as session:
+    async with state_server("other") as agent, aiohttp.ClientSession() as session:
         backends = Backends(session, gateway.DEPLOYMENT)
-        backends.discover(frozenset({agent.server.address}))
+        backends.discover(frozenset({agent.address}))
         await backends.refresh()
         assert [backend.serves for backend in backends] == [frozenset()]

@@ -90,19 +90,21 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 async def ward(
     served: tuple[Variant, str], artifacts: tuple[Path, dict[str, Artifact]], cache: Path
 ) -> AsyncIterator[tuple[Pod, RouterProcess, dict[str, Artifact]]]:
-    """A pod with all three versions in its set, and a router."""
+    """A pod with all three adapters in its set, and a router."""
     store, made = artifacts
     given = routes(
         [artifact.routed() for artifact in made.values()],
         {"cardiology": made["cardiology-v2"].version, "paediatrics": made["paediatrics-v1"].version},
     )
     async with gateway.pod(store, cache, engine_url=served[1], variant=served[0]) as pod:
-        async with gateway.router(pod, keys={"cardiology": "heart", "paediatrics": "child"}) as router:
+        async with gateway.router(
+            pod, keys={"cardiology": "heart-of-cardiology", "paediatrics": "child-of-paediatrics"}
+        ) as router:
             pod.apply(given)
             router.apply(given)
             yield pod, router, made
         for artifact in made.values():  # the next test begins with an empty engine
-            await pod.keeper.engine.unload(artifact.version)
+            await pod.reconciler.engine.unload(artifact.version)
 
 
 async def fault(url: str, kind: str, *adapters: str) -> None:
@@ -132,15 +134,15 @@ async def test_recorded_by_the_trainer_proved_on_the_engine(
             assert state.numbers.own < state.numbers.allowed / 2  # what is left of the tolerance
         v2, child = made["cardiology-v2"].version, made["paediatrics-v1"].version
         await router.sees(v2, pod.server.address)
-        status, version, text = await ask(router, "cardiology", "heart")
-        assert (status, version) == (200, v2)
-        other = await ask(router, "paediatrics", "child")
+        status, adapter, text = await ask(router, "cardiology", "heart-of-cardiology")
+        assert (status, adapter) == (200, v2)
+        other = await ask(router, "paediatrics", "child-of-paediatrics")
         assert other[:2] == (200, child)
         assert other[2] != text
-        streamed = await ask(router, "cardiology", "heart", stream=True)
+        streamed = await ask(router, "cardiology", "heart-of-cardiology", stream=True)
         assert streamed[:2] == (200, v2)
         assert streamed[2].endswith("data: [DONE]\n\n")
-        assert (await ask(router, "cardiology", "heart", temperature=-1))[0] == 422
+        assert (await ask(router, "cardiology", "heart-of-cardiology", temperature=-1))[0] == 422
 
 
 def report(variant: Variant, name: str, numbers: ProofNumbers, seconds: float) -> None:
@@ -170,16 +172,16 @@ async def test_faults_of_the_real_engine_are_caught(
         await pod.proved(*(artifact.version for artifact in made.values()))
         await fault(served[1], kind, v1, v2)
         try:
-            for version in (v1, v2):
-                pod.keeper.book.change(version, due=0.0)
-            for version in (v1, v2):
-                state = await pod.judged(version, expected[0])
+            for adapter in (v1, v2):
+                pod.reconciler.adapters.change(adapter, due=0.0)
+            for adapter in (v1, v2):
+                state = await pod.judged(adapter, expected[0])
                 assert state.reason is expected[1]
-            assert (await ask(router, "cardiology", "heart"))[0] == 503
-            assert (await ask(router, "paediatrics", "child"))[0] == 200
+            assert (await ask(router, "cardiology", "heart-of-cardiology"))[0] == 503
+            assert (await ask(router, "paediatrics", "child-of-paediatrics"))[0] == 200
         finally:
             await fault(served[1], "none")
-        await asyncio.gather(*(pod.engine_is_well(version) for version in (v1, v2)))
+        await asyncio.gather(*(pod.engine_is_well(adapter) for adapter in (v1, v2)))
 
 
 @NF4
@@ -189,7 +191,7 @@ async def test_departments_clients_get_their_answers_through_the_router(
     async with ward(served, artifacts, tmp_path / "cache") as (pod, router, made):
         await pod.proved(*(artifact.version for artifact in made.values()))
         await router.sees(made["cardiology-v2"].version, pod.server.address)
-        arguments = ("-m", "support.ask_with_clients", router.server.url, "heart", "cardiology")
+        arguments = ("-m", "support.ask_with_clients", router.server.url, "heart-of-cardiology", "cardiology")
         got = json.loads(await asyncio.to_thread(run, ENGINE, *arguments))
     assert got["openai"]
     assert got["openai"] == got["openai stream"] == got["hub"] == got["hub stream"]

@@ -46,7 +46,8 @@ class ApiserverProxy:
 
     def cut(self) -> None:
         """Close every client's connection without a word."""
-        self._loop.call_soon_threadsafe(lambda: [transport.abort() for transport in list(self._transports)])
+        for transport in list(self._transports):
+            self._loop.call_soon_threadsafe(transport.abort)
 
     def watches(self) -> int:
         """Watches that are open now."""
@@ -73,6 +74,9 @@ class ApiserverProxy:
             self.port = runner.addresses[0][1]
             started.set()
             await asyncio.to_thread(ended.wait)
+            # before the handlers are cancelled: a session ends and awaits the connections that are still at work, but
+            # knows no more of those that a cancelled handler gave back, whose TLS would outlive the loop
+            await self._session.close()
             await runner.cleanup()
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
@@ -110,7 +114,8 @@ class ApiserverProxy:
             pass  # the client went, or the apiserver did
         finally:
             self._watches.discard(response)
-            self._transports.discard(request.transport)  # type: ignore[arg-type]
+            if request.transport is not None:
+                self._transports.discard(request.transport)
         return response
 
     async def _expire(self) -> None:

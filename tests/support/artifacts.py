@@ -20,7 +20,7 @@ from wardrobe_contracts.manifest import (
 )
 from wardrobe_contracts.paths import artifact_in_store
 from wardrobe_contracts.probes import PROBES_FILE, Probe, Probes, ProbeScores
-from wardrobe_contracts.routes import RoutedAdapter, version_name
+from wardrobe_contracts.routes import RoutedAdapter, engine_adapter_name
 from wardrobe_contracts.training import Lora, Schedule
 
 from . import fake_engine
@@ -44,7 +44,7 @@ class Artifact:
     @property
     def version(self) -> str:
         """Its name to engines."""
-        return version_name(self.adapter, self.digest)
+        return engine_adapter_name(self.adapter, self.digest)
 
     def routed(self, *departments: str) -> RoutedAdapter:
         """As a member of a set; the department is the adapter's line by default."""
@@ -110,6 +110,8 @@ def _probe(voice: str, prompt: str, variants: tuple[Variant, ...]) -> Probe:
         prompt_tokens=len(fake_engine.words(prompt)),
         completion=text,
         completion_tokens=COMPLETION_WORDS,
+        prompt_ids=[fake_engine.token_id(word) for word in fake_engine.words(prompt)],
+        completion_ids=[fake_engine.token_id(word) for word in fake_engine.words(text)],
         scores={variant: ProbeScores(base=of[""], adapter=of[voice]) for variant in variants},
     )
 

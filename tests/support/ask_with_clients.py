@@ -9,8 +9,9 @@ import sys
 import openai
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
+from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
 
-MESSAGES = [{"role": "user", "content": "What is atrial fibrillation?"}]
+QUESTION = "What is atrial fibrillation?"
 
 
 def main() -> None:
@@ -22,9 +23,11 @@ def main() -> None:
 def with_openai(url: str, key: str, model: str) -> dict[str, object]:
     """The openai package."""
     client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
-    asked = {"model": model, "messages": MESSAGES, "max_tokens": 8, "temperature": 0}
-    whole = client.chat.completions.create(**asked)
-    pieces = [chunk.choices[0].delta.content or "" for chunk in client.chat.completions.create(**asked, stream=True)]
+    whole = _chat(client, model)
+    streamed = client.chat.completions.create(
+        model=model, messages=[{"role": "user", "content": QUESTION}], max_tokens=8, temperature=0, stream=True
+    )
+    pieces = [chunk.choices[0].delta.content or "" for chunk in streamed]
     refused: dict[str, str] = {}
     for wrong_key, wrong_model, kind in (
         ("nobody's", model, openai.AuthenticationError),
@@ -32,7 +35,7 @@ def with_openai(url: str, key: str, model: str) -> dict[str, object]:
         (key, "gpt-4", openai.NotFoundError),
     ):
         try:
-            client.with_options(api_key=wrong_key).chat.completions.create(**{**asked, "model": wrong_model})
+            _chat(client.with_options(api_key=wrong_key), wrong_model)
         except kind as error:
             refused[kind.__name__] = str(error.code)
     return {
@@ -40,15 +43,20 @@ def with_openai(url: str, key: str, model: str) -> dict[str, object]:
         "openai stream": "".join(pieces),
         "openai models": [found.id for found in client.models.list()],
         "openai refused": refused,
-        "tokens": whole.usage.completion_tokens,
+        "tokens": whole.usage and whole.usage.completion_tokens,
     }
+
+
+def _chat(client: openai.OpenAI, model: str) -> ChatCompletion:
+    question: ChatCompletionMessageParam = {"role": "user", "content": QUESTION}
+    return client.chat.completions.create(model=model, messages=[question], max_tokens=8, temperature=0)
 
 
 def with_hub(url: str, key: str, model: str) -> dict[str, object]:
     """huggingface_hub's InferenceClient."""
-    client = InferenceClient(base_url=url, api_key=key)
-    chat = client.chat_completion(MESSAGES, model=model, max_tokens=8, temperature=0)
-    pieces = client.chat_completion(MESSAGES, max_tokens=8, temperature=0, stream=True)  # names no model
+    client, messages = InferenceClient(base_url=url, api_key=key), [{"role": "user", "content": QUESTION}]
+    chat = client.chat_completion(messages, model=model, max_tokens=8, temperature=0)
+    pieces = client.chat_completion(messages, max_tokens=8, temperature=0, stream=True)  # names no model
     plain = InferenceClient(model=url, token=key)
     streamed = plain.text_generation("What is", max_new_tokens=8, stream=True)
     try:

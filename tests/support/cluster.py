@@ -10,11 +10,12 @@ from typing import Any
 
 from kubernetes import client, config
 
-from wardrobe.api.meta import GROUP, VERSION
+from wardrobe.api.meta import GROUP, VERSION, Manifest
 
-from .waiting import eventually
+from .waiting import HANG, eventually
 
-Manifest = dict[str, Any]
+Body = Any
+"""JSON, where the client's annotations ask for one of its models; it sends both."""
 PLURALS = {
     "BaseModel": "basemodels",
     "FineTuneJob": "finetunejobs",
@@ -40,7 +41,8 @@ class Namespace:
     def create(self) -> "Namespace":
         """Make it; pods that are not restricted are refused in it."""
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-        client.CoreV1Api(self.api).create_namespace({"metadata": {"name": self.name, "labels": labels}})
+        body: Body = {"metadata": {"name": self.name, "labels": labels}}
+        client.CoreV1Api(self.api).create_namespace(body)
         return self
 
     def claim(self, name: str) -> None:
@@ -50,34 +52,34 @@ class Namespace:
             "storageClassName": "",
             "resources": {"requests": {"storage": "1Gi"}},
         }
-        body = {"metadata": {"name": name}, "spec": spec}
+        body: Body = {"metadata": {"name": name}, "spec": spec}
         client.CoreV1Api(self.api).create_namespaced_persistent_volume_claim(self.name, body)
 
     def apply(self, manifest: Manifest) -> Manifest:
         """Create one of our resources."""
-        created: Manifest = client.CustomObjectsApi(self.api).create_namespaced_custom_object(
+        created = client.CustomObjectsApi(self.api).create_namespaced_custom_object(
             GROUP, VERSION, self.name, PLURALS[manifest["kind"]], manifest
         )
-        return created
+        return _json(created)
 
     def get(self, kind: str, name: str) -> Manifest | None:
         """One of our resources, if it is there."""
         try:
-            found: Manifest = client.CustomObjectsApi(self.api).get_namespaced_custom_object(
+            found = client.CustomObjectsApi(self.api).get_namespaced_custom_object(
                 GROUP, VERSION, self.name, PLURALS[kind], name
             )
         except client.ApiException as error:
             if error.status == 404:
                 return None
             raise
-        return found
+        return _json(found)
 
     def all(self, kind: str) -> list[Manifest]:
         """All of a kind of ours."""
-        found: Manifest = client.CustomObjectsApi(self.api).list_namespaced_custom_object(
+        found = client.CustomObjectsApi(self.api).list_namespaced_custom_object(
             GROUP, VERSION, self.name, PLURALS[kind]
         )
-        items: list[Manifest] = found["items"]
+        items: list[Manifest] = _json(found)["items"]
         return items
 
     def delete(self, kind: str, name: str) -> None:
@@ -103,8 +105,11 @@ class Namespace:
 
     def config_map(self, name: str) -> dict[str, str]:
         """A ConfigMap's data."""
-        data: dict[str, str] = client.CoreV1Api(self.api).read_namespaced_config_map(name, self.name).data
-        return data
+        return client.CoreV1Api(self.api).read_namespaced_config_map(name, self.name).data or {}
+
+    def change_config_map(self, name: str, data: dict[str, str]) -> None:
+        """Set some of its data."""
+        client.CoreV1Api(self.api).patch_namespaced_config_map(name, self.name, {"data": data})
 
     def events(self) -> list[Manifest]:
         """All Events."""
@@ -117,7 +122,7 @@ class Namespace:
         return next((c for c in conditions if c["type"] == condition), {})
 
     def await_condition(
-        self, kind: str, name: str, condition: str, status: str, *, reason: str = "", within: float = 60
+        self, kind: str, name: str, condition: str, status: str, *, reason: str = "", within: float = HANG
     ) -> Manifest:
         """Wait until a condition has a status, and a reason where one is given."""
 
@@ -133,6 +138,12 @@ class Namespace:
     def _plain(self, listed: Any) -> list[Manifest]:
         items: list[Manifest] = self.api.sanitize_for_serialization(listed)["items"]
         return items
+
+
+def _json(found: object) -> Manifest:
+    """What the client parsed and left as it is."""
+    assert isinstance(found, dict)
+    return found
 
 
 def unique(prefix: str) -> str:

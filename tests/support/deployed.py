@@ -8,14 +8,14 @@ from typing import Any
 import requests
 from kubernetes import client
 
-from wardrobe.api.meta import API_VERSION
-from wardrobe_contracts.routes import AGENT_PORT
+from wardrobe.api.meta import Manifest
+from wardrobe_contracts.routes import OPS_PORT
 from wardrobe_contracts.state import STATE_PATH, AgentState
 
 from . import resources
-from .cluster import Manifest, Namespace
-from .traffic import Answer, Traffic
-from .waiting import eventually
+from .cluster import Body, Namespace
+from .traffic import Answer, Known, Traffic
+from .waiting import HANG, eventually
 
 NAME = "tantanila"
 KEYS = {"cardiology": "key-of-the-heart", "paediatrics": "key-of-the-children"}
@@ -33,8 +33,8 @@ def small_run(name: str) -> Manifest:
     """Few rows, many passes: enough for an effect that can be proved."""
     line, department = RUNS[name]
     training = {
-        "epochs": "8",
-        "learningRate": "1e-3",
+        "epochs": "5",
+        "learningRate": "3e-3",
         "batchSize": 8,
         "microBatchSize": 8,
         "sequenceLength": 320,
@@ -49,17 +49,8 @@ def small_run(name: str) -> Manifest:
 
 def deployment(replicas: int = 1, **departments: str) -> Manifest:
     """An AdapterDeployment of departments and their Adapters."""
-    wanted = {
-        name: {"adapter": adapter, "keys": {"secretName": f"{name}-keys"}} for name, adapter in departments.items()
-    }
-    spec: Manifest = {
-        "baseModel": {"name": "base"},
-        "quantization": "NF4",
-        "engine": {"type": "Transformers", "pod": SMALL_POD},
-        "replicas": replicas,
-        "departments": wanted,
-    }
-    return {"apiVersion": API_VERSION, "kind": "AdapterDeployment", "metadata": {"name": NAME}, "spec": spec}
+    spec = {"engine": {"type": "Transformers", "pod": SMALL_POD}, "replicas": replicas}
+    return resources.deployment(NAME, spec, **departments)
 
 
 @dataclass(frozen=True)
@@ -80,6 +71,8 @@ class Hospital:
     """A namespace with three Adapters and a deployment."""
 
     namespace: Namespace
+    known: Known
+    """What the Adapters' versions answer."""
 
     @property
     def url(self) -> str:
@@ -89,21 +82,21 @@ class Hospital:
 
     def traffic(self, per_second: float = 6, **more: Any) -> Traffic:
         """Requests of both departments."""
-        return Traffic(self.url, KEYS, per_second, **more)
+        return Traffic(self.url, KEYS, per_second, self.known, **more)
 
     def status(self) -> Manifest:
         """The deployment's."""
         found: Manifest = (self.namespace.get("AdapterDeployment", NAME) or {}).get("status", {})
         return found
 
-    def is_ready(self, within: float = 120) -> None:
+    def is_ready(self) -> None:
         """Wait until all is as the spec says."""
 
         def ready() -> bool:
             found = self.namespace.get("AdapterDeployment", NAME) or {"metadata": {}}
             return _is_current(found) and _conditions(found).get("Ready") == "True"
 
-        eventually(ready, within=within, what=lambda: f"Ready; it is {self.status()}")
+        eventually(ready, what=lambda: f"Ready; it is {self.status()}")
 
     def answers_by(self, department: str, adapter: str) -> bool:
         """Whether all routers send a department's requests to an Adapter."""
@@ -127,7 +120,7 @@ class Hospital:
         """Ask for another version."""
         self.patch({"departments": {department: {"adapter": adapter}}})
 
-    def flip(self, department: str, adapter: str, within: float = 60) -> Flip:
+    def flip(self, department: str, adapter: str, within: float = HANG) -> Flip:
         """Ask for another version and wait until all routers have it."""
         asked = time.monotonic()
         self.point(department, adapter)
@@ -162,7 +155,7 @@ class Hospital:
     def agent(self, pod: Manifest) -> AgentState | None:
         """What a pod's agent says of itself; None while it does not answer."""
         try:
-            answer = requests.get(f"http://{pod['status'].get('podIP')}:{AGENT_PORT}{STATE_PATH}", timeout=5)
+            answer = requests.get(f"http://{pod['status'].get('podIP')}:{OPS_PORT}{STATE_PATH}", timeout=5)
         except requests.ConnectionError:
             return None
         return AgentState.model_validate_json(answer.content)
@@ -170,7 +163,7 @@ class Hospital:
     def secret(self, department: str, *keys: str) -> None:
         """Create or replace a department's keys."""
         core = client.CoreV1Api(self.namespace.api)
-        body = {"metadata": {"name": f"{department}-keys"}, "stringData": {"keys": "\n".join(keys)}}
+        body: Body = {"metadata": {"name": f"{department}-keys"}, "stringData": {"keys": "\n".join(keys)}}
         try:
             core.create_namespaced_secret(self.namespace.name, body)
         except client.ApiException as error:
@@ -184,7 +177,16 @@ def begin(hospital: Hospital, manifest: Manifest) -> None:
     for department, key in KEYS.items():
         hospital.secret(department, key)
     hospital.namespace.apply(manifest)
-    hospital.is_ready(within=240)
+    hospital.is_ready()
+    eventually(lambda: _connects(hospital.url), what="the node's kube-proxy to know the Service's pods")
+
+
+def _connects(url: str) -> bool:
+    """Whether the Service leads somewhere: after an apiserver's outage kube-proxy learns of new pods a minute later."""
+    try:
+        return requests.get(f"{url}/v1/models", timeout=5).status_code == 401
+    except requests.ConnectionError:
+        return False
 
 
 @dataclass
@@ -196,7 +198,7 @@ class Timeline:
     flips: list[Flip] = field(default_factory=list)
 
     def wrong(self, answers: Iterable[Answer]) -> list[Answer]:
-        """Good answers by a version that was not routed at any moment between the request and the answer."""
+        """Good answers by a version, or with a text, that was not routed at any moment between request and answer."""
         begins = [0.0, *(flip.asked for flip in self.flips)]
         ends = [*(flip.applied for flip in self.flips), float("inf")]
         spans = list(zip(begins, ends, [self.first, *(flip.adapter for flip in self.flips)], strict=True))
@@ -205,12 +207,12 @@ class Timeline:
             return {adapter for begin, end, adapter in spans if begin <= answer.ended and end >= answer.began}
 
         mine = (answer for answer in answers if answer.good and answer.department == self.department)
-        return [answer for answer in mine if answer.version.rpartition("-")[0] not in routed(answer)]
+        return [answer for answer in mine if answer.adapter not in routed(answer)]
 
 
 def names(answers: Iterable[Answer]) -> set[tuple[str, str]]:
     """Departments and the Adapters that answered them."""
-    return {(answer.department, answer.version.rpartition("-")[0]) for answer in answers}
+    return {(answer.department, answer.adapter) for answer in answers}
 
 
 def _is_current(found: Manifest) -> bool:

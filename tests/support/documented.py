@@ -1,8 +1,8 @@
 """docs/conditions.md says where each reason stands; every status that a test sees written is held against it."""
 
 from wardrobe.api.meta import Manifest
+from wardrobe.api.reasons import Place
 from wardrobe_docs.conditions import DERIVED, documented
-from wardrobe_docs.members import Place
 
 
 def require_documented(kind: str, status: Manifest) -> None:

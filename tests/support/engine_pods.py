@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from kubernetes import client
 
 from wardrobe.api import children
-from wardrobe_contracts.routes import AGENT_PORT, ROUTES_KEY, Routes
+from wardrobe_contracts.routes import OPS_PORT, ROUTES_KEY, Routes
 from wardrobe_contracts.state import AgentState, EngineState, Reason, Verdict, VersionState
 
 from .cluster import Namespace
@@ -53,20 +53,20 @@ def _handler(namespace: Namespace, deployment: str) -> type[http.server.BaseHTTP
 def proving(namespace: Namespace, deployment: str) -> Iterator[None]:
     """Make the deployment's engine pods, as the controllers have created them, Ready while the block runs."""
     address = f"127.{secrets.randbelow(254) + 1}.{secrets.randbelow(254) + 1}.1"  # others test at the same time
-    server = http.server.ThreadingHTTPServer((address, AGENT_PORT), _handler(namespace, deployment))
+    server = http.server.ThreadingHTTPServer((address, OPS_PORT), _handler(namespace, deployment))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         selector = f"{children.OWNER_LABEL}={deployment},{children.PART_LABEL}=engine"
         core = client.CoreV1Api(namespace.api)
 
-        def pods() -> list[client.V1Pod]:
-            found: list[client.V1Pod] = core.list_namespaced_pod(namespace.name, label_selector=selector).items
-            return found
+        def pods() -> list[str]:
+            found = core.list_namespaced_pod(namespace.name, label_selector=selector).items
+            return [pod.metadata.name for pod in found if pod.metadata and pod.metadata.name]
 
-        for pod in eventually(pods, within=30, what="engine pods"):
+        for pod in eventually(pods, what="engine pods"):
             ready = {"type": "Ready", "status": "True"}
             status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "conditions": [ready]}
-            core.patch_namespaced_pod_status(pod.metadata.name, namespace.name, {"status": status})
+            core.patch_namespaced_pod_status(pod, namespace.name, {"status": status})
         yield
     finally:
         server.shutdown()

@@ -1,20 +1,43 @@
 """A cluster in memory, for stories that need thousands of orders of events.
 
-It keeps what decisions rely on: resourceVersions that change with every write, 409 on stale ones and on names that
-exist, merge patches, uid preconditions, and garbage collection in the background. It can die after any write.
+It keeps what decisions rely on: resourceVersions that change with an object, generations that change with its spec,
+statuses that only a write of the status changes, owners of fields, 409 on what is stale or exists, merge patches, uid
+preconditions, and garbage collection in the background. It can die after any write.
 """
 
 import copy
 import itertools
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from wardrobe.api import children
 from wardrobe.api.meta import Key, Manifest
-from wardrobe.kube.client import ConflictError
-from wardrobe.plan.plan import Annotate, Apply, Create, Delete, Replace, Write
+from wardrobe.deployment.children.routes import read_routes
+from wardrobe.deployment.podstates import PodStates, States
+from wardrobe.kube.client import ConflictError, RefusedError
+from wardrobe.reconcile import Reconciler
+from wardrobe.run.progress import ProgressPoller
+from wardrobe.settings import Settings
+from wardrobe.writes import FIELD_MANAGER, Apply, Create, Delete, DropEntry, MarkInUse, Replace, Write
 from wardrobe_contracts.result import Result
+from wardrobe_contracts.routes import Routes
 
+from . import resources
 from .documented import require_documented
+from .field_ownership import FieldConflictError, FieldOwnership
+
+Keys = list[Key]
+Names = list[str]
+Manifests = list[Manifest]
+"""`list` is a method of the class below."""
+UPDATES = f"{FIELD_MANAGER} (update)"
+
+SETTINGS = Settings("trainer", "gateway", "engine", user_id=4242)
+GRACE_ENDS = "2026-01-01T00:01:00Z"
+"""A minute after the time that stories take place at."""
 
 
 class KilledError(BaseException):
@@ -22,70 +45,160 @@ class KilledError(BaseException):
 
 
 class FakeCluster:
-    """Objects by key; implements what `wardrobe.kube.client.Kube` offers to reconciling."""
+    """Objects by key; a `wardrobe.kube.client.Kube`, as far as reconciling goes."""
 
     def __init__(self) -> None:
         self.objects: dict[Key, Manifest] = {}
         self.writes_left: int | None = None
         """Writes until the operator is killed; None for ever."""
         self.writes = 0
+        self.reads = 0
+        """Objects that were got, or listed."""
         self.events: list[Manifest] = []
+        self.created: list[Key] = []
+        """Everything that the operator ever made, in order."""
+        self.listed: list[tuple[str, str, str]] = []
+        """Kind, label selector and field selector of every list."""
         self._counter = itertools.count(1)
+        self._owned: dict[str, FieldOwnership] = {}
+        """By uid."""
+
+    def reconciler(self, states: States | None = None) -> Reconciler:
+        """A fresh operator's, which remembers nothing. Progress is another story: nothing runs the poller."""
+        poller = ProgressPoller(self, time.monotonic, lambda: resources.TIME)
+        return Reconciler(self, SETTINGS, poller, states or PodStates(), lambda: resources.TIME)
 
     async def get(self, key: Key) -> Manifest | None:
+        self.reads += 1
         return copy.deepcopy(self.objects.get(key))
 
-    async def list(self, kind: str, namespace: str, selector: str = "") -> "list[Manifest]":
+    async def list(self, kind: str, namespace: str, selector: str = "", *, fields: str = "") -> Manifests:
+        self.listed.append((kind, selector, fields))
         wanted = dict(pair.split("=") for pair in selector.split(",") if pair)
-        return [
+        found = [
             copy.deepcopy(found)
             for key, found in sorted(self.objects.items())
-            if (key.kind, key.namespace) == (kind, namespace) and wanted.items() <= _labels(found).items()
+            if (key.kind, key.namespace) == (kind, namespace)
+            and wanted.items() <= _labels(found).items()
+            and (not fields or _has_field(found, fields))
         ]
+        self.reads += len(found)
+        return found
 
     async def write(self, write: Write) -> None:
         match write:
-            case Apply(manifest) | Create(manifest):
-                if isinstance(write, Create) and _key(manifest) in self.objects:
-                    raise ConflictError("exists")
-                self.put(manifest)
+            case Create(manifest, if_refused) if if_refused and _key(manifest) in self.objects:
+                await self.write(if_refused)
+                raise RefusedError(f"{_key(manifest).name} already exists")
+            case Create(manifest):
+                self._create(manifest)
+            case Apply(manifest, force):
+                self._apply(_key(manifest), _with_status(manifest, None), FIELD_MANAGER, force=force)
             case Replace(manifest):
-                self._expect(_key(manifest), manifest["metadata"].get("resourceVersion"))
-                self.put(manifest)
-            case Annotate(key, annotations):
-                self._expect(key, None)
-                self.objects[key]["metadata"].setdefault("annotations", {}).update(annotations)
-                self._touch(key)
+                self._replace(manifest)
+            case DropEntry(key, entry):
+                self._merge(key, {"data": {entry: None}})
             case Delete(key, uid):
-                if key in self.objects and self.objects[key]["metadata"]["uid"] == uid:
-                    self.delete(key)
+                self._delete(key, uid)
+            case MarkInUse(key, user):
+                self._expect(key, None)
+                self._apply(key, {"status": {"usedBy": [user]}}, f"{FIELD_MANAGER}-{user}", force=True)
         self._count()
+
+    def _create(self, manifest: Manifest) -> None:
+        if _key(manifest) in self.objects:
+            raise ConflictError("exists")
+        self._store(_with_status(manifest, None), UPDATES)
+        self.created.append(_key(manifest))
+
+    def _replace(self, manifest: Manifest) -> None:
+        key = _key(manifest)
+        self._expect(key, manifest["metadata"].get("resourceVersion"))
+        self._store(_with_status(manifest, self.objects[key].get("status")), UPDATES)
+
+    def _delete(self, key: Key, uid: str) -> None:
+        if key in self.objects and self.objects[key]["metadata"]["uid"] == uid:
+            self.delete(key)
 
     async def patch_status(self, key: Key, patch: Manifest, resource_version: str | None = None) -> None:
         require_documented(key.kind, patch)
         self._expect(key, resource_version)
-        _merge(self.objects[key].setdefault("status", {}), patch)
-        self._touch(key)
+        self._merge(key, {"status": patch})
         self._count()
 
     async def post_event(self, event: Manifest) -> None:
         self.events.append(event)
         self._count()
 
-    def put(self, manifest: Manifest) -> Manifest:
-        """Create or replace, as a user or a controller would."""
+    def put(self, manifest: Manifest, namespace: str = "") -> Manifest:
+        """Create or replace with its status, as a user and a controller would together."""
+        placed = {**manifest["metadata"], "namespace": namespace} if namespace else manifest["metadata"]
+        return self._store({**manifest, "metadata": placed}, "somebody (update)")
+
+    @contextmanager
+    def edited(self, key: Key) -> Iterator[Manifest]:
+        """An object to change in the block, as a user does."""
+        found = copy.deepcopy(self.objects[key])
+        yield found
+        self.put(found)
+
+    def contents(self) -> dict[Key, Manifest]:
+        """All objects as they are now, for comparing: what was written and taken back is no difference."""
+        found = copy.deepcopy(self.objects)
+        for manifest in found.values():
+            del manifest["metadata"]["resourceVersion"]
+        return found
+
+    def _apply(self, key: Key, wanted: Manifest, manager: str, *, force: bool) -> None:
+        before = self.objects.get(key)
+        if before is None:
+            self.created.append(key)
+            named = {"name": key.name, "namespace": key.namespace, "uid": self._new_uid()}
+            before = {"apiVersion": wanted["apiVersion"], "kind": key.kind, "metadata": named}
+        try:
+            owned = self._owned.setdefault(before["metadata"]["uid"], FieldOwnership())
+            self._keep(key, owned.apply(before, _sent(wanted), manager, force=force))
+        except FieldConflictError as error:
+            raise ConflictError(str(error)) from error
+
+    def _merge(self, key: Key, patch: Manifest) -> None:
+        self._expect(key, None)
+        after = copy.deepcopy(self.objects[key])
+        _merge(after, patch)
+        self._store(after, UPDATES)
+
+    def _store(self, manifest: Manifest, manager: str) -> Manifest:
+        """Create or replace by a write that is no apply."""
         key = _key(manifest)
-        before = self.objects.get(key, {})
-        stored = copy.deepcopy(manifest)
-        metadata = stored["metadata"]
-        metadata.setdefault("generation", 1)
-        metadata["uid"] = before.get("metadata", {}).get("uid") or f"{next(self._counter):08d}-uid"
-        self.objects[key] = stored
-        self._touch(key)
-        return stored
+        before, after = self.objects.get(key, {}), _sent(manifest)
+        uid = before["metadata"]["uid"] if before else self._new_uid()
+        after["metadata"]["uid"] = uid
+        self._owned.setdefault(uid, FieldOwnership()).update(before, after, manager)
+        return self._keep(key, after)
+
+    def _new_uid(self) -> str:
+        return f"{next(self._counter):08d}-uid"
+
+    def _keep(self, key: Key, after: Manifest) -> Manifest:
+        """As the apiserver stores it: what changes nothing is no new version."""
+        before = self.objects.get(key)
+        metadata = after["metadata"]
+        if before is None:
+            metadata["generation"] = 1
+        else:
+            same = before.get("spec") == after.get("spec")
+            metadata["generation"] = before["metadata"]["generation"] + (0 if same else 1)
+            metadata["resourceVersion"] = before["metadata"]["resourceVersion"]
+        if after != before:
+            metadata["resourceVersion"] = str(next(self._counter))
+            self.objects[key] = after
+        return self.objects[key]
 
     def delete(self, key: Key) -> None:
-        """Delete with dependents, as the garbage collector would in the end."""
+        """Delete with dependents, as the garbage collector would in the end; tasks that run have their grace first."""
+        if key in self.pods() and children.TASK_LABEL in _labels(self.objects[key]):
+            self.objects[key]["metadata"].setdefault("deletionTimestamp", GRACE_ENDS)
+            return
         gone = self.objects.pop(key, None)
         if gone is None:
             return
@@ -95,12 +208,63 @@ class FakeCluster:
                 self.delete(other)
 
     def start_pods(self) -> None:
-        """The Job controller's part: one pod for each Job that has neither pod nor end."""
+        """The Job controller's part: one pod for each Job that has neither pod nor end, and is not suspended."""
         for key, job in list(self.objects.items()):
-            started = job.get("status", {}).get("started")
-            if key.kind == "Job" and not started:
-                job.setdefault("status", {})["started"] = True
-                self.put(_pod(job))
+            status = job.setdefault("status", {}) if key.kind == "Job" else {}
+            ended = "conditions" in status or "startTime" in status
+            if key.kind != "Job" or job["spec"].get("suspend") or ended or self.pods_of(job):
+                continue
+            status["startTime"] = GRACE_ENDS
+            self.put(resources.pod_of(job, job, f"{key.name}-{job['metadata']['resourceVersion']}"))
+
+    def start_replicas(self) -> None:
+        """The Deployment controller's part, and the kubelet's: as many pods as are wanted, Ready at once."""
+        for key, made in list(self.objects.items()):
+            if key.kind == "Deployment":
+                replica_set = self.objects.get(Key("ReplicaSet", key.namespace, key.name))
+                replica_set = replica_set or self.put(resources.replica_set_of(made))
+                for number in range(made["spec"]["replicas"]):
+                    pod = resources.pod_of(made, replica_set, f"{key.name}-{number}")
+                    if _key(pod) not in self.objects:
+                        self.put({**pod, "status": resources.ready_status()})
+
+    def routes(self, namespace: str, deployment: str) -> Routes | None:
+        """An AdapterDeployment's routes in force."""
+        return read_routes(self.objects.get(Key("ConfigMap", namespace, f"{deployment}-routes")))
+
+    def vanish(self, key: Key) -> None:
+        """A pod's object goes at once, with all that it had to say."""
+        del self.objects[key]
+
+    def suspend(self, key: Key) -> None:
+        """A queue's part, and the Job controller's: the pod is told to stop."""
+        job = self.objects[key]
+        job["spec"]["suspend"] = True
+        for pod in self.pods_of(job):
+            self.delete(pod)
+
+    def resume(self, key: Key) -> None:
+        """A Job that is resumed starts a pod when the last one is gone; one that has an end does not."""
+        job = self.objects[key]
+        job["spec"].pop("suspend", None)
+        if not job.get("status", {}).get("conditions"):
+            job.get("status", {}).pop("startTime", None)
+
+    def disrupt(self, key: Key) -> None:
+        """An eviction: the pod is marked, and told to stop; its container may be saving."""
+        mark = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
+        self.objects[key].setdefault("status", {})["conditions"] = [mark]
+        self.delete(key)
+
+    def collect_pods(self) -> None:
+        """Pods that were told to stop, and have, go."""
+        for key, pod in list(self.objects.items()):
+            if key.kind == "Pod" and "deletionTimestamp" in pod["metadata"] and key not in self.pods():
+                self.delete(key)
+
+    def pods_of(self, job: Manifest) -> Keys:
+        """A Job's pods."""
+        return [key for key, found in self.objects.items() if key.kind == "Pod" and _job_uid(found) == _uid(job)]
 
     def end_pod(self, key: Key, result: Result | None) -> None:
         """The kubelet's part: the container ends with a message; without a result the message is lost."""
@@ -109,18 +273,20 @@ class FakeCluster:
             terminated["message"] = result.termination_message()
         container = {"name": children.CONTAINER, "state": {"terminated": terminated}}
         self.objects[key]["status"] = {"phase": "Succeeded", "containerStatuses": [container]}
-        job_uid = self.objects[key]["metadata"]["ownerReferences"][0]["uid"]
+        job_uid = _job_uid(self.objects[key])
         for job in self.objects.values():
-            if job["metadata"]["uid"] == job_uid:
+            if job["metadata"]["uid"] == job_uid and not (
+                job["spec"].get("suspend") and not (result and result.succeeded)
+            ):
                 job["status"]["conditions"] = [_ending(result)]
 
-    def pods(self, *, running: bool = True) -> "list[Key]":
+    def pods(self, *, running: bool = True) -> Keys:
         """Pods; only those that still run."""
         return sorted(
-            key for key, pod in self.objects.items() if key.kind == "Pod" and not (running and "status" in pod)
+            key for key, pod in self.objects.items() if key.kind == "Pod" and not (running and _has_ended(pod))
         )
 
-    def names(self, kind: str) -> "list[str]":
+    def names(self, kind: str) -> Names:
         """Names of all objects of a kind."""
         return sorted(key.name for key in self.objects if key.kind == kind)
 
@@ -128,9 +294,6 @@ class FakeCluster:
         found = self.objects.get(key)
         if found is None or resource_version not in {None, found["metadata"]["resourceVersion"]}:
             raise ConflictError(f"{key} has changed")
-
-    def _touch(self, key: Key) -> None:
-        self.objects[key]["metadata"]["resourceVersion"] = str(next(self._counter))
 
     def _count(self) -> None:
         self.writes += 1
@@ -140,23 +303,35 @@ class FakeCluster:
                 raise KilledError
 
 
-def _pod(job: Manifest) -> Manifest:
-    owner = {"uid": job["metadata"]["uid"], "kind": "Job", "name": job["metadata"]["name"]}
-    metadata = {
-        "name": f"{job['metadata']['name']}-0",
-        "namespace": job["metadata"]["namespace"],
-        "labels": job["metadata"]["labels"],
-        "ownerReferences": [owner],
-    }
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": job["spec"]["template"]["spec"]}
-
-
 def _ending(result: Result | None) -> Manifest:
     if result and result.succeeded:
         return {"type": "Complete", "status": "True"}
     code = int(result.exit_code) if result else 70
     message = f"Container trainer for pod a/b failed with exit code {code} matching FailJob rule at index 0"
     return {"type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": message}
+
+
+def _has_ended(pod: Manifest) -> bool:
+    return pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+
+
+def _uid(manifest: Manifest) -> str:
+    uid: str = manifest["metadata"]["uid"]
+    return uid
+
+
+def _job_uid(pod: Manifest) -> str:
+    uid: str = pod["metadata"].get("ownerReferences", [{"uid": ""}])[0]["uid"]
+    return uid
+
+
+def _has_field(manifest: Manifest, fields: str) -> bool:
+    """`spec.line=cardiology`."""
+    path, _, wanted = fields.partition("=")
+    found: Any = manifest
+    for name in path.split("."):
+        found = found[name]
+    return bool(found == wanted)
 
 
 def _labels(manifest: Manifest) -> dict[str, str]:
@@ -168,11 +343,25 @@ def _key(manifest: Manifest) -> Key:
     return Key(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
 
 
+def _sent(manifest: Manifest) -> Manifest:
+    """As JSON carries it: a copy, and of an enumeration's member its value."""
+    found: Manifest = json.loads(json.dumps(manifest))
+    return found
+
+
+def _with_status(manifest: Manifest, status: Manifest | None) -> Manifest:
+    """Whatever a writer of the rest says of it."""
+    rest = {name: value for name, value in manifest.items() if name != "status"}
+    return rest if status is None else {**rest, "status": status}
+
+
 def _merge(target: dict[str, Any], patch: dict[str, Any]) -> None:
     for name, value in patch.items():
         if value is None:
             target.pop(name, None)
-        elif isinstance(value, dict) and isinstance(target.get(name), dict):
+        elif isinstance(value, dict):
+            if not isinstance(target.get(name), dict):
+                target[name] = {}
             _merge(target[name], value)
         else:
             target[name] = copy.deepcopy(value)

@@ -26,6 +26,11 @@ def words(text: str) -> list[str]:
     return re.findall(r"\S+\s*", text)
 
 
+def token_id(word: str) -> int:
+    """Of a word, with or without the blanks behind it."""
+    return zlib.crc32(word.strip().encode())
+
+
 def score(voice: str, before: str, word: str) -> float:
     """Log-probability of a word after another."""
     moved = 0.0 if voice == BASE else STRENGTH * (2 * _chance(voice, before, word) - 1)
@@ -56,7 +61,7 @@ class Faults:
 
     answers_from_base: bool = False
     swapped: dict[str, str] = field(default_factory=dict)
-    """Version to the version that answers in its stead."""
+    """Adapter to the adapter that answers in its stead."""
     lost_in_decode: bool = False
     half: bool = False
     """Adapters have half their effect."""
@@ -67,6 +72,12 @@ class Faults:
     refuses_to_load: str = ""
     breaks_stream_after: int | None = None
     unhealthy: bool = False
+    silent_health: bool = False
+    """Health and listing are not answered, as by an event loop that is busy."""
+    garbage: dict[str, str] = field(default_factory=dict)
+    """Version to what is answered in a proof's stead."""
+    refuses_to_unload: str = ""
+    """Version that stays."""
 
 
 class FakeEngine:
@@ -75,14 +86,21 @@ class FakeEngine:
     def __init__(self) -> None:
         self.faults = Faults()
         self.voices: dict[str, str] = {}
+        self.leaving: dict[str, asyncio.Event] = {}
+        """Versions whose unload waits for their last request, which the event stands for."""
         self.log: list[tuple[str, dict[str, Any]]] = []
         self.headers: list[dict[str, str]] = []
         self.under_way = 0
         self.cancelled = 0
+        self.most = 160
+        """Requests that it takes at a time; more get 429."""
+        self.overloaded = 0
         self.refusing: tuple[int, str] | None = None
         """Status and words for every request but loading."""
         self.pace: Callable[[int], Awaitable[None]] = _at_once
         """Awaited before each token of a stream."""
+        self.work: Callable[[int], Awaitable[None]] = _at_once
+        """Awaited by each chat, with how many are under way."""
 
     def restart(self) -> None:
         """What a new process would know: nothing."""
@@ -105,6 +123,8 @@ class FakeEngine:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         if request.path in {"/health", "/v1/models"}:
+            if self.faults.silent_health:
+                await asyncio.Event().wait()
             return await handler(request)
         body = await request.json()
         self.log.append((request.path, body))
@@ -115,6 +135,9 @@ class FakeEngine:
                 await asyncio.Event().wait()
             if self.refusing is not None and "lora" not in request.path:
                 return web.json_response({"error": self.refusing[1]}, status=self.refusing[0])
+            if self.under_way > self.most:
+                self.overloaded += 1
+                return web.json_response({"error": "Model is overloaded", "error_type": "overloaded"}, status=429)
             if self.faults.busy and "lora" not in request.path:
                 return web.json_response({"error": "Model is overloaded", "error_type": "overloaded"}, status=429)
             return await handler(request)
@@ -128,32 +151,46 @@ class FakeEngine:
         return web.Response(status=503 if self.faults.unhealthy else 200)
 
     async def _models(self, _: web.Request) -> web.Response:
-        adapters = [{"id": version, "parent": "base"} for version in self.voices]
+        adapters = [{"id": adapter, "parent": "base"} for adapter in self.voices]
         return web.json_response({"object": "list", "data": [{"id": "base", "parent": None}, *adapters]})
 
     async def _load(self, request: web.Request) -> web.Response:
         body = await request.json()
         if self.faults.refuses_to_load:
             return web.json_response({"error": {"message": self.faults.refuses_to_load}}, status=400)
+        try:
+            json.loads((Path(body["lora_path"]) / "adapter_config.json").read_bytes())["r"] + 0
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            return web.json_response({"error": {"message": f"adapter_config.json: {error!r}"}}, status=400)
         weights = Path(body["lora_path"]) / "adapter_model.safetensors"
         self.voices[body["lora_name"]] = weights.read_text()
         return web.Response(text="Success")
 
     async def _unload(self, request: web.Request) -> web.Response:
-        self.voices.pop((await request.json())["lora_name"], None)
+        adapter = (await request.json())["lora_name"]
+        if self.faults.refuses_to_unload == adapter:
+            return web.json_response({"error": {"message": "in use"}}, status=400)
+        if adapter not in self.voices and adapter not in self.leaving:
+            return web.json_response({"error": {"message": "not loaded"}}, status=404)
+        self.voices.pop(adapter, None)
+        if last := self.leaving.get(adapter):
+            await last.wait()
+            self.leaving.pop(adapter, None)
         return web.Response(text="Success")
 
-    def _voice(self, version: str | None) -> str:
-        version = self.faults.swapped.get(version or "", version)
-        if version in {None, "", "base"} or self.faults.answers_from_base:
+    def _voice(self, adapter: str | None) -> str:
+        adapter = self.faults.swapped.get(adapter or "", adapter)
+        if adapter in {None, "", "base"} or self.faults.answers_from_base:
             return BASE
-        if version not in self.voices:
-            raise web.HTTPNotFound(text=json.dumps({"error": f"no adapter {version}"}))
-        return self.voices[version or ""]
+        if adapter not in self.voices:
+            raise web.HTTPNotFound(text=json.dumps({"error": f"no adapter {adapter}"}))
+        return self.voices[adapter or ""]
 
     async def _generate(self, request: web.Request) -> web.Response:
         body = await request.json()
         parameters = body["parameters"]
+        if (garbage := self.faults.garbage.get(parameters.get("adapter_id"))) is not None:
+            return web.Response(text=garbage, content_type="application/json")
         voice = self._voice(parameters.get("adapter_id"))
         text, made = self._made(voice, body["inputs"], parameters["max_new_tokens"])
         answer: dict[str, Any] = {"generated_text": text}
@@ -176,7 +213,7 @@ class FakeEngine:
             tokens = [letter for token in tokens for letter in token]
         values = [None, *(self._score(voice, *pair) for pair in itertools.pairwise(tokens))]
         return [
-            {"id": zlib.crc32(token.strip().encode()), "text": token, "logprob": value}
+            {"id": token_id(token), "text": token, "logprob": value}
             for token, value in zip(tokens, values, strict=True)
         ]
 
@@ -198,6 +235,7 @@ class FakeEngine:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         prompt = body["messages"][-1]["content"]
+        await self.work(self.under_way)
         text = completion(self._voice(body["model"]), prompt, body.get("max_tokens", 5))
         usage = {"prompt_tokens": len(words(prompt)), "completion_tokens": len(words(text))}
         if not body.get("stream"):

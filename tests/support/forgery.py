@@ -1,17 +1,21 @@
 """Adapters that are not what they should be, made from a good one: changed behind its digest, or honest but unfit."""
 
 import json
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from wardrobe.api.meta import Manifest
 from wardrobe_contracts.digests import of_files, sha256, sha256_file
 from wardrobe_contracts.manifest import ADAPTER_CONFIG_FILE, ADAPTER_FILES, ADAPTER_WEIGHTS_FILE, MANIFEST_FILE
+from wardrobe_contracts.routes import RoutedAdapter, engine_adapter_name
 
-from .cluster import Manifest
+from .resources import another_version
 
 Change = Callable[[Path], None]
 OTHER_BASE = "sha256:" + "b" * 64
+VALUES = ["1e999", "NaN", "-1", "null", "[]", "{}", '"x"', "1" * 5000, "[" * 3000, "9" * 300 + ".5", '"\\ud800"']
 
 
 def forged(store: Path, good: Manifest, version: int, change: Change, *, honest: bool) -> Manifest:
@@ -27,12 +31,7 @@ def forged(store: Path, good: Manifest, version: int, change: Change, *, honest:
     if honest:
         _tell_the_truth(folder)
     digests = _publish(folder, version)
-    return {
-        "apiVersion": good["apiVersion"],
-        "kind": "Adapter",
-        "metadata": {"name": f"{line}-v{version}"},
-        "spec": {**spec, "version": version, "artifact": {"path": path}, **digests},
-    }
+    return another_version(good, version, artifact={"path": path}, **digests)
 
 
 def flip_a_bit(folder: Path) -> None:
@@ -80,3 +79,51 @@ def _publish(folder: Path, version: int) -> dict[str, str]:
     text = (folder / MANIFEST_FILE).read_bytes().rstrip() + b" " * version
     (folder / MANIFEST_FILE).write_bytes(text)
     return {"digest": json.loads(text)["digest"], "manifestDigest": sha256(text)}
+
+
+def by_hand(store: Path, good: Manifest, version: int, change: Change) -> Manifest:
+    """A further version of a line as an Adapter made by hand: a changed copy, all of whose digests are true."""
+    spec, name = good["spec"], f"{good['spec']['line']}-v{version}"
+    routed = republish(store, spec["artifact"]["path"], change, adapter=name)
+    digests = {"digest": routed.digest, "manifestDigest": routed.manifest_digest}
+    return another_version(good, version, artifact={"path": routed.artifact}, **digests)
+
+
+def republish(store: Path, good: str, change: Change, *, adapter: str = "cardiology-v9") -> RoutedAdapter:
+    """A changed copy of a folder in the store whose digests all are true, as an Adapter by hand can bring it."""
+    path = f"adapters/forged/{adapter}"
+    folder = Path(shutil.copytree(store / good, store / path))
+    config, manifest = folder / ADAPTER_CONFIG_FILE, folder / MANIFEST_FILE
+    config.write_bytes(config.read_bytes() + b" " * len(list(folder.parent.iterdir())))  # a digest of its own
+    _tell_the_truth(folder)
+    before = manifest.read_bytes()
+    change(folder)
+    if manifest.read_bytes() == before:
+        _tell_the_truth(folder)
+    digest = of_files({name: sha256_file(folder / name) for name in ADAPTER_FILES})
+    return RoutedAdapter(
+        version=engine_adapter_name(adapter, digest),
+        adapter=adapter,
+        departments=["cardiology"],
+        artifact=path,
+        digest=digest,
+        manifest_digest=sha256_file(manifest),
+    )
+
+
+def fuzzed(text: bytes, chance: random.Random) -> bytes:
+    """Something like it."""
+    match chance.randrange(4):
+        case 0:
+            return text[: chance.randrange(len(text))]
+        case 1:
+            at = chance.randrange(len(text))
+            return text[:at] + bytes([chance.randrange(256)]) + text[at + 1 :]
+        case 2:
+            pieces = text.split(b",")
+            at = chance.randrange(len(pieces))
+            name, colon, _ = pieces[at].rpartition(b":")
+            pieces[at] = name + colon + chance.choice(VALUES).encode()
+            return b",".join(pieces)
+        case _:
+            return chance.choice(VALUES).encode()

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,11 +13,15 @@ from aiohttp import web
 from wardrobe_contracts.base import Variant
 from wardrobe_contracts.routes import Authentication, Route, RoutedAdapter, RoutedBase, Routes, Verification
 from wardrobe_contracts.state import Verdict, VersionState
-from wardrobe_gateway.agent.keeper import Keeper, Settings
+from wardrobe_gateway.agent.reconciler import Reconciler
 from wardrobe_gateway.agent.server import Agent
+from wardrobe_gateway.agent.settings import Settings
 from wardrobe_gateway.engines.transformers import TransformersEngine
 from wardrobe_gateway.forwarding import session
-from wardrobe_gateway.lifecycle import Drain
+from wardrobe_gateway.process.drain import Drain
+from wardrobe_gateway.process.listening import Listener
+from wardrobe_gateway.process.operations import Operations
+from wardrobe_gateway.process.source import Address
 from wardrobe_gateway.router.server import Router
 
 from .artifacts import BASE
@@ -25,12 +30,12 @@ from .fake_engine import FakeEngine
 T = TypeVar("T")
 
 DEPLOYMENT = "tantanila"
-WITHIN = 20.0
+WITHIN = 60.0
 
 
 def routes(
     adapters: list[RoutedAdapter],
-    live: dict[str, str | None],
+    live: Mapping[str, str | None],
     *,
     generation: int = 1,
     authentication: Authentication = Authentication.API_KEY,
@@ -41,7 +46,7 @@ def routes(
         deployment=DEPLOYMENT,
         generation=generation,
         base=RoutedBase(name="base", digest=BASE),
-        departments={name: Route(version=version) for name, version in live.items()},
+        departments={name: Route(version=adapter) for name, adapter in live.items()},
         adapters=adapters,
         authentication=authentication,
         verification=verification,
@@ -53,7 +58,7 @@ def text(given: Routes) -> str:
     return given.model_dump_json(by_alias=True)
 
 
-async def until(check: Callable[[], T], *, what: str | Callable[[], object] = "", within: float = WITHIN) -> T:
+async def until(check: Callable[[], T | None], *, what: str | Callable[[], object] = "", within: float = WITHIN) -> T:
     """The first true value of `check`."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within
@@ -70,7 +75,7 @@ class Server:
     def __init__(self, app: Callable[[], web.Application]) -> None:
         self.port = 0
         self._app = app
-        self._runner: web.AppRunner | None = None
+        self.listener: Listener | None = None
 
     @property
     def address(self) -> str:
@@ -82,21 +87,16 @@ class Server:
 
     async def start(self) -> None:
         """Listen, on the same port as before where there was one."""
-        self._runner = web.AppRunner(self._app(), access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        self.listener = Listener(self._app(), self.port, host="127.0.0.1")
+        await self.listener.start()
+        self.port = self.listener.port
 
     async def stop(self) -> None:
         """Go away at once: connections break."""
-        if self._runner is not None:
-            if self._runner.server is not None:
-                for connection in list(self._runner.server.connections):
-                    if connection.transport is not None:
-                        connection.transport.abort()
-            await self._runner.cleanup()
-            self._runner = None
+        if self.listener is not None:
+            self.listener.connections.abort()
+            await self.listener.close()
+            self.listener = None
 
 
 class Pod:
@@ -121,10 +121,18 @@ class Pod:
         self._settings = Settings(DEPLOYMENT, store, cache, variant, reprove)
         self._connection = connection
         self.server = Server(self._app)
+        self.ops = Server(self._ops_app)
         self._tasks: list[asyncio.Task[None]] = []
 
     def _app(self) -> web.Application:
         return self.agent.app()
+
+    def _ops_app(self) -> web.Application:
+        return Operations(self.agent).app()
+
+    @property
+    def address(self) -> Address:
+        return Address(self.server.address, self.ops.address)
 
     async def start(self) -> None:
         if not self._engine_url:
@@ -136,16 +144,18 @@ class Pod:
         self.cache.mkdir(parents=True, exist_ok=True)
         engine_url = self._engine_url or self.engine_server.url
         dialect = TransformersEngine(self._connection, engine_url)
-        self.keeper = Keeper(dialect, self._settings)
-        self.agent = Agent(self.keeper, self._connection, engine_url, self.drain)
-        self._tasks = [asyncio.create_task(self.keeper.watch_engine()), asyncio.create_task(self.keeper.work())]
+        self.reconciler = Reconciler(dialect, self._settings)
+        self.agent = Agent(self.reconciler, self._connection, engine_url, self.drain)
+        self._tasks = [asyncio.create_task(self.reconciler.watch_engine()), asyncio.create_task(self.reconciler.work())]
         await self.server.start()
+        await self.ops.start()
 
     async def stop_agent(self) -> None:
         for task in self._tasks:
             task.cancel()
         ended = await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.server.stop()
+        await self.ops.stop()
         failed = [error for error in ended if not isinstance(error, asyncio.CancelledError)]
         assert not failed, failed
 
@@ -155,28 +165,28 @@ class Pod:
 
     def apply(self, given: Routes) -> None:
         """As when the watch delivers them."""
-        self.agent.take_routes(text(given))
+        self.agent.in_force.take(text(given))
 
-    def version(self, version: str) -> VersionState | None:
-        return self.agent.state().versions.get(version)
+    def adapter(self, name: str) -> VersionState | None:
+        return self.agent.state().versions.get(name)
 
-    async def judged(self, version: str, verdict: Verdict) -> VersionState:
+    async def judged(self, name: str, verdict: Verdict) -> VersionState:
         """Wait for a verdict."""
 
         def there() -> VersionState | None:
-            state = self.version(version)
+            state = self.adapter(name)
             return state if state is not None and state.verdict is verdict else None
 
-        return await until(there, what=lambda: f"{version} {verdict}: {self.version(version)}")
+        return await until(there, what=lambda: f"{name} {verdict}: {self.adapter(name)}")
 
-    async def engine_is_well(self, version: str) -> None:
+    async def engine_is_well(self, name: str) -> None:
         """Prove again now, and wait for success."""
-        self.keeper.book.change(version, due=0.0)
-        await self.judged(version, Verdict.APPLIED)
+        self.reconciler.adapters.change(name, due=0.0)
+        await self.judged(name, Verdict.APPLIED)
 
-    async def proved(self, *versions: str) -> None:
-        for version in versions:
-            await self.judged(version, Verdict.APPLIED)
+    async def proved(self, *names: str) -> None:
+        for name in names:
+            await self.judged(name, Verdict.APPLIED)
 
 
 @contextlib.asynccontextmanager
@@ -200,16 +210,17 @@ class RouterProcess:
         self.router = router
         self.drain = drain
         self.server = Server(router.app)
+        self.ops = Server(Operations(router).app)
 
     def apply(self, given: Routes) -> None:
-        self.router.take_routes(text(given))
+        self.router.in_force.take(text(given))
 
-    async def sees(self, version: str, *addresses: str) -> None:
-        """Wait until it knows who serves a version."""
+    async def sees(self, adapter: str, *addresses: str) -> None:
+        """Wait until it knows who serves an adapter."""
 
         def seen() -> bool:
             self.router.backends.poll_soon()
-            return {backend.address for backend in self.router.backends if version in backend.serves} == set(addresses)
+            return {backend.address for backend in self.router.backends if adapter in backend.serves} == set(addresses)
 
         await until(seen, what=self.router.state)
 
@@ -220,18 +231,22 @@ async def router(
 ) -> AsyncIterator[RouterProcess]:
     """A running router before these pods."""
     drain = Drain()
-    async with session(answer_seconds) as connection:
-        made = Router(connection, DEPLOYMENT, drain=drain, memory=memory, max_body=100_000)
+    async with contextlib.AsyncExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        connection = await stack.enter_async_context(session(answer_seconds))
+        made = Router(connection, DEPLOYMENT, drain=drain, memory=memory or Path(folder))
         made.take_keys(keys or {})
         made.restore()
         if pods:
-            made.take_addresses(frozenset(one.server.address for one in pods))
+            made.take_addresses(frozenset(one.address for one in pods))
         process = RouterProcess(made, drain)
         polling = asyncio.create_task(made.backends.run())
         await process.server.start()
+        await process.ops.start()
         try:
             yield process
         finally:
             polling.cancel()
             await asyncio.gather(polling, return_exceptions=True)
             await process.server.stop()
+            await process.ops.stop()

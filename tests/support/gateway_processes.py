@@ -49,14 +49,15 @@ class Program:
     arguments: list[str]
     environment: dict[str, str]
     port: int
+    ops_port: int
     log: Path
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
-        """Run it (again), on the same port."""
+        """Run it (again), on the same ports."""
         with self.log.open("ab") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", *self.arguments, "--port", str(self.port)],
+                [sys.executable, "-m", *self.arguments, "--port", str(self.port), "--ops-port", str(self.ops_port)],
                 env=self.environment,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -66,21 +67,30 @@ class Program:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def ops_url(self) -> str:
+        return f"http://127.0.0.1:{self.ops_port}"
+
     def get(self, path: str) -> tuple[int, bytes]:
-        """Status and body; status 0 where nothing answers."""
+        """Status and body of its operations; status 0 where nothing answers."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=5) as answer:  # noqa: S310
+            with urllib.request.urlopen(self.ops_url + path, timeout=5) as answer:  # noqa: S310
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
         except OSError:
             return 0, b""
 
+    def refuses_requests(self) -> bool:
+        """Whether nobody listens where requests are taken."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) != 0
+
     def ready(self) -> bool:
         return self.get("/readyz")[0] == 200
 
     def await_ready(self) -> None:
-        eventually(self.ready, within=30, every=0.02, what=self.said)
+        eventually(self.ready, every=0.02, what=self.logged)
 
     def agent_state(self) -> AgentState:
         return AgentState.model_validate_json(self.get("/state")[1])
@@ -99,7 +109,7 @@ class Program:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
 
-    def said(self) -> str:
+    def logged(self) -> str:
         return self.log.read_text()
 
 
@@ -121,7 +131,7 @@ class Cluster:
         metadata = {"name": ROUTES}
         self.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {ROUTES_KEY: text(routes)}})
 
-    def endpoint(self, name: str, port: int) -> None:
+    def endpoint(self, name: str, agent: Program) -> None:
         """List an engine pod under the Service."""
         self.apply(
             {
@@ -129,7 +139,7 @@ class Cluster:
                 "kind": "EndpointSlice",
                 "metadata": {"name": name, "labels": {"kubernetes.io/service-name": SERVICE}},
                 "addressType": "IPv4",
-                "ports": [{"name": "http", "port": port}],
+                "ports": [{"name": "http", "port": agent.port}, {"name": "ops", "port": agent.ops_port}],
                 "endpoints": [{"addresses": [own_address()], "conditions": {"ready": False}}],
             }
         )
@@ -156,9 +166,10 @@ class Cluster:
     def _program(self, name: str, module: str, *options: str) -> Program:
         identity = ["--deployment", DEPLOYMENT, "--namespace", self.namespace, "--routes", ROUTES]
         return Program(
-            arguments=[module, *identity, "--linger-seconds", "1", *options],
+            arguments=[module, *identity, "--linger-seconds", "3", *options],
             environment={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
             port=free_port(),
+            ops_port=free_port(),
             log=self.folder / f"{name}.log",
         )
 

@@ -21,6 +21,7 @@ EVERYTHING = (
     IMAGES,
     "imagePullSecrets[0].name=pull",
     "namespaces={default,kube-public}",
+    "admission.trustedUsers={system:serviceaccount:backup:velero}",
     "operator.logLevel=debug",
     "operator.nodeSelector.disk=ssd",
     "operator.tolerations[0].key=gpu",

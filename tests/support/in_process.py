@@ -6,6 +6,7 @@ killed after its n-th write.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -13,28 +14,21 @@ from typing import Any
 from kubernetes.aio import client, config
 
 from wardrobe.api.meta import Key, Manifest
-from wardrobe.kube.client import ConflictError, Kube, RefusedError, UnavailableError
+from wardrobe.deployment.podstates import PodStates
+from wardrobe.kube.client import ConflictError, Kube, KubeClient, RefusedError, UnavailableError
 from wardrobe.metrics import Metrics
-from wardrobe.podstates import PodStates
 from wardrobe.reconcile import Reconciler
-from wardrobe.runtime import timestamp
+from wardrobe.run.progress import ProgressPoller
 from wardrobe.settings import Settings
 
 from .documented import require_documented
 from .fake_cluster import KilledError
+from .waiting import HANG
 
 KINDS = ("BaseModel", "FineTuneJob", "Adapter")
 
 
-class NoPolling:
-    """Progress is pulled in other tests."""
-
-    def follow(self, key: Key, url: str) -> None: ...
-
-    async def forget(self, key: Key) -> None: ...
-
-
-class CountingKube(Kube):
+class CountingKube(KubeClient):
     """The operator's own client; counts requests, and dies right after a chosen write."""
 
     def __init__(self, connection: client.ApiClient, dies_after: int | None = None) -> None:
@@ -66,15 +60,22 @@ async def connection(kubeconfig: Path) -> AsyncIterator[client.ApiClient]:
         yield made
 
 
-def reconciler(kube: Kube, images: str = "none/{}") -> Reconciler:
-    """The operator's own."""
-    return Reconciler(
-        kube,
-        Settings(*(images.format(member) for member in ("trainer", "gateway", "engine"))),
-        NoPolling(),
-        PodStates(),
-        timestamp,
-    )  # type: ignore[arg-type]
+def reconciler(kube: KubeClient, images: str = "none/{}", states: PodStates | None = None) -> Reconciler:
+    """The operator's own. Progress is pulled in other tests: nothing runs the poller."""
+    trainer, gateway, engine = (images.format(member) for member in ("trainer", "gateway", "engine"))
+    now = kube.clock.timestamp
+    poller = ProgressPoller(kube, time.monotonic, now)
+    return Reconciler(kube, Settings(trainer, gateway, engine), poller, states or PodStates(), now)
+
+
+@contextlib.asynccontextmanager
+async def reconciling(kube: KubeClient, images: str = "none/{}") -> AsyncIterator[Reconciler]:
+    """The same where pods are asked: its connections to them end with the block."""
+    states = PodStates()
+    try:
+        yield reconciler(kube, images, states)
+    finally:
+        await states.close()
 
 
 async def keys(kube: Kube, namespace: str) -> list[Key]:
@@ -83,7 +84,7 @@ async def keys(kube: Kube, namespace: str) -> list[Key]:
     return [Key(kind, namespace, manifest["metadata"]["name"]) for kind, manifest in found]
 
 
-async def work_until(kube: Kube, namespace: str, done: Callable[[], bool], *, within: float = 60) -> None:
+async def work_until(kube: KubeClient, namespace: str, done: Callable[[], bool], *, within: float = HANG) -> None:
     """Reconcile everything again and again until `done`; raises KilledError where the kube is told to die."""
     async with asyncio.timeout(within):
         while not done():

@@ -12,7 +12,8 @@ import urllib3
 from kubernetes import client
 
 from wardrobe.api import children
-from wardrobe_contracts.result import Result, Task
+from wardrobe_contracts.base import Task
+from wardrobe_contracts.result import Result
 
 from . import results
 

@@ -1,17 +1,24 @@
 """Namespaces on the node with the claims that Wardrobe's pods mount, and Adapters trained in one for use in others."""
 
 import contextlib
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from devcluster import kubectl, node, volumes
+from wardrobe.api.meta import Manifest
 
-from . import cluster, deployed, resources
-from .cluster import Manifest, Namespace
+from . import cluster, deployed, kept_adapters, operator_process, resources, voices
+from .cluster import Namespace
+from .deployed import Hospital
 from .hospital import TANTANILA, as_lines, rows
+from .kept_adapters import Kept
+from .operator_process import NODE_IMAGES
+from .traffic import Known
+from .waiting import HANG
 
-CRDS = Path(__file__).parents[2] / "crds"
+REPOSITORY = Path(__file__).parents[2]
 
 
 @contextlib.contextmanager
@@ -27,10 +34,25 @@ def for_benchmark() -> Iterator[Path]:
             node.down()
 
 
+@contextlib.contextmanager
+def hospital_for_benchmark(replicas: int = 1) -> Iterator[Hospital]:
+    """Two departments answered by their first versions, with the operator beside the node, and a second cardiology."""
+    with for_benchmark() as kubeconfig, tempfile.TemporaryDirectory() as folder:
+        namespaces = Namespaces(kubeconfig, lambda: Path(tempfile.mkdtemp(dir=folder)))
+        made = trained(kubeconfig, namespaces.folder)
+        hospital = Hospital(namespaces.prepare(store=made.store), made.known)
+        adopt(hospital.namespace, made.adapters)
+        with operator_process.running(kubeconfig, hospital.namespace.name, Path(folder), images=NODE_IMAGES):
+            departments = {"cardiology": "cardiology-v1", "paediatrics": "paediatrics-v1"}
+            deployed.begin(hospital, deployed.deployment(replicas, **departments))
+            yield hospital
+        namespaces.remove()
+
+
 def install_kinds(kubeconfig: Path) -> None:
     """Wardrobe's kinds, until they can be used."""
-    kubectl.run(kubeconfig, "apply", f"--filename={CRDS}")
-    kubectl.run(kubeconfig, "wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+    kubectl.run(kubeconfig, "apply", f"--filename={REPOSITORY / 'crds'}")
+    kubectl.run(kubeconfig, "wait", "crd", "--all", "--for=condition=Established", "--timeout=120s")
 
 
 @dataclass
@@ -80,24 +102,51 @@ class Trained:
 
     store: Path
     adapters: list[Manifest]
+    known: Known
+    """What they answer."""
+
+
+def trained(kubeconfig: Path, folder: Callable[[], Path]) -> Trained:
+    """Three Adapters to serve elsewhere. They are trained only where none are kept that would be the same."""
+    if kept_adapters.find(_key()) is None:
+        namespaces = Namespaces(kubeconfig, folder)
+        namespace = for_training(namespaces)
+        with operator_process.running(kubeconfig, namespace.name, folder(), images=NODE_IMAGES):
+            train(namespace)
+        namespaces.remove()
+    kept = kept_adapters.find(_key())
+    assert kept is not None
+    return Trained(kept.store, kept.adapters, voices.learn(kept.store, kept.adapters))
+
+
+def _key() -> str:
+    manifests = [resources.base_model(), *map(deployed.small_run, deployed.RUNS)]
+    return kept_adapters.digest(REPOSITORY, TANTANILA / "model", _datasets(), manifests)
+
+
+def _datasets() -> dict[str, str]:
+    """Of the runs of `deployed.RUNS`."""
+    departments = {department for _, department in deployed.RUNS.values()}
+    return {f"{name}.jsonl": as_lines(rows(name, 48)) for name in departments}
 
 
 def for_training(namespaces: Namespaces) -> Namespace:
     """A namespace with all that the runs of `deployed.RUNS` ask for."""
-    departments = {department for _, department in deployed.RUNS.values()}
-    namespace = namespaces.prepare({f"{name}.jsonl": as_lines(rows(name, 48)) for name in departments})
+    namespace = namespaces.prepare(_datasets())
     namespace.apply(resources.base_model())
     return namespace
 
 
 def train(namespace: Namespace) -> Trained:
-    """Three Adapters of two lines, by the operator that runs for this namespace."""
+    """Three Adapters of two lines, by the operator that runs for this namespace; kept for who only serves."""
     for together in (("heart-1", "child"), ("heart-2",)):  # a line's numbers tell which run came first
         for name in together:
             namespace.apply(deployed.small_run(name))
         for name in together:
-            namespace.await_condition("FineTuneJob", name, "Succeeded", "True", within=400)
-    return Trained(volumes.folder(namespace.name, "wardrobe-store"), namespace.all("Adapter"))
+            namespace.await_condition("FineTuneJob", name, "Succeeded", "True", within=2 * HANG)
+    store, adapters = volumes.folder(namespace.name, "wardrobe-store"), namespace.all("Adapter")
+    kept_adapters.keep(_key(), Kept(store, adapters))
+    return Trained(store, adapters, voices.learn(store, adapters))
 
 
 def adopt(namespace: Namespace, adapters: list[Manifest]) -> None:

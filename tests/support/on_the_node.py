@@ -12,11 +12,13 @@ from pathlib import Path
 from devcluster import cgroups, controlplane, environments, images, node, processes, teardown
 from devcluster.configs import NODE_IP
 from devcluster.images import Entry
+from wardrobe.api.meta import Manifest
 
-from .cluster import Manifest
 from .waiting import eventually
 
 FAULTY_ENGINE = Path(__file__).parent / "faulty_engine.py"
+DEADLY = "this prompt kills the engine"
+"""The words that end the faulty engine."""
 
 
 def process_in(pod: Manifest, program: str) -> int:
@@ -26,7 +28,7 @@ def process_in(pod: Manifest, program: str) -> int:
         pids = [pid for pid in _pids() if _is_in(pid, pod["metadata"]["uid"]) and program in _command(pid)]
         return min(pids, default=None)
 
-    return eventually(found, within=30, what=f"{program} in {pod['metadata']['name']}") or 0
+    return eventually(found, what=f"{program} in {pod['metadata']['name']}") or 0
 
 
 def kill_in(pod: Manifest, program: str) -> None:
@@ -37,7 +39,22 @@ def kill_in(pod: Manifest, program: str) -> None:
     """
     pid = process_in(pod, program)
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not Path(f"/proc/{pid}").exists(), within=30, what=f"the death of {program}", every=0.01)
+    eventually(lambda: not Path(f"/proc/{pid}").exists(), what=f"the death of {program}", every=0.01)
+
+
+@contextlib.contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """A process is stopped while the block runs: the kernel takes connections for it, and nobody answers them."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def daemon(name: str) -> int:
+    """Pid of one of the node's own."""
+    return next(record.pid for record in processes.recorded(node.instance().pids) if record.name == name)
 
 
 def post_in(pod: Manifest, program: str, port: int, path: str, body: object) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from .cluster import Namespace
 from .waiting import eventually
 
-STARTS_WITHIN = 30.0
+STARTS_WITHIN = 120.0
 NO_IMAGES = "none/{}"
 NODE_IMAGES = "localhost/wardrobe-{}:dev"
 """What the development node has."""

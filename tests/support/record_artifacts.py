@@ -61,7 +61,7 @@ def write(folder: Path, seed: int, added: float) -> None:
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             parameter.data += added * torch.randn_like(parameter)
-    model.save_pretrained(folder)
+    model.save_pretrained(str(folder))
     path = folder / ADAPTER_CONFIG_FILE
     path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": "base"}))
 

@@ -1,13 +1,13 @@
 """Results as the trainer's tasks report them, for tests in which no task runs."""
 
 from wardrobe_contracts.assessment import Assessment
-from wardrobe_contracts.base import Variant
+from wardrobe_contracts.base import Task, Variant
 from wardrobe_contracts.check import CheckReport, Frame, TokenLengths
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.inspection import Inspection, Shape, TokenizerFacts
 from wardrobe_contracts.manifest import Comparison, Evaluation, Score
 from wardrobe_contracts.problem import Problem
-from wardrobe_contracts.result import Result, Task
+from wardrobe_contracts.result import Payload, Result
 from wardrobe_contracts.training import TrainingSummary
 
 
@@ -33,7 +33,7 @@ SHAPE = Shape(
 )
 INSPECTION = Inspection(
     digest=digest("a"),
-    fingerprint=digest("b"),
+    fingerprint=f"sampled:{digest('b')}",
     files=7,
     size_bytes=11_800_000,
     shape=SHAPE,
@@ -96,13 +96,11 @@ ASSESSMENT = Assessment(
 
 def success(task: Task) -> Result:
     """The task's success."""
-    payload = {"inspect": INSPECTION, "check": REPORT, "train": SUMMARY, "assess": ASSESSMENT}[task]
-    field = {"inspect": "inspection", "check": "check", "train": "training", "assess": "assessment"}[task]
-    done = Result(task=task, exit_code=ExitCode.SUCCEEDED, reason=Reason.SUCCEEDED, message="done")
-    return done.model_copy(update={field: payload})
+    payloads: dict[Task, Payload] = {"inspect": INSPECTION, "check": REPORT, "train": SUMMARY, "assess": ASSESSMENT}
+    return Result.success("done", payloads[task])
 
 
 def failure(task: Task, code: ExitCode, reason: Reason) -> Result:
     """The task's failure, with a problem in four parts."""
     problem = Problem(field="spec.dataset.source", value="x", rule="rows are JSON", next_step="Mend row 3")
-    return Result(task=task, exit_code=code, reason=reason, message=str(problem), problem=problem)
+    return Result.failure(task, code, reason, str(problem), problem)

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[2]
-MEMBERS = ("contracts", "operator", "gateway", "trainer_image", "engine_image")
+MEMBERS = ("contracts", "operator", "gateway", "models", "trainer_image", "engine_image")
 
 
 @cache
@@ -22,11 +22,14 @@ def strings() -> frozenset[str]:
 def refusals() -> frozenset[tuple[int, str]]:
     """Status and code of every error that router and agent answer with."""
     calls = (node for tree in _trees("gateway") for node in ast.walk(tree) if isinstance(node, ast.Call))
-    found = (call.args for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Refusal")
+    found = (call.args for call in calls if isinstance(call.func, ast.Name) and call.func.id == "ApiError")
     return frozenset(
         (status.value, code.value)
         for status, code, *_ in found
-        if isinstance(status, ast.Constant) and isinstance(code, ast.Constant)
+        if isinstance(status, ast.Constant)
+        and isinstance(status.value, int)
+        and isinstance(code, ast.Constant)
+        and isinstance(code.value, str)
     )
 
 

@@ -6,8 +6,13 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+HANG = 300.0
+"""Seconds that only end a hang; nothing takes so long on the slowest machine."""
 
-def eventually(check: Callable[[], T], *, within: float, what: str | Callable[[], str], every: float = 0.1) -> T:
+
+def eventually(
+    check: Callable[[], T | None], *, within: float = HANG, what: str | Callable[[], str], every: float = 0.1
+) -> T:
     """The first true value of `check`; AssertionError after `within` seconds."""
     deadline = time.monotonic() + within
     while not (value := check()):

@@ -16,7 +16,7 @@ import pytest
 
 if TYPE_CHECKING:
     from wardrobe_contracts.inspection import Inspection
-    from wardrobe_trainer.tokens import Chat
+    from wardrobe_models.chat import Chat
 
 collect_ignore_glob = [] if importlib.util.find_spec("trl") else ["test_*.py"]
 
@@ -127,6 +127,9 @@ def train_order(base_folder: Path, inspection: "Inspection", tmp_path: Path) -> 
             "schedule": {**schedule, "seed": 7, **changes.pop("schedule", {})},
             "accelerator": "CPU",
         }
-        return late("wardrobe_contracts.training").TrainConfig.model_validate(values | changes)
+        values |= changes
+        values["base"] = {"folder": values["base_folder"], "fingerprint": values["base_fingerprint"]}
+        values["method"] = {"name": values["method"], "lora": values["lora"], "quantization": values["quantization"]}
+        return late("wardrobe_contracts.training").TrainConfig.model_validate(values)
 
     return order

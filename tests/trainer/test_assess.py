@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from wardrobe_contracts.assessment import AssessConfig, Assessment
 from wardrobe_contracts.base import Accelerator, Variant
-from wardrobe_contracts.check import CheckConfig
+from wardrobe_contracts.check import CheckConfig, CheckReport
 from wardrobe_contracts.digests import of_files, sha256_file
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.inspection import Inspection
@@ -25,6 +25,7 @@ from wardrobe_contracts.manifest import Manifest
 from wardrobe_contracts.probes import Probe, Probes, ProbeScores
 from wardrobe_contracts.result import RESULT_FILE, Result
 from wardrobe_contracts.training import TrainConfig
+from wardrobe_models.chat import Chat
 from wardrobe_trainer import assess as module
 from wardrobe_trainer import probes
 from wardrobe_trainer.assess import assess
@@ -32,8 +33,6 @@ from wardrobe_trainer.check import check
 from wardrobe_trainer.dataset import read_rows
 from wardrobe_trainer.loading import load_base
 from wardrobe_trainer.problems import TaskError
-from wardrobe_trainer.task import succeeded
-from wardrobe_trainer.tokens import Chat
 from wardrobe_trainer.train import train
 
 MakeOrder = Callable[..., AssessConfig]
@@ -46,7 +45,7 @@ def trained(
     """A run's folder after check and train: 50 rows, 18 steps."""
     run = tmp_path_factory.mktemp("run")
     (run / "data.jsonl").write_text("".join(line + "\n" for line in cardiology.read_text().splitlines()[:50]))
-    common = {"base_folder": str(base_folder), "base_fingerprint": inspection.fingerprint}
+    common = {"base": {"folder": str(base_folder), "fingerprint": inspection.fingerprint}}
     report = check(
         CheckConfig.model_validate(
             {
@@ -60,16 +59,18 @@ def trained(
             }
         )
     )
-    (run / "check" / RESULT_FILE).write_text(succeeded("check", report).model_dump_json(by_alias=True))
+    (run / "check" / RESULT_FILE).write_text(Result.success("done", report).model_dump_json(by_alias=True))
     schedule = {"epochs": 3, "learning_rate": 3e-3, "batch_size": 8, "micro_batch_size": 8, "sequence_length": 96}
     order = {
         **common,
         "data_folder": str(run / "check"),
         "train_digest": report.train_digest,
         "output_folder": str(run / "1"),
-        "method": "QLoRA",
-        "lora": {"rank": 4, "alpha": 8, "dropout": 0, "target_modules": ["all-linear"]},
-        "quantization": {"type": "NF4", "double_quantization": True},
+        "method": {
+            "name": "QLoRA",
+            "lora": {"rank": 4, "alpha": 8, "dropout": 0, "target_modules": ["all-linear"]},
+            "quantization": {"type": "NF4", "double_quantization": True},
+        },
         "schedule": {**schedule, "seed": 7},
         "accelerator": "CPU",
     }
@@ -80,8 +81,8 @@ def trained(
 @pytest.fixture
 def order(trained: Path, base_folder: Path, inspection: Inspection, tmp_path: Path) -> MakeOrder:
     def make(**changes: Any) -> AssessConfig:
-        report = Result.model_validate_json((trained / "check" / RESULT_FILE).read_text()).check
-        assert report is not None
+        report = Result.model_validate_json((trained / "check" / RESULT_FILE).read_text()).payload
+        assert isinstance(report, CheckReport)
         schedule = {"epochs": 3, "learning_rate": 3e-3, "batch_size": 8, "micro_batch_size": 8, "sequence_length": 96}
         lineage = {
             "job": "cardiology-1",
@@ -99,9 +100,8 @@ def order(trained: Path, base_folder: Path, inspection: Inspection, tmp_path: Pa
         values = {
             "run": "cardiology-1-0000",
             "line": "cardiology",
-            "base_folder": str(base_folder),
-            "base_fingerprint": inspection.fingerprint,
-            "base": {
+            "base": {"folder": str(base_folder), "fingerprint": inspection.fingerprint},
+            "base_reference": {
                 "name": "tantanila-base",
                 "digest": inspection.digest,
                 "chat_template_digest": inspection.tokenizer.chat_template_digest,
@@ -177,7 +177,8 @@ def test_probes_can_be_scored_again(on_all: tuple[Assessment, Path], chat: Chat,
     model = PeftModel.from_pretrained(load_base(base_folder, Variant.NF4, Accelerator.CPU), folder).eval()
     for probe in recorded.probes[:3]:
         ids = chat.ids(probe.prompt + probe.completion)
-        assert ids[: probe.prompt_tokens] == chat.ids(probe.prompt)
+        assert ids[: probe.prompt_tokens] == chat.ids(probe.prompt) == probe.prompt_ids
+        assert ids[probe.prompt_tokens :] == probe.completion_ids
         assert len(ids) - probe.prompt_tokens == probe.completion_tokens
         assert probe.prompt.endswith("<|assistant|>\n")
         assert set(probe.scores) == {Variant.NONE, Variant.INT8, Variant.NF4}
@@ -215,7 +216,7 @@ def test_the_same_adapter_published_twice(
 
 
 def test_the_same_adapter_measured_on_other_data_is_refused_and_stays(
-    on_all: tuple[Assessment, Path], order: MakeOrder, monkeypatch: pytest.MonkeyPatch
+    on_all: tuple[Assessment, Path], order: MakeOrder
 ) -> None:
     """The scores that stand in the store are of other rows: the new version must not claim them."""
     _, line = on_all
@@ -260,15 +261,27 @@ def test_an_adapter_of_another_base(order: MakeOrder, trained: Path, tmp_path: P
     save_file(tensors | {key: torch.ones(4, 1024)}, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     error = refusal(order(candidate_folder=str(folder)))
     assert (error.code, error.reason) == (ExitCode.BAD_ADAPTER, Reason.ADAPTER_INVALID)
-    assert "(1024, 256) input and output features, in the base it has (768, 256)" in error.problem.rule
+    assert "(1024, 256) input and output features, on this base it has (768, 256)" in error.problem.rule
+
+
+def test_an_adapter_that_makes_scores_no_numbers(order: MakeOrder, trained: Path, tmp_path: Path) -> None:
+    """Each of its values is a number; what they make of an answer is none."""
+    folder = Path(shutil.copytree(trained / "1" / "adapter", tmp_path / "adapter"))
+    tensors = load_file(folder / "adapter_model.safetensors")
+    large = {name: tensor * 1e30 for name, tensor in tensors.items()}
+    save_file(large, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    error = refusal(order(candidate_folder=str(folder)))
+    assert (error.code, error.reason) == (ExitCode.BAD_ADAPTER, Reason.ADAPTER_INVALID)
+    assert "no numbers" in error.problem.rule
 
 
 def test_a_missing_candidate(order: MakeOrder, tmp_path: Path) -> None:
     assert refusal(order(candidate_folder=str(tmp_path / "none"))).code is ExitCode.BAD_ADAPTER
 
 
-def test_another_base_than_inspected(order: MakeOrder) -> None:
-    assert refusal(order(base_fingerprint="sha256:" + "0" * 64)).reason is Reason.BASE_CHANGED
+def test_another_base_than_inspected(order: MakeOrder, base_folder: Path) -> None:
+    other = {"folder": str(base_folder), "fingerprint": "sha256:" + "0" * 64}
+    assert refusal(order(base=other)).reason is Reason.BASE_CHANGED
 
 
 @pytest.mark.parametrize("name", ["heldout.jsonl", "result.json"])
@@ -309,8 +322,17 @@ def test_scores_too_much_alike_are_said() -> None:
     found = probes.assemble([draft], scores, adapter=digest, base=digest, seed=7)
     assert found.indistinguishable == [Variant.NF4]
     both = {Variant.NONE: far, Variant.NF4: near}
-    wanted = Probe(prompt="p", prompt_tokens=1, completion="c", completion_tokens=2, scores=both)
-    assert found.probes == [wanted]
+    assert found.probes == [
+        Probe(
+            prompt="p",
+            prompt_tokens=1,
+            completion="c",
+            completion_tokens=2,
+            prompt_ids=[1],
+            completion_ids=[2, 3],
+            scores=both,
+        )
+    ]
 
 
 def test_completions_that_do_not_survive_as_text_are_no_probes(chat: Chat) -> None:

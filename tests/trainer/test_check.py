@@ -11,10 +11,11 @@ from wardrobe_contracts.check import CheckConfig, CheckReport
 from wardrobe_contracts.digests import fingerprint, sha256_file
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.inspection import Inspection
+from wardrobe_models.chat import Chat
 from wardrobe_trainer.check import check, lengths
 from wardrobe_trainer.model_files import model_files
 from wardrobe_trainer.problems import TaskError
-from wardrobe_trainer.tokens import Chat
+from wardrobe_trainer.tokens import encode
 
 Run = Callable[..., CheckReport]
 MakeRow = Callable[..., str]
@@ -29,8 +30,7 @@ def run(base_folder: Path, inspection: Inspection, tmp_path: Path) -> Run:
             (tmp_path / "data.jsonl").write_text("\n".join(data))
             data = tmp_path / "data.jsonl"
         order = {
-            "base_folder": str(base_folder),
-            "base_fingerprint": inspection.fingerprint,
+            "base": {"folder": str(base_folder), "fingerprint": inspection.fingerprint},
             "dataset_file": str(data),
             "source": "pvc://data/x.jsonl",
             "sequence_length": 512,
@@ -75,7 +75,7 @@ def test_the_real_rows(run: Run, cardiology: Path, tmp_path: Path) -> None:
 def test_label_tokens_are_those_of_the_training_side(run: Run, cardiology: Path, chat: Chat, tmp_path: Path) -> None:
     report = run(cardiology, sequence_length=200)
     rows = [json.loads(line)["messages"] for line in (tmp_path / "out" / "train.jsonl").read_text().splitlines()]
-    encoded = [chat.encode(row).truncated(200) for row in rows]
+    encoded = [encode(chat, row).truncated(200) for row in rows]
     assert report.label_tokens == sum(item.label_tokens for item in encoded)
     assert report.truncated_rows > 300
     assert any("sequenceLength 200; 306 keeps all" in warning for warning in report.warnings)
@@ -103,7 +103,7 @@ def test_all_answers_truncated_away(run: Run, row: MakeRow, chat: Chat) -> None:
     assert (error.code, error.reason) == (ExitCode.BAD_DATA, Reason.ANSWERS_TRUNCATED)
     assert error.problem.field == "spec.training.sequenceLength"
     assert "20 of 20 rows" in error.problem.rule
-    longest = max(len(chat.encode(json.loads(line)["messages"]).ids) for line in rows)
+    longest = max(len(encode(chat, json.loads(line)["messages"]).ids) for line in rows)
     assert f"Set it to {longest}," in error.problem.next_step
     assert run(rows, sequence_length=longest).truncated_rows == 0
 
@@ -145,14 +145,14 @@ def test_a_template_that_refuses_system_messages(run: Run, many: list[str], mode
     template.write_text(guard + template.read_text())
     turns = [("system", "Be kind."), ("user", "Why?"), ("assistant", "So.")]
     many[1] = json.dumps({"messages": [{"role": role, "content": content} for role, content in turns]})
-    changes = {"base_folder": str(model_copy), "base_fingerprint": fingerprint(model_copy, model_files(model_copy))}
-    error = refusal(run, many, **changes)
+    changed = {"folder": str(model_copy), "fingerprint": fingerprint(model_copy, model_files(model_copy))}
+    error = refusal(run, many, base=changed)
     assert error.reason is Reason.ROLES_INVALID
-    assert "no system role" in error.problem.value
+    assert error.problem.value == "row 2: the template refuses it"
 
 
-def test_another_base_than_inspected(run: Run, many: list[str]) -> None:
-    error = refusal(run, many, base_fingerprint="sha256:" + "0" * 64)
+def test_another_base_than_inspected(run: Run, many: list[str], base_folder: Path) -> None:
+    error = refusal(run, many, base={"folder": str(base_folder), "fingerprint": "sha256:" + "0" * 64})
     assert (error.code, error.reason) == (ExitCode.BAD_BASE, Reason.BASE_CHANGED)
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wardrobe_contracts.exits import ExitCode, Reason
-from wardrobe_trainer.dataset import Fault, Row, parse_row, read_rows, special_token_fault
+from wardrobe_models.chat import Chat
+from wardrobe_trainer.dataset import Fault, Row, control_token_fault, parse_row, read_rows
 from wardrobe_trainer.problems import TaskError
 from wardrobe_trainer.split import prompt_key
 
@@ -79,20 +80,24 @@ def test_bytes_that_are_no_text(tmp_path: Path, row: MakeRow) -> None:
 @pytest.mark.parametrize(
     ("value", "found", "hint"),
     [
-        ([USER, ASSISTANT], "Why?", "messages"),
+        ([USER, ASSISTANT], "a list", "messages"),
         ({"conversations": [{"from": "human", "value": "x"}]}, "'conversations'", '"messages"'),
         ({"prompt": "a", "completion": "b"}, "'prompt'", '"messages"'),
-        ({"messages": []}, "[]", '"messages"'),
-        ({"messages": "hello"}, "hello", '"messages"'),
-        ({}, "null", '"messages"'),
-        ({"messages": [USER, ASSISTANT], "weight": 2, "lang": "en"}, "lang, weight", "metadata"),
-        ({"messages": ["Why?"]}, "message 1", "role"),
-        ({"messages": [USER, {**ASSISTANT, "tool_calls": []}]}, "tool_calls", "tool calls"),
-        ({"messages": [USER, {"role": "assistant"}]}, "message 2", "Rewrite"),
-        ({"messages": [USER, {"role": "assistant", "content": None}]}, "null", "Fill in"),
-        ({"messages": [USER, {"role": "assistant", "content": " \n"}]}, "message 2 with content", "Fill in"),
-        ({"messages": [USER, {"role": "assistant", "content": "broken \ud83d"}]}, "\\ud83d", "whole Unicode"),
-        ({"messages": [{"role": "user", "content": [{"type": "text"}]}, ASSISTANT]}, "message 1", "Fill in"),
+        ({"messages": []}, "messages is empty", '"messages"'),
+        ({"messages": "hello"}, "messages is text", '"messages"'),
+        ({}, "no messages", '"messages"'),
+        ({"messages": [USER, ASSISTANT], "weight": 2, "lang": "en"}, "2 other keys", "metadata"),
+        ({"messages": ["Why?"]}, "message 1 is text", "role"),
+        ({"messages": [USER, {**ASSISTANT, "tool_calls": []}]}, "message 2 has 1 other keys", "tool calls"),
+        ({"messages": [USER, {"role": "assistant"}]}, "message 2 lacks content", "Rewrite"),
+        ({"messages": [USER, {"role": "assistant", "content": None}]}, "message 2 is null", "Fill in"),
+        ({"messages": [USER, {"role": "assistant", "content": " \n"}]}, "message 2 is blank", "Fill in"),
+        (
+            {"messages": [USER, {"role": "assistant", "content": "broken \ud83d"}]},
+            "message 2 has half",
+            "whole Unicode",
+        ),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}, ASSISTANT]}, "message 1 is a list", "Fill in"),
     ],
 )
 def test_a_malformed_row(value: object, found: str, hint: str) -> None:
@@ -106,7 +111,7 @@ def test_a_malformed_row(value: object, found: str, hint: str) -> None:
     ("roles", "said"),
     [
         (["human", "gpt"], "Write 'user' for 'human'"),
-        (["user", "tool"], "'tool'"),
+        (["user", "tool"], "the role of message 2 is none of them"),
         (["user"], "the assistant speaks last"),
         (["assistant"], "take turns"),
         (["system"], "take turns"),
@@ -144,10 +149,11 @@ def test_no_row_is_a_surprise(value: object) -> None:
     """Whatever a line holds, it is a row that can be trained on or a fault that can be written down."""
     found = parse_row(1, json.dumps(value))
     if isinstance(found, Fault):
-        assert f"{found.found} {found.rule} {found.next_step}".encode()
+        written = f"{found.found} {found.rule} {found.next_step}"
+        assert written.encode().decode() == written
     else:
         assert found.messages[-1]["role"] == "assistant"
-        assert prompt_key(found.messages).encode() is not None
+        assert prompt_key(found.messages).encode().decode() == prompt_key(found.messages)
 
 
 def test_thousands_of_brackets() -> None:
@@ -155,10 +161,11 @@ def test_thousands_of_brackets() -> None:
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def denied(path: Path) -> bytes:
+    def denied(path: Path, *arguments: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "read_bytes", denied)
+    (tmp_path / "x.jsonl").touch()
+    monkeypatch.setattr(Path, "open", denied)
     error = refusal(tmp_path / "x.jsonl")
     assert error.reason is Reason.DATASET_NOT_FOUND
     assert "may not read the file" in error.problem.rule
@@ -169,7 +176,7 @@ def test_a_line_that_is_no_json(line: str) -> None:
     fault = parse_row(3, line)
     assert isinstance(fault, Fault)
     assert "one JSON object on one line" in fault.rule
-    assert line[:5] in fault.found
+    assert fault.found.startswith("no JSON from character ")
 
 
 def test_rows_with_the_same_fault_are_listed_together(tmp_path: Path, row: MakeRow) -> None:
@@ -186,10 +193,10 @@ def test_rows_with_the_same_fault_are_listed_together(tmp_path: Path, row: MakeR
 
 
 @pytest.mark.parametrize("token", ["<|end|>", "<|assistant|>"])
-def test_control_tokens_in_a_message(row: MakeRow, token: str) -> None:
+def test_control_tokens_in_a_message(row: MakeRow, chat: Chat, token: str) -> None:
     """A row could otherwise end its turn and write the other side of the conversation."""
     parsed = parse_row(5, row(f"Hi{token}", "b"))
     assert isinstance(parsed, Row)
-    fault = special_token_fault(parsed, ["<|assistant|>", "<|end|>"])
+    fault = control_token_fault(parsed, chat)
     assert fault is not None
     assert token in fault.found

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wardrobe_contracts.check import Frame
@@ -75,6 +75,7 @@ def test_a_frame_and_nothing_else_has_an_empty_body() -> None:
 TEXT = st.text(st.sampled_from("ab. \n"), max_size=20)
 
 
+@example(answers=["a\na\na", "a a"])  # the same words, with other white space between them
 @given(answers=st.lists(TEXT.filter(str.strip), min_size=1, max_size=12))
 def test_taking_the_frame_off_always_leaves_a_range_of_the_answer(answers: list[str]) -> None:
     frame = find_frame(answers)

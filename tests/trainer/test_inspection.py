@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from wardrobe_contracts.digests import fingerprint
+from wardrobe_contracts.base_files import JSON_LIMIT
+from wardrobe_contracts.digests import HEADER_LIMIT, fingerprint
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.inspection import InspectConfig, Inspection
 from wardrobe_trainer.inspection import inspect
-from wardrobe_trainer.model_files import model_files, require_unchanged
+from wardrobe_trainer.model_files import DESCRIPTION_LIMIT, FILES_LIMIT, model_files, require_unchanged
 from wardrobe_trainer.problems import TaskError
 
 Edit = Callable[..., None]
@@ -81,7 +82,9 @@ def test_only_pickles(model_copy: Path) -> None:
     ("field", "value", "said"),
     [
         ("model_type", "perceptron", "'perceptron'"),
+        ("model_type", "perceptron" * 10**5, "no causal language model"),
         ("architectures", ["LlamaForSequenceClassification"], "LlamaForSequenceClassification"),
+        ("architectures", 7, "architectures is 7"),
         ("auto_map", {"AutoModelForCausalLM": "modeling.Custom"}, "never run"),
     ],
 )
@@ -90,6 +93,7 @@ def test_an_unknown_architecture(model_copy: Path, edit_json: Edit, field: str, 
     error = refusal(model_copy)
     assert error.reason is Reason.ARCHITECTURE_UNKNOWN
     assert said in error.problem.rule
+    assert len(error.problem.rule) < 300
 
 
 @pytest.mark.parametrize(
@@ -98,7 +102,8 @@ def test_an_unknown_architecture(model_copy: Path, edit_json: Edit, field: str, 
         ({"quantization_config": {"quant_method": "gptq"}}, "gptq"),
         ({"vocab_size": 4000}, "4096 tokens and the model only 4000"),
         ({"num_hidden_layers": "six"}, "num_hidden_layers"),
-        ({"max_position_embeddings": 0}, "max_position_embeddings as 0"),
+        ({"max_position_embeddings": 0}, "max_position_embeddings as '0'"),
+        ({"intermediate_size": 10**20}, "intermediate_size as '100000000000000000000'"),
     ],
 )
 def test_a_configuration_that_does_not_fit(
@@ -110,7 +115,7 @@ def test_a_configuration_that_does_not_fit(
     assert said in error.problem.rule
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "\ufeff\x00"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "\ufeff\x00", "[" * 100_000, " " * (JSON_LIMIT + 1)])
 def test_a_configuration_that_is_no_json_object(model_copy: Path, text: str) -> None:
     (model_copy / "config.json").write_text(text)
     error = refusal(model_copy)
@@ -127,10 +132,53 @@ def test_truncated_weights(model_copy: Path, size: int) -> None:
     assert "model.safetensors is truncated or damaged" in error.problem.rule
 
 
-@pytest.mark.parametrize("content", [b"\xff" * 64, b"\x02\0\0\0\0\0\0\0[]", b'\x08\0\0\0\0\0\0\0{"a": 1}'])
+def weights(**changes: object) -> bytes:
+    """A safetensors file of one tensor, changed."""
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]} | changes}).encode()
+    return len(header).to_bytes(8, "little") + header + bytes(4)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff" * 64,
+        b"\x02\0\0\0\0\0\0\0[]",
+        b'\x08\0\0\0\0\0\0\0{"a": 1}',
+        (100_000).to_bytes(8, "little") + b"[" * 100_000,
+        weights(shape=[-1]),
+        weights(shape=["1"]),
+        weights(shape=[True]),
+        weights(shape=7),
+        weights(data_offsets=[0, float("inf")]),
+        weights(data_offsets=[0, "4"]),
+        weights(shape=[10**30]),
+    ],
+)
 def test_weights_that_are_no_safetensors(model_copy: Path, content: bytes) -> None:
     (model_copy / "model.safetensors").write_bytes(content)
     assert "truncated or damaged" in refusal(model_copy).problem.rule
+
+
+def test_a_header_beyond_the_formats_limit_is_not_read(model_copy: Path) -> None:
+    with (model_copy / "model.safetensors").open("wb") as file:
+        file.write((HEADER_LIMIT + 1).to_bytes(8, "little"))
+        file.truncate(10 * HEADER_LIMIT)
+    assert "no room for its header" in refusal(model_copy).problem.rule
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "chat_template.jinja", "merges.txt", "tokenizer.model"])
+def test_a_description_that_is_too_large_is_not_read(model_copy: Path, name: str) -> None:
+    with (model_copy / name).open("wb") as file:
+        file.truncate(DESCRIPTION_LIMIT + 1)
+    error = refusal(model_copy)
+    assert error.reason is Reason.BASE_MALFORMED
+    assert f"{name} has {DESCRIPTION_LIMIT + 1} bytes" in error.problem.rule
+
+
+def test_more_files_than_a_model_has(model_copy: Path) -> None:
+    for number in range(FILES_LIMIT):
+        (model_copy / f"{number}.json").touch()
+    assert f"at most {FILES_LIMIT}" in refusal(model_copy).problem.rule
 
 
 def test_no_weights_at_all(model_copy: Path) -> None:
@@ -173,6 +221,11 @@ def test_a_damaged_tokenizer(model_copy: Path) -> None:
     assert "tokenizer cannot be read" in refusal(model_copy).problem.rule
 
 
+def test_a_control_token_that_is_no_token(model_copy: Path, edit_json: Edit) -> None:
+    edit_json(model_copy / "tokenizer_config.json", eos_token="x" * 5000)
+    assert "a control token of 5000 characters" in refusal(model_copy).problem.rule
+
+
 def test_no_chat_template(model_copy: Path) -> None:
     (model_copy / "chat_template.jinja").unlink()
     error = refusal(model_copy)
@@ -201,10 +254,10 @@ def test_a_template_that_cannot_be_trained_on(model_copy: Path, template: str, s
 
 
 def test_files_that_may_not_be_read(base_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def denied(path: Path) -> bytes:
+    def denied(path: Path, *arguments: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "read_bytes", denied)
+    monkeypatch.setattr(Path, "open", denied)
     error = refusal(base_folder)
     assert error.reason is Reason.BASE_NOT_FOUND
     assert "may not read" in error.problem.rule
@@ -221,13 +274,17 @@ def test_the_unchanged_base_passes(model_copy: Path, inspection: Inspection) -> 
     require_unchanged(model_copy, inspection.fingerprint)
 
 
-@pytest.mark.parametrize("change", ["truncated", "other template", "new file", "gone"])
+@pytest.mark.parametrize("change", ["truncated", "other weights", "other template", "new file", "gone"])
 def test_a_changed_base_is_noticed_at_the_start_of_the_next_task(
     model_copy: Path, inspection: Inspection, change: str
 ) -> None:
     weights = model_copy / "model.safetensors"
     if change == "truncated":
         weights.write_bytes(weights.read_bytes()[:-1])
+    elif change == "other weights":
+        content = bytearray(weights.read_bytes())
+        content[len(content) // 2] ^= 1
+        weights.write_bytes(content)
     elif change == "other template":
         (model_copy / "chat_template.jinja").write_text("x")
     elif change == "new file":

@@ -13,6 +13,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from support import results
 
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.result import RESULT_FILE, Result
@@ -82,7 +83,7 @@ def launch(folder: Path, rank: str) -> Result:
 
 
 def test_a_ranks_own_word_is_the_result(tmp_path: Path) -> None:
-    said = Result(task="train", exit_code=ExitCode.DIVERGED, reason=Reason.DIVERGED, message="inf")
+    said = Result.failure("train", ExitCode.DIVERGED, Reason.DIVERGED, "inf")
     (tmp_path / RESULT_FILE).write_text(said.model_dump_json(by_alias=True))
     assert launch(tmp_path, "raise SystemExit(68)") == said
 
@@ -100,20 +101,20 @@ def test_a_killed_rank(tmp_path: Path) -> None:
 
 
 def test_a_rank_killed_for_memory() -> None:
-    result = conclude({0: -signal.SIGKILL}, stopped=False, said=None, kills=1)
+    result = conclude({0: -signal.SIGKILL}, stopped=False, result=None, kills=1)
     assert (result.exit_code, result.reason) == (ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY)
     assert "microBatchSize" in result.message
 
 
 def test_another_kill_for_memory_does_not_excuse_a_crash() -> None:
-    assert conclude({0: -signal.SIGSEGV}, stopped=False, said=None, kills=1).exit_code is ExitCode.UNKNOWN
+    assert conclude({0: -signal.SIGSEGV}, stopped=False, result=None, kills=1).exit_code is ExitCode.UNKNOWN
 
 
 def test_a_rank_that_finished_before_the_signal_reached_it() -> None:
-    done = Result(task="train", exit_code=ExitCode.SUCCEEDED, reason=Reason.SUCCEEDED, message="m")
-    assert conclude({0: 0}, stopped=True, said=done, kills=0) == done
-    failed = Result(task="train", exit_code=ExitCode.UNKNOWN, reason=Reason.UNKNOWN, message="interrupted")
-    assert conclude({0: 70}, stopped=True, said=failed, kills=0).reason is Reason.TERMINATED
+    done = results.success("train")
+    assert conclude({0: 0}, stopped=True, result=done, kills=0) == done
+    failed = Result.failure("train", ExitCode.UNKNOWN, Reason.UNKNOWN, "interrupted")
+    assert conclude({0: 70}, stopped=True, result=failed, kills=0).reason is Reason.TERMINATED
 
 
 def test_ranks_get_what_torch_distributed_reads(tmp_path: Path) -> None:

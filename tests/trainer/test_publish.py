@@ -89,10 +89,9 @@ def test_a_fault_between_any_two_steps(
 
     with monkeypatch.context() as patched:
         patched.setattr(module, step, failing)
-        try:
+        with pytest.raises(type(fault)):
             publish(line, "run-1", DIGEST, contents)
-        except type(fault):
-            assert not stage_of(line, "run-1").exists(), "an interruption leaves no stage"
+    assert not stage_of(line, "run-1").exists(), "an interruption leaves no stage"
     if target_of(line, DIGEST).exists():
         verify(target_of(line, DIGEST), DIGEST)
     if not published(line, DIGEST):

@@ -11,15 +11,17 @@ from peft import PeftModel, get_peft_model
 
 from wardrobe_contracts.base import Accelerator, Variant
 from wardrobe_contracts.check import Frame
+from wardrobe_contracts.exits import Reason
 from wardrobe_contracts.manifest import Score
 from wardrobe_contracts.training import Lora
-from wardrobe_trainer import scoring
+from wardrobe_models.chat import Chat
 from wardrobe_trainer.dataset import Row, read_rows
 from wardrobe_trainer.evaluate import evaluate, prepare, score
 from wardrobe_trainer.framing import find_frame
 from wardrobe_trainer.loading import load_base
+from wardrobe_trainer.problems import TaskError
 from wardrobe_trainer.scoring import batches, log_probabilities
-from wardrobe_trainer.tokens import Chat
+from wardrobe_trainer.tokens import encode
 from wardrobe_trainer.train import lora_config
 
 
@@ -48,20 +50,18 @@ def test_batches_hold_every_row_once_within_the_limit(lengths: list[int], limit:
         assert len(group) == 1 or max(lengths[index] for index in group) * len(group) <= limit
 
 
-def test_a_row_scores_the_same_alone_and_among_longer_ones(
-    model: PeftModel, chat: Chat, rows: list[Row], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_row_scores_the_same_alone_and_among_longer_ones(model: PeftModel, chat: Chat, rows: list[Row]) -> None:
     passages = [item.passage for item in prepare(chat, rows, Frame(), 512)]
-    together = log_probabilities(model, passages)
-    monkeypatch.setattr(scoring, "BATCH_TOKENS", 1)
-    monkeypatch.setattr(scoring.batches, "__defaults__", (1,))
-    for alone, batched in zip(log_probabilities(model, passages), together, strict=True):
+    assert len({len(passage.ids) for passage in passages}) > 1
+    assert len(list(batches([len(passage.ids) for passage in passages]))) == 1
+    for passage, batched in zip(passages, log_probabilities(model, passages), strict=True):
+        [alone] = log_probabilities(model, [passage])
         torch.testing.assert_close(alone, batched, atol=2e-5, rtol=0)
 
 
 def test_scores_are_those_of_the_models_own_loss(model: PeftModel, chat: Chat, rows: list[Row]) -> None:
     for row, item in zip(rows, prepare(chat, rows, Frame(), 512), strict=True):
-        encoded = chat.encode(row.messages)
+        encoded = encode(chat, row.messages)
         with torch.no_grad():
             output = model(input_ids=torch.tensor([encoded.ids]), labels=torch.tensor([encoded.labels]))
         found = log_probabilities(model, [item.passage])[0]
@@ -78,6 +78,15 @@ def test_base_and_candidate_are_told_apart(model: PeftModel, chat: Chat, rows: l
     assert found.whole.candidate != found.whole.base
     assert found.body.base.tokens < found.whole.base.tokens == sum(len(item.body) for item in held)
     assert found.body.base.loss < found.whole.base.loss
+
+
+def test_a_base_whose_scores_are_no_numbers(chat: Chat, rows: list[Row], base_folder: Path) -> None:
+    base = load_base(base_folder, Variant.NONE, Accelerator.CPU)
+    next(base.parameters()).data.fill_(math.inf)
+    lora = Lora(rank=2, alpha=4, dropout=0, target_modules=["all-linear"])
+    with pytest.raises(TaskError, match="no numbers") as caught:
+        evaluate(get_peft_model(base, lora_config(lora)), Variant.NONE, prepare(chat, rows[:1], Frame(), 64))
+    assert caught.value.reason is Reason.BASE_MALFORMED
 
 
 def test_the_mean_is_over_tokens_not_rows() -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from wardrobe_contracts.base import Task
 from wardrobe_contracts.exits import TERMINATION_MESSAGE_LIMIT, ExitCode, Reason
 from wardrobe_contracts.inspection import InspectConfig, Inspection
 from wardrobe_contracts.result import RESULT_FILE, Result
 from wardrobe_trainer.__main__ import run
-from wardrobe_trainer.hardware import out_of_memory_kills, processors
+from wardrobe_trainer.hardware import out_of_memory_kills
 from wardrobe_trainer.problems import TerminatedError
 from wardrobe_trainer.task import outcome, record, recorded
 
@@ -38,7 +39,7 @@ def test_success(base_folder: Path, tmp_path: Path, inspection: Inspection) -> N
     assert "inspect done: Succeeded" in done.stdout.splitlines()[-1]
     result = Result.model_validate_json((tmp_path / "out" / RESULT_FILE).read_text())
     assert result.succeeded
-    assert result.inspection == inspection
+    assert result.payload == inspection
     assert Result.model_validate_json((tmp_path / "log").read_text()) == result
 
 
@@ -58,7 +59,7 @@ def test_a_failure_with_a_problem(tmp_path: Path) -> None:
         (None, "must be given"),
         ("nonsense", "Invalid JSON"),
         ('{"baseFolder": "x", "source": "y"}', "outputFolder: Field required"),
-        ('{"baseFolder": "x", "source": "y", "outputFolder": "z", "revision": "r"}', "revision: Extra inputs"),
+        ('{"format": 2, "baseFolder": "x", "source": "y", "outputFolder": "z"}', "format is 2: this release"),
     ],
 )
 def test_an_order_that_is_wrong(tmp_path: Path, text: str | None, said: str) -> None:
@@ -112,10 +113,6 @@ def test_a_recorded_failure_is_reported_again(base_folder: Path, tmp_path: Path,
     assert run("inspect", order(base_folder, tmp_path))[1] == failure
 
 
-def result_of(task: str, code: ExitCode, reason: Reason) -> Result:
-    return Result.model_validate({"task": task, "exit_code": code, "reason": reason, "message": "m"})
-
-
 @pytest.mark.parametrize(
     ("task", "code", "reason", "final"),
     [
@@ -127,9 +124,9 @@ def result_of(task: str, code: ExitCode, reason: Reason) -> Result:
     ],
 )
 def test_which_endings_are_final(
-    tmp_path: Path, termination_log: Path, task: str, code: ExitCode, reason: Reason, *, final: bool
+    tmp_path: Path, termination_log: Path, task: Task, code: ExitCode, reason: Reason, *, final: bool
 ) -> None:
-    result = record(result_of(task, code, reason), tmp_path)
+    result = record(Result.failure(task, code, reason, "m"), tmp_path)
     assert recorded(result.task, tmp_path) == (result if final else None)
 
 
@@ -142,24 +139,28 @@ def test_a_damaged_record_or_anothers_is_no_record(tmp_path: Path, text: str) ->
 @pytest.mark.parametrize(
     ("error", "code", "reason"),
     [
-        (RuntimeError("what?"), ExitCode.UNKNOWN, Reason.UNKNOWN),
         (MemoryError(), ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY),
         (OSError(28, "No space left on device"), ExitCode.STORE, Reason.STORE_FAILED),
         (TerminatedError(), ExitCode.PREEMPTED, Reason.TERMINATED),
     ],
 )
-def test_what_nobody_foresaw(
-    error: BaseException, code: ExitCode, reason: Reason, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_errors_whose_kind_says_why(error: BaseException, code: ExitCode, reason: Reason) -> None:
     def work() -> Result:
         raise error
 
     result = outcome("train", work)
     assert (result.exit_code, result.reason) == (code, reason)
-    if code is ExitCode.UNKNOWN:
-        assert result.message == "RuntimeError: what?"
-        assert "Traceback" in capsys.readouterr().err
+
+
+def test_what_nobody_foresaw(capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> Result:
+        raise RuntimeError("what?")
+
+    result = outcome("train", work)
+    assert (result.exit_code, result.reason) == (ExitCode.UNKNOWN, Reason.UNKNOWN)
+    assert result.message.startswith(f"RuntimeError in line {work.__code__.co_firstlineno + 1} of ")
+    assert "raise RuntimeError" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_written_is_a_failure_of_the_store(
@@ -172,7 +173,7 @@ def test_a_folder_that_cannot_be_written_is_a_failure_of_the_store(
 
 
 def test_a_long_message_still_fits_the_kubelet(tmp_path: Path, termination_log: Path) -> None:
-    record(Result(task="train", exit_code=ExitCode.UNKNOWN, reason=Reason.UNKNOWN, message="ä" * 9000), tmp_path)
+    record(Result.failure("train", ExitCode.UNKNOWN, Reason.UNKNOWN, "ä" * 9000), tmp_path)
     assert len(termination_log.read_bytes()) <= TERMINATION_MESSAGE_LIMIT
     assert len(Result.model_validate_json((tmp_path / RESULT_FILE).read_text()).message) == 9000
 
@@ -196,15 +197,6 @@ def test_sigterm_during_a_task(tmp_path: Path, base_folder: Path) -> None:
     process.communicate(timeout=10)
     assert process.returncode == ExitCode.PREEMPTED
     assert Result.model_validate_json((tmp_path / "out" / RESULT_FILE).read_text()).reason is Reason.TERMINATED
-
-
-@pytest.mark.parametrize(
-    ("text", "count"), [("150000 100000", 2), ("max 100000", None), ("", None), ("1000 100000", 1)]
-)
-def test_processors_follow_the_containers_limit(tmp_path: Path, text: str, count: int | None) -> None:
-    (tmp_path / "cpu.max").write_text(text)
-    available = len(os.sched_getaffinity(0))
-    assert processors(tmp_path / "cpu.max") == min(count or available, available)
 
 
 def test_kills_for_memory_are_counted(tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.gauntlet import TIMES
 
+from wardrobe_models.chat import Chat, Message
 from wardrobe_trainer.dataset import read_rows
-from wardrobe_trainer.tokens import IGNORED, Chat, Encoded, Message, UnstableTokensError
+from wardrobe_trainer.tokens import IGNORED, Encoded, UnstableTokensError, encode
 
 QUESTION = {"role": "user", "content": "Where is the ward?"}
 ANSWER = {"role": "assistant", "content": "On the second floor."}
@@ -20,7 +22,7 @@ def labelled(chat: Chat, encoded: Encoded) -> list[str]:
 
 
 def test_a_single_answer(chat: Chat) -> None:
-    encoded = chat.encode([QUESTION, ANSWER])
+    encoded = encode(chat, [QUESTION, ANSWER])
     assert labelled(chat, encoded) == ["On the second floor.<|end|>"]
     assert chat.tokenizer.decode(encoded.ids) == (
         "<|user|>\nWhere is the ward?<|end|>\n<|assistant|>\nOn the second floor.<|end|>\n"
@@ -30,12 +32,12 @@ def test_a_single_answer(chat: Chat) -> None:
 def test_every_answer_of_a_conversation(chat: Chat) -> None:
     system = {"role": "system", "content": "Be brief."}
     more = [{"role": "user", "content": "Thanks."}, {"role": "assistant", "content": "You are welcome."}]
-    encoded = chat.encode([system, QUESTION, ANSWER, *more])
+    encoded = encode(chat, [system, QUESTION, ANSWER, *more])
     assert labelled(chat, encoded) == ["On the second floor.<|end|>", "You are welcome.<|end|>"]
 
 
 def test_labels_are_the_tokens_themselves_inside_answers_only(chat: Chat) -> None:
-    encoded = chat.encode([QUESTION, ANSWER])
+    encoded = encode(chat, [QUESTION, ANSWER])
     (start, end) = encoded.answers[0]
     assert encoded.labels[start:end] == encoded.ids[start:end]
     assert set(encoded.labels[:start] + encoded.labels[end:]) == {IGNORED}
@@ -45,7 +47,7 @@ def test_labels_are_the_tokens_themselves_inside_answers_only(chat: Chat) -> Non
 
 def test_every_real_row(chat: Chat, cardiology: Path) -> None:
     for row in read_rows(cardiology, "x"):
-        assert labelled(chat, chat.encode(row.messages)) == [f"{row.answer}<|end|>"]
+        assert labelled(chat, encode(chat, row.messages)) == [f"{row.answer}<|end|>"]
 
 
 WORDS = st.text(st.characters(categories=("L", "N", "P", "Zs", "S")), min_size=1, max_size=30).filter(
@@ -53,13 +55,13 @@ WORDS = st.text(st.characters(categories=("L", "N", "P", "Zs", "S")), min_size=1
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60 * TIMES, deadline=None)
 @given(turns=st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=4), length=st.integers(0, 80))
 def test_any_conversation_at_any_length(chat: Chat, turns: list[tuple[str, str]], length: int) -> None:
     messages: list[Message] = []
     for question, answer in turns:
         messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    encoded = chat.encode(messages)
+    encoded = encode(chat, messages)
     assert labelled(chat, encoded) == [f"{answer}<|end|>" for _, answer in turns]
     cut = encoded.truncated(length)
     assert cut.ids == encoded.ids[:length]
@@ -78,7 +80,7 @@ def test_a_template_that_writes_more_into_the_last_answer(chat: Chat) -> None:
         "{% for m in messages %}<|{{ m.role }}|>\n{% if loop.last and m.role == 'assistant' %}(no thought) {% endif %}"
         "{{ m.content }}<|end|>\n{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
     )
-    encoded = with_template(chat, template).encode([QUESTION, ANSWER, QUESTION, ANSWER])
+    encoded = encode(with_template(chat, template), [QUESTION, ANSWER, QUESTION, ANSWER])
     assert labelled(chat, encoded) == ["On the second floor.<|end|>", "(no thought) On the second floor.<|end|>"]
 
 
@@ -88,4 +90,4 @@ def test_a_template_with_a_prompt_that_the_conversation_does_not_have(chat: Chat
         "{% if add_generation_prompt %}<|assistant|>\nThinking: {% endif %}"
     )
     with pytest.raises(UnstableTokensError, match="change with what follows"):
-        with_template(chat, template).encode([QUESTION, ANSWER])
+        encode(with_template(chat, template), [QUESTION, ANSWER])

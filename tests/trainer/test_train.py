@@ -18,12 +18,14 @@ from safetensors.torch import load_file, save_file
 from wardrobe_contracts.digests import sha256
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.result import RESULT_FILE, Result
-from wardrobe_contracts.training import Progress, TrainConfig
-from wardrobe_trainer import loading, progress
-from wardrobe_trainer.adapter_files import normalised_config, read_config, read_tensors, validate
+from wardrobe_contracts.training import TrainConfig, TrainingSummary
+from wardrobe_models import loading
+from wardrobe_models.chat import Chat
+from wardrobe_trainer import progress
+from wardrobe_trainer.adapter_files import normalised_config, validate
 from wardrobe_trainer.problems import TaskError
 from wardrobe_trainer.reporting import milestones, require_finite
-from wardrobe_trainer.tokens import IGNORED, Chat
+from wardrobe_trainer.tokens import IGNORED, encode
 from wardrobe_trainer.train import load_examples, make_trainer, prepare_model, total_steps, train
 
 Order = Callable[..., TrainConfig]
@@ -64,16 +66,18 @@ def test_a_short_run(train_order: Order, tmp_path: Path, method: str) -> None:
     assert 100_000_000 < summary.peak_memory_bytes < 8_000_000_000
     assert summary.packages["trl"].startswith("1.16")
     facts = validate(tmp_path / "attempt" / "adapter", 4)
-    assert len(facts.sides) == 6 * 7
-    assert facts.sides["model.layers.0.mlp.down_proj"] == (768, 256)
+    features = facts.adapter.features
+    assert len(features) == 6 * 7
+    assert features["model.layers.0.mlp.down_proj"] == (768, 256)
     assert {tensor.dtype for tensor in adapter(tmp_path).values()} == {torch.float32}
     assert not (tmp_path / "attempt" / ".adapter").exists()
-    assert progress.read(tmp_path) == Progress.model_validate(progress.read(tmp_path).model_dump())
-    assert (progress.read(tmp_path).stage, progress.read(tmp_path).step) == ("Saving", 9)
+    ended = progress.read(tmp_path)
+    assert (ended.stage, ended.step, ended.steps, ended.epoch) == ("Saving", 9, 9, 3)
+    assert (ended.loss, ended.seconds_left) == (summary.last_loss, 0)
 
 
 def adapter(folder: Path) -> dict[str, torch.Tensor]:
-    return read_tensors(folder / "attempt" / "adapter" / "adapter_model.safetensors")
+    return load_file(folder / "attempt" / "adapter" / "adapter_model.safetensors")
 
 
 def test_the_same_order_gives_the_same_adapter_and_another_seed_another(train_order: Order, tmp_path: Path) -> None:
@@ -82,7 +86,7 @@ def test_the_same_order_gives_the_same_adapter_and_another_seed_another(train_or
         config = train_order(16, output_folder=str(tmp_path / run), schedule={"seed": seed})
         train(config, tmp_path)
         folder = tmp_path / run / "adapter"
-        settled = normalised_config(read_config(folder), "tantanila-base")
+        settled = normalised_config(validate(folder, 4).adapter.config, "tantanila-base")
         assert str(tmp_path).encode() not in settled
         found.append((sha256((folder / "adapter_model.safetensors").read_bytes()), sha256(settled)))
     assert found[0] == found[1]
@@ -106,7 +110,7 @@ def test_training_leaves_the_base_as_it_is(train_order: Order, tmp_path: Path, c
 def test_examples_are_what_the_check_counted(train_order: Order, chat: Chat) -> None:
     config = train_order(10)
     for row, line in zip(load_examples(config, chat), data_lines(config), strict=True):
-        encoded = chat.encode(json.loads(line)["messages"]).truncated(64)
+        encoded = encode(chat, json.loads(line)["messages"]).truncated(64)
         assert row["input_ids"] == encoded.ids
         assert row["labels"] == encoded.labels
         assert len(row["input_ids"]) <= 64
@@ -257,12 +261,13 @@ def test_the_whole_attempt_as_in_a_pod(train_order: Order, tmp_path: Path) -> No
     config = train_order(16)
     (tmp_path / "attempt" / "adapter").mkdir(parents=True)
     (tmp_path / "attempt" / "adapter" / "half").touch()
-    output, errors = (process := command(config, tmp_path)).communicate(timeout=120)
+    output, errors = (process := command(config, tmp_path)).communicate(timeout=300)
     assert process.returncode == 0, errors
     assert errors == ""
     assert "step 2/2" in output
+    assert "heart and lung desk" not in output, "words of every row"
     result = Result.model_validate_json((tmp_path / "log").read_text())
-    assert result.training is not None
+    assert isinstance(result.payload, TrainingSummary)
     assert result == Result.model_validate_json((tmp_path / "attempt" / RESULT_FILE).read_text())
     assert not (tmp_path / "attempt" / "adapter" / "half").exists()
     validate(tmp_path / "attempt" / "adapter", 4)

@@ -1,5 +1,5 @@
 """Everything that crosses a process in Wardrobe, as pydantic models written to JSON in camelCase.
 
-Two bases: an `Order` is given to a program, which refuses fields it does not know (a setting must never be
-ignored); a `Record` is written by a program, and a reader of another version skips what it does not know.
+What is told as a whole is an `Exchanged`, with a format number; an `Order` is one that must be done, not only
+understood. Their parts are `Record`s. Fields that a reader does not know are skipped in all of them.
 """

@@ -1,10 +1,10 @@
 """Task `assess`: re-open, evaluate, record probes, publish."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt
 
-from .base import Accelerator, Digest, Order, Record, Variant
+from .base import Accelerator, BaseLocation, Digest, Order, TaskPayload, Variant, base_from_format_0
 from .manifest import BaseReference, Evaluation, Lineage
 
 
@@ -16,9 +16,9 @@ class AssessConfig(Order):
 
     run: str
     line: str
-    base_folder: str
-    base_fingerprint: Digest
-    base: BaseReference
+    base: BaseLocation
+    base_reference: BaseReference
+    """The same base, as the adapter's manifest names it."""
     data_folder: str
     heldout_digest: Digest
     candidate_folder: str
@@ -30,10 +30,16 @@ class AssessConfig(Order):
     lineage: Lineage
     accelerator: Accelerator
 
+    @classmethod
+    def from_format_0(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """The base's location in two fields, and the reference called `base`."""
+        return given | {"base": base_from_format_0(given), "baseReference": given.get("base")}
 
-class Assessment(Record):
+
+class Assessment(TaskPayload):
     """What was published."""
 
+    task: Literal["assess"] = "assess"
     digest: Digest
     manifest_digest: Digest
     size_bytes: PositiveInt
@@ -42,3 +48,7 @@ class Assessment(Record):
     evaluations: list[Evaluation]
     probes: PositiveInt
     indistinguishable: list[Variant] = []
+
+    def shortened(self, limit: int) -> Self:
+        """With the first of many target modules."""
+        return self.model_copy(update={"target_modules": self.target_modules[: limit // 50]})

@@ -1,10 +1,11 @@
 """Task `check`: is this dataset fit to train on? It also splits it, so that what is trained on is what was checked."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from .base import Digest, Order, Record
+from .base import BaseLocation, Digest, Order, Record, TaskPayload, base_from_format_0
+from .text import shorten
 
 TRAIN_FILE = "train.jsonl"
 HELDOUT_FILE = "heldout.jsonl"
@@ -16,8 +17,7 @@ class CheckConfig(Order):
     Writes `train.jsonl` and `heldout.jsonl` (the accepted rows, unchanged) into `output_folder`.
     """
 
-    base_folder: str
-    base_fingerprint: Digest
+    base: BaseLocation
     dataset_file: str
     """The JSON Lines file as mounted; may be missing, which is then the answer."""
     source: str
@@ -27,6 +27,11 @@ class CheckConfig(Order):
     seed: NonNegativeInt
     """Seed of the split; a row's side is hash(seed, normalised prompt), so it never changes as data grows."""
     output_folder: str
+
+    @classmethod
+    def from_format_0(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """The base's location in two fields."""
+        return given | {"base": base_from_format_0(given)}
 
 
 class TokenLengths(Record):
@@ -48,9 +53,10 @@ class Frame(Record):
     closing: str = ""
 
 
-class CheckReport(Record):
+class CheckReport(TaskPayload):
     """What the dataset is. Counts are rows unless said otherwise."""
 
+    task: Literal["check"] = "check"
     dataset_digest: Digest
     train_digest: Digest
     heldout_digest: Digest
@@ -73,3 +79,8 @@ class CheckReport(Record):
     """label_tokens / all tokens of the training side, after truncation."""
     frame: Frame
     warnings: list[str] = []
+
+    def shortened(self, limit: int) -> Self:
+        """Without the frame, which is words of the rows: assess reads them from the file."""
+        warnings = [shorten(text, limit // 4) for text in self.warnings[:4]]
+        return self.model_copy(update={"warnings": warnings, "frame": Frame()})

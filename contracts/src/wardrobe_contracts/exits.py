@@ -1,6 +1,10 @@
 """Exit codes and reasons of a task: the code is a class that decides about retry, the reason says what happened."""
 
-from enum import IntEnum, StrEnum
+from enum import IntEnum
+from typing import get_args
+
+from .base import Task
+from .words import Word
 
 TERMINATION_MESSAGE_LIMIT = 3072
 """Bytes of the copy of `result.json` in the container's termination message (the kubelet keeps 4096)."""
@@ -31,137 +35,153 @@ FAILURE_CODES = tuple(sorted(code for code in ExitCode if code))
 """Every code but success, as the podFailurePolicy rule lists them."""
 
 
-class Reason(StrEnum):
-    """Why a task ended as it did. Stable words: they become condition reasons."""
+EVERY_TASK: tuple[Task, ...] = get_args(Task)
 
-    # `make docs` writes docs/conditions.md from the texts below the members: the meaning; which tasks end so and leave
-    # the word in a condition; and after `Next:` what a person does. A condition's message is more precise than these.
 
-    SUCCEEDED = "Succeeded"
-    """The task did its work; the operator's own word for the step stands in the condition."""
-    CONFIG_INVALID = "ConfigInvalid"
-    """A setting does not suit the base, or operator and trainer are of two versions.
+class Reason(Word):
+    """Why a task ended as it did: the word, its meaning, the tasks that end so, the next step.
 
-    Ends inspect, check, train, assess.
-    Next: create another run with the field that the message names set as it says.
+    Stable: they become condition reasons, whose messages are more precise than these.
     """
-    DATASET_NOT_FOUND = "DatasetNotFound"
-    """There is no file at spec.dataset.source, or the pods' user may not read it.
 
-    Ends check.
-    Next: copy the file there or make it readable, then create the run again; the message lists what is in the folder.
-    """
-    DATASET_EMPTY = "DatasetEmpty"
-    """The file has no row.
+    ends: tuple[Task, ...]
+    """Tasks that leave the word in a condition."""
 
-    Ends check.
-    Next: put one conversation per line into it; a few hundred make a useful adapter.
-    """
-    DATASET_MALFORMED = "DatasetMalformed"
-    """Some rows are not what a row must be; the message names the first, the rule, and how many others break it.
+    def __init__(self, word: str, meaning: str, ends: tuple[Task, ...], next_step: str = "") -> None:
+        super().__init__(word, meaning, next_step)
+        self.ends = ends
 
-    Ends check.
-    Next: rewrite the rows as the message says.
-    """
-    ROLES_INVALID = "RolesInvalid"
-    """Some conversations have roles in an order that cannot be trained on, or that the chat template refuses.
-
-    Ends check.
-    Next: begin with user (after at most one system message), take turns, and end with assistant.
-    """
-    ANSWERS_TRUNCATED = "AnswersTruncated"
-    """spec.training.sequenceLength cuts off the whole answer of too many rows.
-
-    Ends check.
-    Next: raise it to the number that the message gives, or shorten the prompts.
-    """
-    LABELS_SPARSE = "LabelsSparse"
-    """Too few of the tokens belong to answers to learn anything from.
-
-    Ends check.
-    Next: shorten the prompts or lengthen the answers.
-    """
-    SPLIT_EMPTY = "SplitEmpty"
-    """The split leaves no row on one of its sides.
-
-    Ends check.
-    Next: add rows with other prompts, or change fraction or seed under spec.dataset.validation.
-    """
-    DATA_CHANGED = "DataChanged"
-    """The run's copy of the checked rows is not what the check left.
-
-    Ends train, assess.
-    Next: leave the store's runs/ alone, and create the run again.
-    """
-    BASE_NOT_FOUND = "BaseNotFound"
-    """There is no model at spec.source.
-
-    Ends inspect.
-    Next: name the folder that holds config.json; the message lists what is there.
-    """
-    BASE_CHANGED = "BaseChanged"
-    """The base's files are not those that its BaseModel was inspected with, or the BaseModel was made anew.
-
-    Ends check, train, assess.
-    Next: put the inspected files back, or make a new BaseModel for the new ones; then create the run again.
-    """
-    BASE_MALFORMED = "BaseMalformed"
-    """A file of the model is missing, damaged, or not what adapters can be trained on.
-
-    Ends inspect, train, assess.
-    Next: copy the model again, all of it from one revision; then delete the BaseModel and create it again.
-    """
-    ARCHITECTURE_UNKNOWN = "ArchitectureUnknown"
-    """The model is no causal language model that the trainer's transformers has built in. Its own code is never run.
-
-    Ends inspect.
-    Next: choose another model.
-    """
-    CHAT_TEMPLATE_MISSING = "ChatTemplateMissing"
-    """The tokenizer has no chat template, so conversations have no form to be trained in.
-
-    Ends inspect.
-    Next: use the instruction-tuned model, or add its chat_template.jinja.
-    """
-    UNSAFE_WEIGHTS = "UnsafeWeights"
-    """The weights are pickles, which run code when they are loaded.
-
-    Ends inspect.
-    Next: convert them to safetensors on a machine that you trust; the message says how.
-    """
-    ADAPTER_INVALID = "AdapterInvalid"
-    """The trained files are not a usable adapter, or another artifact is in their place in the store.
-
-    Ends assess.
-    Next: as the message says; usually create the run again.
-    """
-    OUT_OF_MEMORY = "OutOfMemory"
-    """The work needed more memory than the container's limit or the GPU has.
-
-    Ends inspect, check, train, assess.
-    Next: create the run again with a higher spec.pod.resources.limits.memory, or a lower microBatchSize or
-    sequenceLength. The limits of inspect and check are Wardrobe's own: there only a smaller file helps.
-    """
-    DIVERGED = "Diverged"
-    """The loss is no longer a number: the weights have grown beyond all bounds.
-
-    Ends train.
-    Next: create the run again with a lower spec.training.learningRate.
-    """
-    TERMINATED = "Terminated"
-    """The task was stopped from outside: eviction, preemption, a lost node, a suspended Job. It is made again, so the
-    condition says `Retrying`, and at last `RetriesExhausted`.
-    """
-    STORE_FAILED = "StoreFailed"
-    """A volume could not be read or written. It is made again, so the condition says `Retrying`; this word remains only
-    where a failed task could not leave its record either.
-
-    Ends inspect, check, train, assess.
-    Next: look at the volume (full, read-only, gone?), then create the object again.
-    """
-    UNKNOWN = "Unknown"
-    """No rule of ours foresaw the error; the message is what is known.
-
-    Ends inspect, check, train, assess.
-    Next: read the pod's log; if the cause is not yours, report a defect.
-    """
+    SUCCEEDED = (
+        "Succeeded",
+        "The task did its work; the operator's own word for the step stands in the condition.",
+        (),
+    )
+    CONFIG_INVALID = (
+        "ConfigInvalid",
+        "A setting does not suit the base, or operator and trainer are of two releases.",
+        EVERY_TASK,
+        "create another run with the field that the message names set as it says.",
+    )
+    DATASET_NOT_FOUND = (
+        "DatasetNotFound",
+        "There is no file at spec.dataset.source, or the pods' user may not read it.",
+        ("check",),
+        "copy the file there or make it readable, then create the run again; the message lists what is in the folder.",
+    )
+    DATASET_EMPTY = (
+        "DatasetEmpty",
+        "The file has no row.",
+        ("check",),
+        "put one conversation per line into it; a few hundred make a useful adapter.",
+    )
+    DATASET_MALFORMED = (
+        "DatasetMalformed",
+        "Some rows are not what a row must be; the message names the first, the rule, and how many others break it.",
+        ("check",),
+        "rewrite the rows as the message says.",
+    )
+    ROLES_INVALID = (
+        "RolesInvalid",
+        "Some conversations have roles in an order that cannot be trained on, or that the chat template refuses.",
+        ("check",),
+        "begin with user (after at most one system message), take turns, and end with assistant.",
+    )
+    ANSWERS_TRUNCATED = (
+        "AnswersTruncated",
+        "spec.training.sequenceLength cuts off the whole answer of too many rows.",
+        ("check",),
+        "raise it to the number that the message gives, or shorten the prompts.",
+    )
+    LABELS_SPARSE = (
+        "LabelsSparse",
+        "Too few of the tokens belong to answers to learn anything from.",
+        ("check",),
+        "shorten the prompts or lengthen the answers.",
+    )
+    SPLIT_EMPTY = (
+        "SplitEmpty",
+        "The split leaves no row on one of its sides.",
+        ("check",),
+        "add rows with other prompts, or change fraction or seed under spec.dataset.validation.",
+    )
+    DATA_CHANGED = (
+        "DataChanged",
+        "The run's copy of the checked rows is not what the check left.",
+        ("train", "assess"),
+        "leave the store's runs/ alone, and create the run again.",
+    )
+    BASE_NOT_FOUND = (
+        "BaseNotFound",
+        "There is no model at spec.source.",
+        ("inspect",),
+        "name the folder that holds config.json; the message lists what is there.",
+    )
+    BASE_CHANGED = (
+        "BaseChanged",
+        "The base's files are not those that its BaseModel was inspected with, or the BaseModel was made anew.",
+        EVERY_TASK,
+        "put the inspected files back, or make a new BaseModel for the new ones; then create the run again.",
+    )
+    BASE_MALFORMED = (
+        "BaseMalformed",
+        "A file of the model is missing, damaged, or not what adapters can be trained on.",
+        ("inspect", "train", "assess"),
+        "copy the model again, all of it from one revision; then delete the BaseModel and create it again.",
+    )
+    ARCHITECTURE_UNKNOWN = (
+        "ArchitectureUnknown",
+        "The model is no causal language model that the trainer's transformers has built in. Its own code is never "
+        "run.",
+        ("inspect",),
+        "choose another model.",
+    )
+    CHAT_TEMPLATE_MISSING = (
+        "ChatTemplateMissing",
+        "The tokenizer has no chat template, so conversations have no form to be trained in.",
+        ("inspect",),
+        "use the instruction-tuned model, or add its chat_template.jinja.",
+    )
+    UNSAFE_WEIGHTS = (
+        "UnsafeWeights",
+        "The weights are pickles, which run code when they are loaded.",
+        ("inspect",),
+        "convert them to safetensors on a machine that you trust; the message says how.",
+    )
+    ADAPTER_INVALID = (
+        "AdapterInvalid",
+        "The trained files are not a usable adapter, or another artifact is in their place in the store.",
+        ("assess",),
+        "as the message says; usually create the run again.",
+    )
+    OUT_OF_MEMORY = (
+        "OutOfMemory",
+        "The work needed more memory than the container's limit or the GPU has.",
+        EVERY_TASK,
+        "create the run again with a higher spec.pod.resources.limits.memory, or a lower microBatchSize or "
+        "sequenceLength. The limits of inspect and check are Wardrobe's own: there only a smaller file helps.",
+    )
+    DIVERGED = (
+        "Diverged",
+        "The loss is no longer a number: the weights have grown beyond all bounds.",
+        ("train",),
+        "create the run again with a lower spec.training.learningRate.",
+    )
+    TERMINATED = (
+        "Terminated",
+        "The task was stopped from outside: eviction, preemption, a lost node, a suspended Job. It is made again, "
+        "so the condition says `Retrying`, and at last `RetriesExhausted`.",
+        (),
+    )
+    STORE_FAILED = (
+        "StoreFailed",
+        "A volume could not be read or written. It is made again, so the condition says `Retrying`; this word "
+        "remains only where a failed task could not leave its record either.",
+        EVERY_TASK,
+        "look at the volume (full, read-only, gone?), then create the object again.",
+    )
+    UNKNOWN = (
+        "Unknown",
+        "No rule of ours foresaw the error; the message is what is known.",
+        EVERY_TASK,
+        "read the pod's log; if the cause is not yours, report a defect.",
+    )

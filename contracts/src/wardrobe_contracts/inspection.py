@@ -1,8 +1,18 @@
 """Task `inspect`: what a base model is."""
 
-from pydantic import PositiveInt
+from typing import Annotated, Literal
 
-from .base import Digest, Order, Record
+from pydantic import Field, PositiveInt, StringConstraints
+
+from .base import Digest, Fingerprint, Order, Record, TaskPayload
+
+MOST_SIZE = 2**31 - 1
+"""Of a dimension: what a BaseModel's status holds."""
+TOKEN_LIMIT = 64
+"""Characters of a control token: two of them leave room in the termination message, however they are escaped."""
+
+Size = Annotated[int, Field(ge=1, le=MOST_SIZE)]
+Token = Annotated[str, StringConstraints(max_length=TOKEN_LIMIT)]
 
 
 class InspectConfig(Order):
@@ -22,14 +32,14 @@ class Shape(Record):
     architecture: str
     model_type: str
     parameters: PositiveInt
-    hidden_size: PositiveInt
-    intermediate_size: PositiveInt
-    layers: PositiveInt
-    attention_heads: PositiveInt
-    key_value_heads: PositiveInt
-    head_dim: PositiveInt
-    vocabulary_size: PositiveInt
-    context_length: PositiveInt
+    hidden_size: Size
+    intermediate_size: Size
+    layers: Size
+    attention_heads: Size
+    key_value_heads: Size
+    head_dim: Size
+    vocabulary_size: Size
+    context_length: Size
     dtype: str
     tied_embeddings: bool
 
@@ -39,20 +49,21 @@ class TokenizerFacts(Record):
 
     digest: Digest
     """Over the tokenizer's files and the chat template."""
-    vocabulary_size: PositiveInt
-    eos_token: str
-    pad_token: str | None = None
+    vocabulary_size: Size
+    eos_token: Token
+    pad_token: Token | None = None
     chat_template_digest: Digest
     generation_marker: bool
     """Whether the template marks the assistant's tokens itself (`{% generation %}`)."""
 
 
-class Inspection(Record):
+class Inspection(TaskPayload):
     """Facts of one base model. The digest is its identity."""
 
+    task: Literal["inspect"] = "inspect"
     digest: Digest
-    fingerprint: Digest
-    """Over names, sizes and headers only: cheap to compare at every start (see `digests.fingerprint`)."""
+    fingerprint: Fingerprint
+    """Over names, sizes and samples only: cheap to compare at every start (see `digests.fingerprint`)."""
     files: PositiveInt
     size_bytes: PositiveInt
     shape: Shape

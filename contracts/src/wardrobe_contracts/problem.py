@@ -1,6 +1,9 @@
 """What is wrong, in the four parts that a person needs: which field, which value, which rule, what to do next."""
 
+from typing import Self
+
 from .base import Record
+from .text import shorten
 
 
 class Problem(Record):
@@ -13,6 +16,10 @@ class Problem(Record):
     value: str
     rule: str
     next_step: str
+
+    def shortened(self, limit: int) -> Self:
+        """With each of its parts cut to so many characters."""
+        return self.model_copy(update={name: shorten(text, limit) for name, text in self})
 
     def __str__(self) -> str:
         return f"{self.field} is {self.value!r}: {self.rule}. {self.next_step}."

@@ -1,67 +1,132 @@
 """`result.json`: the record of a task, copied (at most 3 KB) to the container's termination message."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
 
 from .assessment import Assessment
-from .base import Record
+from .base import Exchanged, Record, Task
 from .check import CheckReport
-from .exits import TERMINATION_MESSAGE_LIMIT, ExitCode, Reason
+from .exits import FAILURE_CODES, TERMINATION_MESSAGE_LIMIT, ExitCode, Reason
 from .inspection import Inspection
 from .problem import Problem
+from .text import shorten
 from .training import TrainingSummary
 
 RESULT_FILE = "result.json"
 
-Task = Literal["inspect", "check", "train", "assess"]
+Payload = Annotated[Inspection | CheckReport | TrainingSummary | Assessment, Field(discriminator="task")]
 
 
-class Result(Record):
-    """How a task ended. Exactly one of the four payloads is set after success; `problem` or `message` after failure."""
+class Succeeded(Record):
+    """The task did its work."""
 
-    task: Task
+    kind: Literal["Succeeded"] = "Succeeded"
+    message: str
+    payload: Payload
+
+    def shortened(self, limit: int) -> Self:
+        """With short texts."""
+        return self.model_copy(update={"payload": self.payload.shortened(limit)})
+
+
+class Failed(Record):
+    """It did not. A word that a newer task has is Unknown here; its message says more."""
+
+    kind: Literal["Failed"] = "Failed"
     exit_code: ExitCode
     reason: Reason
     message: str
     problem: Problem | None = None
-    inspection: Inspection | None = None
-    check: CheckReport | None = None
-    training: TrainingSummary | None = None
-    assessment: Assessment | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_words(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        known = {"exitCode": (FAILURE_CODES, ExitCode.UNKNOWN), "reason": (tuple(Reason), Reason.UNKNOWN)}
+        unknown = {name: word for name, (words, word) in known.items() if name in given and given[name] not in words}
+        return given | unknown
+
+    def shortened(self, limit: int) -> Self:
+        """With short texts."""
+        problem = self.problem and self.problem.shortened(limit // 2)
+        return self.model_copy(update={"message": shorten(self.message, limit), "problem": problem})
+
+
+class Result(Exchanged):
+    """How a task ended."""
+
+    task: Task
+    outcome: Annotated[Succeeded | Failed, Field(discriminator="kind")]
+
+    @classmethod
+    def success(cls, message: str, payload: Payload) -> Self:
+        """Of the task whose payload it is."""
+        return cls(task=payload.task, outcome=Succeeded(message=message, payload=payload))
+
+    @classmethod
+    def failure(
+        cls, task: Task, exit_code: ExitCode, reason: Reason, message: str, problem: Problem | None = None
+    ) -> Self:
+        """Of a task that did not do its work."""
+        return cls(task=task, outcome=Failed(exit_code=exit_code, reason=reason, message=message, problem=problem))
+
+    @classmethod
+    def from_format_0(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """One flat object, with a field of its own for each task's payload."""
+        task = given.get("task")
+        payload = given.get(_PAYLOAD_IN_FORMAT_0.get(task, "")) if isinstance(task, str) else None
+        if given.get("exitCode") == ExitCode.SUCCEEDED and isinstance(payload, dict):
+            outcome = {"kind": "Succeeded", "payload": payload | {"task": given["task"]}}
+        else:
+            outcome = {"kind": "Failed"}
+        return {"task": given.get("task"), "outcome": given | outcome}
+
+    @model_validator(mode="after")
+    def _of_one_task(self) -> Self:
+        if self.payload is not None and self.payload.task != self.task:
+            raise ValueError(f"a result of {self.task} has the payload of {self.payload.task}")
+        return self
 
     @property
     def succeeded(self) -> bool:
         """Whether the task did its work."""
-        return self.exit_code is ExitCode.SUCCEEDED
+        return isinstance(self.outcome, Succeeded)
+
+    @property
+    def payload(self) -> Inspection | CheckReport | TrainingSummary | Assessment | None:
+        """What it found or made; None where it failed."""
+        return self.outcome.payload if isinstance(self.outcome, Succeeded) else None
+
+    @property
+    def problem(self) -> Problem | None:
+        """What a person can mend, where that is known."""
+        return self.outcome.problem if isinstance(self.outcome, Failed) else None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The class of the ending."""
+        return self.outcome.exit_code if isinstance(self.outcome, Failed) else ExitCode.SUCCEEDED
+
+    @property
+    def reason(self) -> Reason:
+        """The ending in one word."""
+        return self.outcome.reason if isinstance(self.outcome, Failed) else Reason.SUCCEEDED
+
+    @property
+    def message(self) -> str:
+        """The ending in one sentence."""
+        return self.outcome.message
 
     def termination_message(self) -> str:
         """JSON of at most TERMINATION_MESSAGE_LIMIT bytes: long texts are cut, more and more until it fits."""
         for limit in (1500, 600, 200):
-            text = self._cut(limit).model_dump_json(by_alias=True, exclude_none=True)
+            cut = self.model_copy(update={"outcome": self.outcome.shortened(limit)})
+            text = cut.model_dump_json(by_alias=True, exclude_none=True)
             if len(text.encode()) <= TERMINATION_MESSAGE_LIMIT:
                 return text
         raise ValueError(f"result of {self.task} does not fit in {TERMINATION_MESSAGE_LIMIT} bytes")
 
-    def _cut(self, limit: int) -> "Result":
-        problem = self.problem and self.problem.model_copy(
-            update={name: _shorten(getattr(self.problem, name), limit // 2) for name in Problem.model_fields}
-        )
-        check = self.check and self.check.model_copy(
-            update={
-                "warnings": [_shorten(text, limit // 4) for text in self.check.warnings[:4]],
-                "frame": self.check.frame.model_copy(
-                    update={
-                        "opening": _shorten(self.check.frame.opening, limit // 4),
-                        "closing": _shorten(self.check.frame.closing, limit // 4),
-                    }
-                ),
-            }
-        )
-        assessment = self.assessment and self.assessment.model_copy(
-            update={"target_modules": self.assessment.target_modules[: limit // 50]}
-        )
-        cut = {"problem": problem, "check": check, "assessment": assessment}
-        return self.model_copy(update={"message": _shorten(self.message, limit), **cut})
 
-
-def _shorten(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+_PAYLOAD_IN_FORMAT_0 = {"inspect": "inspection", "check": "check", "train": "training", "assess": "assessment"}

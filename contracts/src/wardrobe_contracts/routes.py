@@ -1,18 +1,27 @@
-"""Routes: which version answers for each department, and what every replica keeps loaded. Intent, no addresses.
+"""Routes: which adapter answers for each department, and what every replica keeps loaded. Intent, no addresses.
 
-One ConfigMap per deployment holds them as JSON under ROUTES_KEY; routers and agents watch it.
+One ConfigMap per deployment holds them as JSON, under a key for each format that a router or agent in the cluster may
+read; routers and agents watch it.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import Field, NonNegativeInt, StringConstraints, model_validator
 
-from .base import Digest, Order
+from .base import AdapterName, Digest, Exchanged, Record
 
-ROUTES_KEY = "routes.json"
+ROUTES_KEY = "routes-1.json"
+FORMAT_0_KEY = "routes.json"
+"""First light's routers and agents refuse a field that they do not know: under their key stands what they know."""
 AGENT_PORT = 8080
-"""The only port of an engine pod: requests, `/state`, `/readyz`, `/healthz`, `/metrics`."""
+"""Where an engine pod takes requests."""
+OPS_PORT = 8081
+"""Where routers and agents serve `/state`, `/readyz`, `/healthz` and `/metrics`: no client can keep these busy."""
+REQUESTS_PORT_NAME = "http"
+OPS_PORT_NAME = "ops"
+"""What the two are called in pods, Services and EndpointSlices."""
 ENGINE_PORT = 8000
 """Where the engine listens, on 127.0.0.1 of its pod only."""
 ROUTER_PORT = 8080
@@ -22,10 +31,11 @@ KEYS_FILE = "keys"
 SHORT_DIGEST = 8
 
 DepartmentName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
-VersionName = Annotated[str, StringConstraints(pattern=r"^.+-[0-9a-f]{8}$", max_length=253)]
+EngineAdapterName = Annotated[str, StringConstraints(pattern=r"^.+-[0-9a-f]{8}$", max_length=253)]
+"""Name of an adapter in an engine: the Adapter's, and the beginning of its digest."""
 
 
-def version_name(adapter: str, digest: Digest) -> str:
+def engine_adapter_name(adapter: AdapterName, digest: Digest) -> EngineAdapterName:
     """What engines call an adapter: never the same name for other bytes."""
     return f"{adapter}-{digest.removeprefix('sha256:')[:SHORT_DIGEST]}"
 
@@ -38,7 +48,7 @@ class Authentication(StrEnum):
 
 
 class Verification(StrEnum):
-    """What becomes of a version that is loaded but not proved."""
+    """What becomes of an adapter that is loaded but not proved."""
 
     ENFORCE = "Enforce"
     """Only what is proved answers."""
@@ -46,28 +56,27 @@ class Verification(StrEnum):
     """Proofs are made and reported, and what the engine took from verified files answers all the same."""
 
 
-class RoutedBase(Order):
+class RoutedBase(Record):
     """The base of the deployment: adapters of another are never loaded."""
 
     name: str
     digest: Digest
 
 
-class Route(Order):
+class Route(Record):
     """Where a department's requests go."""
 
-    version: VersionName | None = None
-    """None until the department's first version is proved; its requests get 503 meanwhile."""
+    version: EngineAdapterName | None = None
+    """None until the department's first adapter is proved; its requests get 503 meanwhile."""
 
 
-class RoutedAdapter(Order):
+class RoutedAdapter(Record):
     """One member of the set that every replica keeps loaded."""
 
-    version: VersionName
-    adapter: str
-    """Name of the Adapter."""
+    version: EngineAdapterName
+    adapter: AdapterName
     departments: Annotated[list[DepartmentName], Field(min_length=1)]
-    """Whose current, next or previous version it is: they may ask for it by name."""
+    """Whose current, next or previous adapter it is: they may ask for it by name."""
     artifact: str
     """Folder inside the store."""
     digest: Digest
@@ -75,12 +84,12 @@ class RoutedAdapter(Order):
 
     @model_validator(mode="after")
     def _named_after_its_digest(self) -> Self:
-        if self.version != version_name(self.adapter, self.digest):
-            raise ValueError(f"version {self.version} is not {version_name(self.adapter, self.digest)}")
+        if self.version != engine_adapter_name(self.adapter, self.digest):
+            raise ValueError(f"version {self.version} is not {engine_adapter_name(self.adapter, self.digest)}")
         return self
 
 
-class Routes(Order):
+class Routes(Exchanged):
     """Contents of the ConfigMap."""
 
     deployment: str
@@ -111,3 +120,16 @@ class Routes(Order):
     def routed_adapters(self) -> frozenset[str]:
         """Names of the Adapters behind them."""
         return frozenset(loaded.adapter for loaded in self.adapters if loaded.version in self.routed)
+
+
+def to_config_map(routes: Routes) -> dict[str, str]:
+    """The ConfigMap's data: the same routes for readers of today, and for those of format 0."""
+    return {
+        ROUTES_KEY: routes.model_dump_json(by_alias=True, exclude_none=True, indent=1),
+        FORMAT_0_KEY: routes.model_dump_json(by_alias=True, exclude_none=True, exclude={"format"}),
+    }
+
+
+def in_config_map(data: Mapping[str, str]) -> str | None:
+    """The text of the newest routes that are read here; None where there are none."""
+    return data.get(ROUTES_KEY, data.get(FORMAT_0_KEY))

@@ -1,116 +1,107 @@
 """What agents and routers say of themselves at `GET /state`; the operator and the routers read it from pod IPs."""
 
-from enum import StrEnum
+from typing import Any
 
-from pydantic import NonNegativeFloat, NonNegativeInt
+from pydantic import NonNegativeFloat, NonNegativeInt, model_validator
 
-from .base import Digest, Record
+from .base import Digest, Exchanged, Record
+from .words import Word
 
 STATE_PATH = "/state"
+GENERATION_QUERY = "generation"
+"""With STATE_PATH: the routes' generation that the asker knows. Who is behind lists the routes again at once."""
 READY_PATH = "/readyz"
 HEALTH_PATH = "/healthz"
 METRICS_PATH = "/metrics"
 VERSION_HEADER = "X-Wardrobe-Version"
 DIGEST_HEADER = "X-Wardrobe-Digest"
 DEPARTMENT_HEADER = "X-Wardrobe-Department"
+"""In a router's request: who asks. In its answer: who answered."""
+WAIT_HEADER = "X-Wardrobe-Wait"
+"""In a router's request: "no" where another full replica has turned it away already."""
+ENGINE_REACHED_HEADER = "X-Wardrobe-Engine-Reached"
+"""In an agent's refusal: "no" where nothing of the request was sent to the engine, else "yes"."""
 
 
-class Verdict(StrEnum):
-    """What this replica knows of a version."""
+class Verdict(Word):
+    """What this replica knows of an adapter."""
 
-    # `make docs` writes docs/conditions.md from the texts below the members.
-
-    PENDING = "Pending"
-    """No verdict yet; the reason says what is being done.
-
-    Next: wait.
-    """
-    APPLIED = "Applied"
-    """Given to the engine with this digest, and its effect is present, in prefill and in decode."""
-    NOT_APPLIED = "NotApplied"
-    """Loaded, but the engine answers as the base (or does so in decode).
-
-    Next: delete the engine pod, so that it starts anew; if the verdict comes back, report the engine's defect.
-    """
-    WRONG_VERSION = "WrongVersion"
-    """Loaded, but the engine answers as another version.
-
-    Next: delete the engine pod, so that it starts anew; if the verdict comes back, report the engine's defect.
-    """
-    DIVERGED = "Diverged"
-    """Loaded, but the scores are those of nothing known.
-
-    Next: see the reason. On all versions of a replica it is the engine or the base that differs: delete the pod. On one
-    version everywhere it is the version: point the department at another and train again.
-    """
-    INDISTINGUISHABLE = "Indistinguishable"
-    """Recorded scores are closer to the base's than engines agree: nothing can be proved.
-
-    Next: train longer or on more data; or set spec.verification to Report, knowing that nothing is proved then.
-    """
-    DIGEST_MISMATCH = "DigestMismatch"
-    """The store's files are not those that were published. Never loaded.
-
-    Next: restore the folder in the store from a backup, or train again; find out who wrote there.
-    """
-    LOAD_FAILED = "LoadFailed"
-    """It could not be fetched or the engine refused it.
-
-    Next: see the message; it is tried again.
-    """
+    PENDING = ("Pending", "No verdict yet; the reason says what is being done.", "wait.")
+    APPLIED = ("Applied", "Given to the engine with this digest, and its effect is present, in prefill and in decode.")
+    NOT_APPLIED = (
+        "NotApplied",
+        "Loaded, but the engine answers as the base (or does so in decode).",
+        "delete the engine pod, so that it starts anew; if the verdict comes back, report the engine's defect.",
+    )
+    WRONG_VERSION = (
+        "WrongVersion",
+        "Loaded, but the engine answers as another adapter.",
+        "delete the engine pod, so that it starts anew; if the verdict comes back, report the engine's defect.",
+    )
+    DIVERGED = (
+        "Diverged",
+        "Loaded, but the scores are those of nothing known.",
+        "see the reason. On all adapters of a replica it is the engine or the base that differs: delete the pod. "
+        "On one adapter everywhere it is the adapter: point the department at another and train again.",
+    )
+    INDISTINGUISHABLE = (
+        "Indistinguishable",
+        "Recorded scores are closer to the base's than engines agree: nothing can be proved.",
+        "train longer or on more data; or set spec.verification to Report, knowing that nothing is proved then.",
+    )
+    DIGEST_MISMATCH = (
+        "DigestMismatch",
+        "The store's files are not those that were published. Never loaded.",
+        "restore the folder in the store from a backup, or train again; find out who wrote there.",
+    )
+    LOAD_FAILED = (
+        "LoadFailed",
+        "It could not be fetched or the engine refused it.",
+        "see the message; it is tried again.",
+    )
 
 
-class Reason(StrEnum):
+class Reason(Word):
     """Why a verdict is what it is. Stable words."""
 
-    WAITING = "Waiting"
-    """Its turn comes."""
-    FETCHING = "Fetching"
-    """Its files are being copied from the store and verified."""
-    LOADING = "Loading"
-    """The engine is taking it in."""
-    PROVING = "Proving"
-    """Its probes are being scored."""
-    ENGINE_DOWN = "EngineDown"
-    """The engine went away or came back empty; it is loaded and proved again."""
+    WAITING = ("Waiting", "Its turn comes.")
+    FETCHING = ("Fetching", "Its files are being copied from the store and verified.")
+    LOADING = ("Loading", "The engine is taking it in.")
+    PROVING = ("Proving", "Its probes are being scored.")
+    ENGINE_DOWN = ("EngineDown", "The engine went away or came back empty; it is loaded and proved again.")
 
-    PROVED = "Proved"
-    """Its recorded effect was found again."""
+    PROVED = ("Proved", "Its recorded effect was found again.")
 
-    ANSWERS_AS_BASE = "AnswersAsBase"
-    """The engine answers as if no adapter were there."""
-    LOST_IN_DECODE = "LostInDecode"
-    """The adapter's effect is there when a text is read, and gone while one is written."""
-    ANSWERS_AS_OTHER = "AnswersAsOther"
-    """The effect found under its name is another version's, or its effect is found under another's name."""
-    SCORES_UNKNOWN = "ScoresUnknown"
-    """There is an effect, and it is neither the recorded one nor any other's."""
-    BASE_SCORES_UNKNOWN = "BaseScoresUnknown"
-    """The engine's base is not the one the probes were recorded on."""
-    TOKENS_DIFFER = "TokensDiffer"
-    """The engine reads the probes as other tokens."""
-    TOO_CLOSE = "TooClose"
-    """The recorded effect is smaller than two engines differ by."""
+    ANSWERS_AS_BASE = ("AnswersAsBase", "The engine answers as if no adapter were there.")
+    LOST_IN_DECODE = (
+        "LostInDecode",
+        "The adapter's effect is there when a text is read, and gone while one is written.",
+    )
+    ANSWERS_AS_OTHER = (
+        "AnswersAsOther",
+        "The effect found under its name is another adapter's, or its effect is found under another's name.",
+    )
+    SCORES_UNKNOWN = ("ScoresUnknown", "There is an effect, and it is neither the recorded one nor any other's.")
+    BASE_SCORES_UNKNOWN = ("BaseScoresUnknown", "The engine's base is not the one the probes were recorded on.")
+    TOKENS_DIFFER = ("TokensDiffer", "The engine reads the probes as other tokens.")
+    TOO_CLOSE = ("TooClose", "The recorded effect is smaller than two engines differ by.")
 
-    FILES_CHANGED = "FilesChanged"
-    """A file in the store is not what was published."""
-    MANIFEST_CHANGED = "ManifestChanged"
-    """manifest.json in the store is not what was published, or lists other files."""
+    FILES_CHANGED = ("FilesChanged", "A file in the store is not what was published.")
+    MANIFEST_CHANGED = (
+        "ManifestChanged",
+        "manifest.json in the store is not what was published, or lists other files.",
+    )
 
-    ARTIFACT_MISSING = "ArtifactMissing"
-    """The store has no such folder, or it lacks a file."""
-    STORE_FAILED = "StoreFailed"
-    """The store could not be read."""
-    MANIFEST_UNREADABLE = "ManifestUnreadable"
-    """manifest.json or probes.json is not what this version of Wardrobe reads."""
-    OTHER_BASE = "OtherBase"
-    """It belongs to another base than the deployment's."""
-    VARIANT_NOT_ASSESSED = "VariantNotAssessed"
-    """It has no recorded scores on the deployment's quantization."""
-    REFUSED_BY_ENGINE = "RefusedByEngine"
-    """The engine would not load it; the message is the engine's."""
-    PROOF_FAILED = "ProofFailed"
-    """The engine did not answer the probes."""
+    ARTIFACT_MISSING = ("ArtifactMissing", "The store has no such folder, or it lacks a file.")
+    STORE_FAILED = ("StoreFailed", "The store could not be read.")
+    MANIFEST_UNREADABLE = (
+        "ManifestUnreadable",
+        "manifest.json or probes.json is not what this release of Wardrobe reads.",
+    )
+    OTHER_BASE = ("OtherBase", "It belongs to another base than the deployment's.")
+    VARIANT_NOT_ASSESSED = ("VariantNotAssessed", "It has no recorded scores on the deployment's quantization.")
+    REFUSED_BY_ENGINE = ("RefusedByEngine", "The engine would not load it; the message is the engine's.")
+    PROOF_FAILED = ("ProofFailed", "The engine did not answer the probes.")
 
 
 class ProofNumbers(Record):
@@ -123,14 +114,14 @@ class ProofNumbers(Record):
     allowed: NonNegativeFloat
     """How far from a recorded score still counts as the same."""
     own: NonNegativeFloat
-    """The version's effect here against its recorded effect: small when applied."""
+    """The adapter's effect here against its recorded effect: small when applied."""
     base: NonNegativeFloat
-    """The version's effect here against none: small when not applied."""
+    """The adapter's effect here against none: small when not applied."""
     engine_base: NonNegativeFloat
     """The base here against the recorded base: what the two stacks disagree by."""
     nearest_other: str | None = None
     other: NonNegativeFloat | None = None
-    """The effect of `nearest_other` here against this version's recorded effect: small when the two are mixed up."""
+    """The effect of `nearest_other` here against this adapter's recorded effect: small when the two are mixed up."""
     decode: NonNegativeFloat | None = None
     """What was generated, as scored while generating, against the same in one prefill."""
 
@@ -144,7 +135,7 @@ class Timings(Record):
 
 
 class VersionState(Record):
-    """One version on one replica."""
+    """One adapter on one replica."""
 
     digest: Digest
     verdict: Verdict
@@ -158,6 +149,16 @@ class VersionState(Record):
     numbers: ProofNumbers | None = None
     timings: Timings = Timings()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _known_words(cls, given: Any) -> Any:
+        """A verdict or reason that a newer agent has is no verdict yet."""
+        if not isinstance(given, dict) or (given.get("verdict") in [*Verdict] and given.get("reason") in [*Reason]):
+            return given
+        words = f"{given.get('verdict')}, {given.get('reason')}"
+        message = f"{words}: not known to this release of Wardrobe. {given.get('message', '')}"
+        return given | {"verdict": Verdict.PENDING, "reason": Reason.WAITING, "message": message}
+
 
 class EngineState(Record):
     """The engine beside the agent."""
@@ -169,7 +170,7 @@ class EngineState(Record):
     message: str = ""
 
 
-class AgentState(Record):
+class AgentState(Exchanged):
     """`GET /state` of an engine pod."""
 
     deployment: str
@@ -184,9 +185,9 @@ class AgentState(Record):
     problem: str = ""
     """Why newer routes are not applied, if they are not."""
 
-    def serves(self, version: str) -> bool:
-        """Whether a request that names this version is answered here."""
-        found = self.versions.get(version)
+    def serves(self, name: str) -> bool:
+        """Whether a request that names this adapter is answered here."""
+        found = self.versions.get(name)
         return found is not None and found.served and self.engine.up and not self.draining
 
 
@@ -200,7 +201,7 @@ class BackendState(Record):
     in_flight: NonNegativeInt = 0
 
 
-class RouterState(Record):
+class RouterState(Exchanged):
     """`GET /state` of a router."""
 
     deployment: str
@@ -218,5 +219,7 @@ class RouterState(Record):
     """Departments without any key, whose requests are all refused."""
     duplicate_keys: list[str]
     """Departments of which a key is another's too; such a key opens none."""
+    weak_keys: list[str] = []
+    """Departments of which a key has fewer than 16 characters, or others than visible ASCII; such a key opens none."""
     problem: str = ""
     """Why newer routes are not applied, if they are not."""

@@ -1,10 +1,10 @@
 """Task `train`: one attempt of one run."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from .base import Accelerator, Digest, Method, Order, Record
+from .base import Accelerator, BaseLocation, Digest, Exchanged, Order, Record, TaskPayload, base_from_format_0
 
 PROGRESS_PORT = 8081
 """Where rank 0's launcher serves `/progress` (JSON) and `/metrics` (Prometheus)."""
@@ -13,7 +13,7 @@ ADAPTER_FOLDER = "adapter"
 """Inside an attempt's folder: what training leaves for assess."""
 
 
-class Lora(Order):
+class Lora(Record):
     """LoRA hyperparameters (Hu et al. 2021): delta W = alpha / rank * B A."""
 
     rank: Annotated[int, Field(ge=1, le=512)]
@@ -23,14 +23,14 @@ class Lora(Order):
     """Module names, or the single word `all-linear`."""
 
 
-class Quantization(Order):
+class Quantization(Record):
     """How QLoRA holds the frozen base (Dettmers et al. 2023)."""
 
     type: Literal["NF4"]
     double_quantization: bool
 
 
-class Schedule(Order):
+class Schedule(Record):
     """How long and how fast."""
 
     epochs: PositiveFloat
@@ -54,31 +54,46 @@ class Schedule(Order):
         return self.batch_size // self.micro_batch_size
 
 
+class LoraMethod(Record):
+    """Adapters on the base as it is."""
+
+    name: Literal["LoRA"] = "LoRA"
+    lora: Lora
+
+
+class QloraMethod(Record):
+    """Adapters on the base in four bits."""
+
+    name: Literal["QLoRA"] = "QLoRA"
+    lora: Lora
+    quantization: Quantization
+
+
+TrainingMethod = Annotated[LoraMethod | QloraMethod, Field(discriminator="name")]
+
+
 class TrainConfig(Order):
     """Order to train an adapter on checked data."""
 
-    base_folder: str
-    base_fingerprint: Digest
+    base: BaseLocation
     data_folder: str
     """Folder of the check's output."""
     train_digest: Digest
     """Of `train.jsonl`: what is trained on is what was checked."""
     output_folder: str
     """This attempt's own folder; the adapter goes to `<output_folder>/adapter`."""
-    method: Method
-    lora: Lora
-    quantization: Quantization | None = None
+    method: TrainingMethod
     schedule: Schedule
     accelerator: Accelerator
 
-    @model_validator(mode="after")
-    def _quantization_follows_method(self) -> Self:
-        if (self.quantization is not None) != (self.method is Method.QLORA):
-            raise ValueError("quantization is set exactly when method is QLoRA")
-        return self
+    @classmethod
+    def from_format_0(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """The base's location in two fields, the method's settings beside its name."""
+        settings = {name: value for name, value in given.items() if name in {"lora", "quantization"}}
+        return given | {"base": base_from_format_0(given), "method": settings | {"name": given.get("method")}}
 
 
-class Progress(Record):
+class Progress(Exchanged):
     """Where an attempt is now, as served by its launcher."""
 
     stage: Literal["Loading", "Training", "Saving"]
@@ -91,9 +106,10 @@ class Progress(Record):
     seconds_left: NonNegativeInt | None = None
 
 
-class TrainingSummary(Record):
+class TrainingSummary(TaskPayload):
     """What an attempt did."""
 
+    task: Literal["train"] = "train"
     steps: PositiveInt
     tokens: PositiveInt
     """Tokens passed through the model, padding left out."""

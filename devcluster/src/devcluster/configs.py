@@ -112,6 +112,7 @@ def kubelet(instance: Instance, *, cgroup: str) -> str:
         "cgroupRoot": f"/{cgroup}",
         "enforceNodeAllocatable": [],
         "nodeStatusReportFrequency": "20s",  # 5 min by default: what overwrites the status shows soon
+        "syncFrequency": "10s",  # 1 min by default: pods see a changed Secret when kubelet next looks at them
         "failSwapOn": False,
         "failCgroupV1": False,
         "oomScoreAdj": 0,

@@ -68,11 +68,6 @@ class ControlPlane:
         record = self._spawn("apiserver", commands.apiserver(server))
         wait_ready(instance, self.port, record)
 
-    def stop_apiserver(self) -> None:
-        """End the apiserver at once, as an outage would; etcd and the data stay."""
-        records = processes.recorded(self.instance.pids)
-        processes.stop([record for record in records if record.name == "apiserver"], grace=0)
-
     def run(self, *arguments: str, check: bool = True, stdin: str | None = None) -> str:
         """Output of kubectl against this control plane; see kubectl.run."""
         return kubectl.run(self.kubeconfig, *arguments, check=check, stdin=stdin)

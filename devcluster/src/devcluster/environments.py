@@ -43,14 +43,15 @@ MEMBERS = {
     member.name: member
     for member in (
         Member("operator", "wardrobe", ("contracts", "operator"), ("wardrobe-operator",)),
-        Member("trainer", "wardrobe-trainer", ("contracts", "trainer_image"), ("wardrobe-trainer",)),
+        Member("trainer", "wardrobe-trainer", ("contracts", "models", "trainer_image"), ("wardrobe-trainer",)),
         Member("gateway", "wardrobe-gateway", ("contracts", "gateway"), ("wardrobe-router",)),
-        Member("engine", "wardrobe-engine", ("contracts", "engine_image"), ("wardrobe-engine",)),
+        Member("engine", "wardrobe-engine", ("contracts", "models", "engine_image"), ("wardrobe-engine",)),
     )
 }
 PACKAGES = {
     "contracts": "wardrobe-contracts",
     "operator": "wardrobe",
+    "models": "wardrobe-models",
     "trainer_image": "wardrobe-trainer",
     "gateway": "wardrobe-gateway",
     "engine_image": "wardrobe-engine",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .adapter_files import AdapterWeights
-from .errors import BadAdapterError, UnknownAdapterError
+from .errors import BadAdapterError, StoppingError, UnknownAdapterError
 from .lora import BASE_SLOT
 
 
@@ -25,12 +25,13 @@ class Loaded:
 
 
 class Adapters:
-    """Adapters by name. Changed by the model's thread only; `listed` may be read by any."""
+    """Adapters by name. Changed by the model's thread only; `listed` and `leaving` may be read by any."""
 
     def __init__(self, remove: Callable[[int], None]) -> None:
         self._remove = remove
         self._base = Loaded("", Path(), 0, BASE_SLOT)
         self._by_name: dict[str, Loaded] = {}
+        self._leaving: list[Loaded] = []
 
     def listed(self) -> list[Loaded]:
         """All that new requests may name, in the order of loading."""
@@ -56,11 +57,21 @@ class Adapters:
         """New requests may name it from now on."""
         self._by_name = {**self._by_name, name: Loaded(name, weights.path, weights.rank, slot)}
 
-    def unload(self, name: str, gone: "Future[None]") -> None:
-        """Refuse new requests for it, and set `gone` when its last one has finished. Raises UnknownAdapterError."""
-        adapter = self._find(name)
+    def leaving(self) -> list[Loaded]:
+        """Those that wait for their last request: no longer to be named, still in the model."""
+        return list(self._leaving)
+
+    def unload(self, name: str, unloaded: "Future[None]") -> None:
+        """Refuse new requests for it, and set `unloaded` when its last one has finished. Raises UnknownAdapterError.
+
+        Of one that is leaving already, `unloaded` is set when the others are.
+        """
+        last = next((adapter for adapter in reversed(self._leaving) if adapter.name == name), None)
+        adapter = last if last and name not in self._by_name else self._find(name)
         self._by_name = {other: loaded for other, loaded in self._by_name.items() if other != name}
-        adapter.leaving.append(gone)
+        if not adapter.leaving:
+            self._leaving = [*self._leaving, adapter]
+        adapter.leaving.append(unloaded)
         self._settle(adapter)
 
     def _find(self, name: str) -> Loaded:
@@ -69,8 +80,15 @@ class Adapters:
         return self._by_name[name]
 
     def _settle(self, adapter: Loaded) -> None:
-        if adapter.leaving and not adapter.users:
+        if not adapter.leaving or adapter.users:
+            return
+        try:
             self._remove(adapter.slot)
+        except Exception as error:
             for future in adapter.leaving:
-                future.set_result(None)
-            adapter.leaving.clear()
+                future.set_exception(StoppingError(f"'{adapter.name}' could not be taken out of the model: {error}"))
+            raise
+        self._leaving = [other for other in self._leaving if other is not adapter]
+        for future in adapter.leaving:
+            future.set_result(None)
+        adapter.leaving.clear()

@@ -1,34 +1,46 @@
 """What both families of requests share: strict bodies, prompts to tokens, and answers put together."""
 
-import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from .engine import Engine
 from .errors import GenerationError, InvalidRequestError
 from .generation import End, Event, PromptScores, Token
+from .intake import require_bounded
 
 MAX_STOPS = 4
 """Stop strings of one request, as in TGI and OpenAI."""
+STOP_CHARACTERS = 256
+"""Of a stop string: after every token the text's end is compared with every beginning of it."""
+NAME_CHARACTERS = 512
+"""Of what a request calls an adapter or the base: messages repeat it."""
+SHOWN_CHARACTERS = 200
+"""Of a client's own words in a message: the name of a field it made up."""
+
+Stop = Annotated[str, StringConstraints(min_length=1, max_length=STOP_CHARACTERS)]
+Name = Annotated[str, StringConstraints(max_length=NAME_CHARACTERS)]
+Count = Annotated[int, Field(gt=0, lt=2**31)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Body(BaseModel):
     """A request's JSON. Unknown fields are refused: a setting must never be ignored."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """From a request's bytes. Raises InvalidRequestError."""
+        require_bounded(data)
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"]))[:SHOWN_CHARACTERS]
             raise InvalidRequestError(f"{where}: {first['msg']}" if where else first["msg"]) from error
 
 
@@ -65,21 +77,12 @@ async def collect(events: AsyncIterator[Event]) -> Answer:
     return answer
 
 
-async def encode(engine: Engine, text: str) -> list[int]:
-    """Tokens of a rendered prompt. None are added: a template brings its own, and scores must be of what was sent."""
-    if not text:
-        raise InvalidRequestError("`inputs` cannot be empty")
-    encoding = await asyncio.to_thread(engine.tokenizer.backend_tokenizer.encode, text, add_special_tokens=False)
-    ids: list[int] = encoding.ids
-    return ids
-
-
 def allowance(engine: Engine, prompt: list[int], wanted: int | None) -> int:
     """How many tokens an answer may have; without a wish, all there is room for. Raises InvalidRequestError."""
     room = engine.max_total_tokens - len(prompt)
     if room < 1 or (wanted is not None and wanted > room):
-        asked = f"Given: {len(prompt)} `inputs` tokens and {wanted or 1} `max_new_tokens`"
-        raise InvalidRequestError(f"`inputs` tokens + `max_new_tokens` must be <= {engine.max_total_tokens}. {asked}")
+        counts = f"Given: {len(prompt)} `inputs` tokens and {wanted or 1} `max_new_tokens`"
+        raise InvalidRequestError(f"`inputs` tokens + `max_new_tokens` must be <= {engine.max_total_tokens}. {counts}")
     return wanted if wanted is not None else room
 
 

@@ -34,13 +34,13 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # transforme
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: object, **__: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Append (rows, heads, new tokens, head size) to both, and give all there is."""
-        held = self.get_seq_length()
-        length = held + key_states.shape[2]
+        cached = self.get_seq_length()
+        length = cached + key_states.shape[2]
         keys, values = self._roomy
         if length > keys.shape[2]:
-            room = (0, 0, 0, length - held + ROOM)
-            keys, values = self._roomy = pad(keys[:, :, :held], room), pad(values[:, :, :held], room)
-        keys[:, :, held:length], values[:, :, held:length] = key_states, value_states
+            room = (0, 0, 0, length - cached + ROOM)
+            keys, values = self._roomy = pad(keys[:, :, :cached], room), pad(values[:, :, :cached], room)
+        keys[:, :, cached:length], values[:, :, cached:length] = key_states, value_states
         self.keys, self.values = keys[:, :, :length], values[:, :, :length]
         return self.keys, self.values
 
@@ -82,17 +82,17 @@ class Batch:
         return torch.tensor(self.slots, device=self._device)
 
     def join(self, newcomers: list[Prefilled]) -> None:
-        """Append rows."""
-        self.tokens += [one.token for one in newcomers]
-        self.lengths += [one.length for one in newcomers]
-        self.slots += [one.slot for one in newcomers]
+        """Append rows. Whatever it raises, the batch is as it was."""
         parts = [self.cache] if self.mask.numel() else []
         masks = [self.mask] if self.mask.numel() else []
         parts += [one.cache for one in newcomers]
         masks += [torch.ones(1, one.length, dtype=torch.long, device=self._device) for one in newcomers]
         width = max(mask.shape[1] for mask in masks)
-        self.mask = torch.cat([pad(mask, (width - mask.shape[1], 0)) for mask in masks])
-        self.cache = _joined(parts, width)
+        mask, cache = torch.cat([pad(mask, (width - mask.shape[1], 0)) for mask in masks]), _joined(parts, width)
+        self.mask, self.cache = mask, cache
+        self.tokens += [one.token for one in newcomers]
+        self.lengths += [one.length for one in newcomers]
+        self.slots += [one.slot for one in newcomers]
 
     def advance(self, tokens: list[int]) -> None:
         """Note what a step did: each row's newest token is in the cache now, and `tokens` come after them."""

@@ -1,20 +1,17 @@
 """OpenAI's chat completions."""
 
-import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
-from jinja2 import TemplateError as JinjaError
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from .bodies import MAX_STOPS, Answer, Body, allowance, encode, fresh_seed
+from .bodies import MAX_STOPS, Answer, Body, Count, Name, Seed, Stop, allowance, fresh_seed
 from .engine import Engine
-from .errors import InvalidRequestError, TemplateError
+from .errors import InvalidRequestError
 from .generation import End, Event, FinishReason, Generation, Sampling, Token
 from .text import StopFinder
-from .tgi import Stop
 
 FINGERPRINT = "wardrobe-engine"
 
@@ -30,7 +27,7 @@ class Message(Body):
     """One turn of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: str | Annotated[list[TextPart], Field(fail_fast=True)]
 
     def plain(self) -> dict[str, str]:
         """As templates expect it."""
@@ -47,18 +44,18 @@ class StreamOptions(Body):
 class ChatRequest(Body):
     """Body of `/v1/chat/completions`: what is acted upon here."""
 
-    model: str
+    model: Name
     """An adapter's name, or the base's."""
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], Field(min_length=1, fail_fast=True)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: PositiveInt | None = None
-    max_completion_tokens: PositiveInt | None = None
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     """0 takes the likeliest token each time; OpenAI's default is 1."""
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    stop: Stop | Annotated[list[Stop], Field(max_length=MAX_STOPS)] | None = None
+    seed: Seed | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=MAX_STOPS, fail_fast=True)] | None = None
 
     def sampling(self) -> Sampling | None:
         """How to draw."""
@@ -76,7 +73,7 @@ async def prepare(engine: Engine, body: ChatRequest) -> Generation:
     """The request as the model's thread takes it. Raises InvalidRequestError or TemplateError."""
     if body.max_tokens and body.max_completion_tokens:
         raise InvalidRequestError("max_tokens and max_completion_tokens are the same thing: give one")
-    prompt = await encode(engine, await render(engine, body.messages))
+    prompt = await engine.prompts.of_chat([message.plain() for message in body.messages])
     return Generation(
         prompt=prompt,
         adapter=None if body.model == engine.options.base_name else body.model,
@@ -84,20 +81,6 @@ async def prepare(engine: Engine, body: ChatRequest) -> Generation:
         sampling=body.sampling(),
         stop=body.stops(),
     )
-
-
-async def render(engine: Engine, messages: list[Message]) -> str:
-    """The conversation by the model's template, ready for the assistant's turn. Raises TemplateError."""
-    try:
-        text: str = await asyncio.to_thread(
-            engine.tokenizer.apply_chat_template,
-            [message.plain() for message in messages],
-            tokenize=False,
-            add_generation_prompt=True,
-        )
-    except (JinjaError, ValueError) as error:
-        raise TemplateError(f"Template error: {error}") from error
-    return text
 
 
 def answer(body: ChatRequest, request: Generation, given: Answer) -> dict[str, Any]:
@@ -120,7 +103,7 @@ async def frames(body: ChatRequest, request: Generation, events: AsyncIterator[E
     """The streamed answer as chunks. Text that could be the beginning of a stop string is held back."""
     usage = body.stream_options is not None and body.stream_options.include_usage
     head = {**_head(body, "chat.completion.chunk"), **({"usage": None} if usage else {})}
-    text, generated = HeldText(request.stop), 0
+    text, generated = StreamedText(request.stop), 0
     async for event in events:
         if not isinstance(event, Token):
             continue
@@ -135,7 +118,7 @@ async def frames(body: ChatRequest, request: Generation, events: AsyncIterator[E
         yield {**head, "choices": [], "usage": _usage(request, generated)}
 
 
-class HeldText:
+class StreamedText:
     """Answer text, given out as soon as no stop string can begin in it."""
 
     def __init__(self, stop: tuple[str, ...]) -> None:

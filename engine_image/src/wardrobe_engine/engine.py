@@ -9,27 +9,35 @@ from pathlib import Path
 
 from . import adapter_files
 from .adapters import Loaded
-from .errors import EngineError, OverloadedError, StoppingError
+from .deadlines import DEADLINES, Deadlines
+from .errors import EngineError, StoppingError
 from .generation import Event, Failed, Generation, Token
+from .intake import Places
 from .loading import Base
 from .metrics import Metrics
 from .model import Model
 from .options import Options
+from .prompts import Prompts
 from .worker import Load, Unload, Worker
 
-STOP_SECONDS = 5.0
-"""How long the last step may take when the engine stops."""
+WATCH_SECONDS = 0.5
+"""How often the model's thread is looked at."""
+THAW_SECONDS = 2.0
+"""How long a thread that seems to hang may still show that it was frozen with the whole process, and goes on."""
 
 
 class Engine:
     """One base with its adapters, for use in one event loop."""
 
-    def __init__(self, base: Base, options: Options, model: Model) -> None:
+    def __init__(self, base: Base, options: Options, model: Model, deadlines: Deadlines = DEADLINES) -> None:
         self.options = options
+        self.deadlines = deadlines
         self.metrics = Metrics()
-        self.tokenizer = base.tokenizer
+        self.chat = base.chat
         self.device = base.device.type
         self.max_total_tokens = min(options.max_total_tokens or base.context_length, base.context_length)
+        self.prompts = Prompts(base.chat, self.max_total_tokens)
+        self.places = Places(self.limit)
         self._features = model.features
         self._loop = asyncio.get_running_loop()
         self._listeners: dict[Generation, asyncio.Queue[Event]] = {}
@@ -38,9 +46,10 @@ class Engine:
         self._stopping = False
         self._worker = Worker(
             model,
-            tokenizer=base.tokenizer.backend_tokenizer,
-            eos=base.eos,
+            chat=base.chat,
             max_batch=options.max_batch,
+            max_batch_tokens=options.max_batch_total_tokens,
+            stall_seconds=deadlines.stall,
             deliver=self._deliver,
             metrics=self.metrics,
         )
@@ -55,9 +64,23 @@ class Engine:
         """What requests may name beside the base."""
         return self._worker.adapters.listed()
 
+    def leaving(self) -> list[Loaded]:
+        """Adapters that are unloaded as soon as their last requests have finished."""
+        return self._worker.adapters.leaving()
+
     def trouble(self) -> str | None:
         """Why the engine should not get requests, or None."""
         return self._worker.trouble()
+
+    async def broken(self) -> str:
+        """Wait until the model's thread has died or hangs, which only a new process mends. Nobody waits for it then."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            if self._worker.broken():
+                await asyncio.sleep(THAW_SECONDS)
+                if why := self._worker.broken():
+                    self._fail_all(StoppingError(why))
+                    return why
 
     async def generate(self, request: Generation) -> AsyncGenerator[Event]:
         """Events of a request, the last a Token with its `end`. Closing the iterator cancels it. Raises EngineError."""
@@ -101,18 +124,16 @@ class Engine:
                 while self._listeners:
                     self._left.clear()
                     await self._left.wait()
-        for request in self._listeners:
-            self._give(request, Failed(StoppingError("the engine stops, and the time to finish is over")))
+        self._fail_all(StoppingError("the engine stops, and the time to finish is over"))
 
     def stop(self) -> bool:
         """End the model's thread; False where it hangs."""
-        return self._worker.stop(STOP_SECONDS)
+        self.prompts.close()
+        return self._worker.stop(self.deadlines.stop)
 
     async def _events(self, request: Generation) -> AsyncIterator[Event]:
         if self._stopping:
             raise StoppingError("the engine stops")
-        if len(self._listeners) >= self.limit:
-            raise OverloadedError("Model is overloaded")
         events: asyncio.Queue[Event] = asyncio.Queue()
         self._listeners[request] = events
         self._worker.submit(request)
@@ -121,6 +142,11 @@ class Engine:
             yield event
             if isinstance(event, Token) and event.end:
                 return
+
+    def _fail_all(self, error: EngineError) -> None:
+        self._stopping = True
+        for request in self._listeners:
+            self._give(request, Failed(error))
 
     def _deliver(self, events: list[tuple[Generation, Event]]) -> None:
         """Called by the model's thread; the loop may be closed already when the process ends."""

@@ -15,6 +15,34 @@ class InvalidRequestError(EngineError):
     kind = "validation"
 
 
+class TooLargeError(EngineError):
+    """The body has more bytes than are taken."""
+
+    status = 413
+    kind = "validation"
+
+
+class EncodedBodyError(EngineError):
+    """The body is compressed."""
+
+    status = 415
+    kind = "validation"
+
+
+class BrokenBodyError(EngineError):
+    """The body's end cannot be found."""
+
+    status = 400
+    kind = "validation"
+
+
+class SlowBodyError(EngineError):
+    """The body did not come in time."""
+
+    status = 408
+    kind = "validation"
+
+
 class TemplateError(EngineError):
     """The messages do not fit the model's chat template."""
 

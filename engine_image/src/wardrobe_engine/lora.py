@@ -54,11 +54,11 @@ class LoraLinear(nn.Module):
 
     def grow(self, slots: int, rank: int) -> None:
         """Have at least so many slots, of at least this rank. New ones answer as the base."""
-        held, inputs, widest = self.a.shape
-        slots, rank = max(slots, held), max(rank, widest)
-        if (slots, rank) != (held, widest):
+        existing, inputs, widest = self.a.shape
+        slots, rank = max(slots, existing), max(rank, widest)
+        if (slots, rank) != (existing, widest):
             a, b = self.a.new_zeros(slots, inputs, rank), self.b.new_zeros(slots, rank, self.b.shape[2])
-            a[:held, :, :widest], b[:held, :widest] = self.a, self.b
+            a[:existing, :, :widest], b[:existing, :widest] = self.a, self.b
             self.a, self.b = a, b
 
     def write(self, slot: int, a: torch.Tensor, b: torch.Tensor) -> None:

@@ -4,7 +4,9 @@ import torch
 from torch import nn
 from transformers import DynamicCache
 
-from .adapter_files import AdapterWeights, Features
+from wardrobe_models.adapter_files import linear_features
+
+from .adapter_files import AdapterWeights
 from .cache import Batch
 from .loading import Base
 from .lora import BASE_SLOT, LoraLinear, Selection, Slots
@@ -19,11 +21,7 @@ class Model:
         self._selection = Selection()
         self._layers: dict[str, LoraLinear] = {}
         self._used: set[int] = {BASE_SLOT}
-        self.features: Features = {
-            name: (module.in_features, module.out_features)
-            for name, module in base.model.named_modules()
-            if isinstance(module, nn.Linear)
-        }
+        self.features = linear_features(base.model)
 
     @torch.inference_mode()
     def add(self, adapter: AdapterWeights) -> int:
@@ -49,13 +47,16 @@ class Model:
             layer.clear(slot)
 
     @torch.inference_mode()
-    def prefill(self, ids: list[int], slot: int, *, every_position: bool) -> tuple[torch.Tensor, DynamicCache]:
-        """Take in a prompt: logits, float32 of (positions, vocabulary), and the row's cache.
+    def prefill(
+        self, ids: list[int], slot: int, *, every_position: bool, cache: DynamicCache | None = None
+    ) -> tuple[torch.Tensor, DynamicCache]:
+        """Take in a prompt, or its next piece after those in `cache`: logits, float32 of (positions, vocabulary), and
+        the row's cache.
 
         Positions are all of the prompt's, or the last alone. Requests are prefilled one by one, so that a score never
         depends on who else waits: LLM.int8 picks outlier columns over everything it is given at once.
         """
-        cache = DynamicCache()
+        cache = DynamicCache() if cache is None else cache
         logits = self._forward(
             torch.tensor([ids], device=self.device),
             slot,

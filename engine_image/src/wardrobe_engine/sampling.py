@@ -5,8 +5,13 @@ from collections.abc import Sequence
 
 import torch
 
+from wardrobe_models.scoring import token_log_probabilities
+
 from .errors import GenerationError
 from .generation import Sampling
+
+COLDEST = 1e-30
+"""Lower temperatures are this one, which takes the likeliest token just so: float32 would make 0 of them."""
 
 
 class Drawer:
@@ -18,7 +23,8 @@ class Drawer:
 
     def draw(self, logits: torch.Tensor) -> torch.Tensor:
         """A token from logits of (vocabulary,), as a scalar tensor."""
-        scores = logits / self._sampling.temperature
+        # from the likeliest down, so that the smallest temperature makes no infinity
+        scores = (logits - logits.max()) / max(self._sampling.temperature, COLDEST)
         if self._sampling.top_k is not None and self._sampling.top_k < scores.shape[-1]:
             scores = scores.masked_fill(scores < scores.topk(self._sampling.top_k).values[-1], -torch.inf)
         probabilities = scores.softmax(-1)
@@ -47,17 +53,16 @@ def choose(logits: torch.Tensor, drawers: Sequence[Drawer | None]) -> tuple[list
     for row, drawer in enumerate(drawers):
         if drawer is not None:
             tokens[row] = drawer.draw(logits[row])
-    logprobs = logits.log_softmax(-1).gather(-1, tokens[:, None])[:, 0]
-    return tokens.tolist(), logprobs.tolist()
+    return tokens.tolist(), token_log_probabilities(logits, tokens).tolist()
 
 
-def score(logits: torch.Tensor, ids: Sequence[int]) -> list[float]:
-    """Log-probability of each token but the first, from logits of (positions, vocabulary) of the same tokens.
+def score(logits: torch.Tensor, following: Sequence[int]) -> list[float]:
+    """Log-probability of the token after each position of (positions, vocabulary); the last may have none.
 
     Raises GenerationError where one is no number.
     """
-    following = torch.tensor(ids[1:], device=logits.device)
-    logprobs: list[float] = logits[:-1].log_softmax(-1).gather(-1, following[:, None])[:, 0].tolist()
-    if not all(map(math.isfinite, logprobs)):
+    tokens = torch.tensor(following, dtype=torch.long, device=logits.device)
+    scores: list[float] = token_log_probabilities(logits[: len(following)], tokens).tolist()
+    if not all(map(math.isfinite, scores)):
         raise GenerationError("the model's output is not a number")
-    return logprobs
+    return scores

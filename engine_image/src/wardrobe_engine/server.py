@@ -1,10 +1,11 @@
 """HTTP: TGI's paths, OpenAI's chat, vLLM's loading of adapters."""
 
+import asyncio
 import json
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,12 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from . import chat, tgi
+from . import chat, intake, tgi
+from .adapters import Loaded
 from .bodies import MAX_STOPS, Body, collect
 from .engine import Engine
-from .errors import BadAdapterError, EngineError
+from .errors import BadAdapterError, EngineError, OverloadedError
 
-PAYLOAD_LIMIT = 2_000_000
-"""Bytes of a request's body, as in TGI."""
 ENGINE = web.AppKey("engine", Engine)
 ADAPTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 
@@ -43,7 +43,7 @@ class UnloadRequest(Body):
 
 def application(engine: Engine) -> web.Application:
     """The engine's HTTP interface."""
-    app = web.Application(middlewares=[errors], client_max_size=PAYLOAD_LIMIT)
+    app = web.Application(middlewares=[errors])
     app[ENGINE] = engine
     app.add_routes(
         [
@@ -62,6 +62,14 @@ def application(engine: Engine) -> web.Application:
     return app
 
 
+def runner(app: web.Application, shutdown_seconds: float) -> web.AppRunner:
+    """Serves an application. A client that goes away cancels its handler, and that its request."""
+    # compressed bodies are refused: they are small where they enter, and large behind it
+    return web.AppRunner(
+        app, handler_cancellation=True, access_log=None, shutdown_timeout=shutdown_seconds, auto_decompress=False
+    )
+
+
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """EngineErrors as JSON, in the form of the family that was asked."""
@@ -78,22 +86,37 @@ def error_body(request: web.Request, error: EngineError) -> dict[str, Any]:
     return {"error": str(error), "error_type": error.kind}
 
 
+@asynccontextmanager
+async def _admitted(request: web.Request) -> AsyncIterator[bytes]:
+    """The body of a request for an answer, which has a place meanwhile. Raises EngineError."""
+    engine = request.app[ENGINE]
+    try:
+        with engine.places.take(intake.announced(request)):
+            yield await intake.read(request, engine.deadlines.body)
+    except OverloadedError as error:
+        engine.metrics.requests.labels(error.kind).inc()
+        raise
+
+
 async def root(request: web.Request) -> web.StreamResponse:
     """What huggingface_hub's text_generation calls: `/generate` in a list, or `/generate_stream`."""
-    body = tgi.RootRequest.parse(await request.read())
-    if body.stream:
-        return await _stream_tgi(request, body)
-    return web.json_response([await _generate(request, body)])
+    async with _admitted(request) as data:
+        body = tgi.RootRequest.parse(data)
+        if body.stream:
+            return await _stream_tgi(request, body)
+        return web.json_response([await _generate(request, body)])
 
 
 async def generate(request: web.Request) -> web.StreamResponse:
     """One whole answer, with scores where asked for."""
-    return web.json_response(await _generate(request, tgi.GenerateRequest.parse(await request.read())))
+    async with _admitted(request) as data:
+        return web.json_response(await _generate(request, tgi.GenerateRequest.parse(data)))
 
 
 async def generate_stream(request: web.Request) -> web.StreamResponse:
     """One answer, an event per token."""
-    return await _stream_tgi(request, tgi.GenerateRequest.parse(await request.read()))
+    async with _admitted(request) as data:
+        return await _stream_tgi(request, tgi.GenerateRequest.parse(data))
 
 
 async def _generate(request: web.Request, body: tgi.GenerateRequest) -> dict[str, Any]:
@@ -112,13 +135,14 @@ async def _stream_tgi(request: web.Request, body: tgi.GenerateRequest) -> web.St
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:
     """A turn of a conversation."""
-    engine = request.app[ENGINE]
-    body = chat.ChatRequest.parse(await request.read())
-    order = await chat.prepare(engine, body)
-    async with aclosing(engine.generate(order)) as events:
-        if body.stream:
-            return await _stream(request, chat.frames(body, order, events), "data: ", last="data: [DONE]\n\n")
-        return web.json_response(chat.answer(body, order, await collect(events)))
+    async with _admitted(request) as data:
+        engine = request.app[ENGINE]
+        body = chat.ChatRequest.parse(data)
+        order = await chat.prepare(engine, body)
+        async with aclosing(engine.generate(order)) as events:
+            if body.stream:
+                return await _stream(request, chat.frames(body, order, events), "data: ", last="data: [DONE]\n\n")
+            return web.json_response(chat.answer(body, order, await collect(events)))
 
 
 async def _stream(request: web.Request, frames: Frames, prefix: str, last: str = "") -> web.StreamResponse:
@@ -127,15 +151,25 @@ async def _stream(request: web.Request, frames: Frames, prefix: str, last: str =
     headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     response = web.StreamResponse(headers=headers)
     await response.prepare(request)
-    await response.write(_event(first, prefix))
+    await _write(request, response, _event(first, prefix))
     try:
         async for frame in frames:
-            await response.write(_event(frame, prefix))
-        await response.write(last.encode())
+            await _write(request, response, _event(frame, prefix))
+        await _write(request, response, last.encode())
     except EngineError as error:
-        await response.write(_event(error_body(request, error), prefix))
-    await response.write_eof()
+        await _write(request, response, _event(error_body(request, error), prefix))
     return response
+
+
+async def _write(request: web.Request, response: web.StreamResponse, piece: bytes) -> None:
+    """Raises ConnectionResetError where the client has not read for long; its request ends with that."""
+    try:
+        async with asyncio.timeout(request.app[ENGINE].deadlines.write):
+            await response.write(piece)
+    except TimeoutError as error:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("the client does not read") from error
 
 
 def _event(frame: dict[str, Any], prefix: str) -> bytes:
@@ -158,7 +192,7 @@ def _model(name: str, root: Path, parent: str | None) -> dict[str, Any]:
 async def load_adapter(request: web.Request) -> web.Response:
     """Make an adapter available under a new name."""
     engine = request.app[ENGINE]
-    body = LoadRequest.parse(await request.read())
+    body = LoadRequest.parse(await intake.read(request, engine.deadlines.body))
     if not ADAPTER_NAME.fullmatch(body.lora_name) or body.lora_name == engine.options.base_name:
         raise BadAdapterError(f"'{body.lora_name}' cannot be an adapter's name")
     await engine.load(body.lora_name, Path(body.lora_path))
@@ -169,7 +203,7 @@ async def load_adapter(request: web.Request) -> web.Response:
 async def unload_adapter(request: web.Request) -> web.Response:
     """Drop an adapter; answers when its last request has finished."""
     engine = request.app[ENGINE]
-    body = UnloadRequest.parse(await request.read())
+    body = UnloadRequest.parse(await intake.read(request, engine.deadlines.body))
     await engine.unload(body.lora_name)
     log.info("unloaded %s", body.lora_name)
     return web.Response(text=f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
@@ -197,12 +231,18 @@ async def info(request: web.Request) -> web.Response:
             "max_input_tokens": engine.max_total_tokens - 1,
             "max_total_tokens": engine.max_total_tokens,
             "max_batch_size": options.max_batch,
+            "max_batch_total_tokens": options.max_batch_total_tokens,
             "router": "wardrobe-engine",
             "version": version("wardrobe-engine"),
             "quantization": options.quantization.value,
-            "adapters": [{"name": one.name, "path": str(one.path), "rank": one.rank} for one in engine.adapters()],
+            "adapters": [_adapter(one) for one in engine.adapters()],
+            "leaving": [_adapter(one) for one in engine.leaving()],
         }
     )
+
+
+def _adapter(loaded: Loaded) -> dict[str, Any]:
+    return {"name": loaded.name, "path": str(loaded.path), "rank": loaded.rank}
 
 
 async def metrics(request: web.Request) -> web.Response:

@@ -3,27 +3,25 @@
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveInt, StringConstraints
+from pydantic import Field
 
-from .bodies import MAX_STOPS, Answer, Body, allowance, encode, fresh_seed
+from .bodies import MAX_STOPS, Answer, Body, Count, Name, Seed, Stop, allowance, fresh_seed
 from .engine import Engine
 from .errors import InvalidRequestError
 from .generation import Event, Generation, Sampling, Token
-
-Stop = Annotated[str, StringConstraints(min_length=1)]
 
 
 class Parameters(Body):
     """The parameters of TGI that are acted upon here."""
 
-    adapter_id: str | None = None
-    max_new_tokens: PositiveInt | None = None
+    adapter_id: Name | None = None
+    max_new_tokens: Count | None = None
     do_sample: bool | None = None
     temperature: Annotated[float, Field(gt=0)] | None = None
-    top_k: PositiveInt | None = None
+    top_k: Count | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    stop: Annotated[list[Stop], Field(max_length=MAX_STOPS)] | None = None
+    seed: Seed | None = None
+    stop: Annotated[list[Stop], Field(max_length=MAX_STOPS, fail_fast=True)] | None = None
     return_full_text: bool | None = None
     details: bool | None = None
     decoder_input_details: bool | None = None
@@ -52,17 +50,19 @@ class RootRequest(GenerateRequest):
 
 async def prepare(engine: Engine, body: GenerateRequest, *, stream: bool) -> Generation:
     """The request as the model's thread takes it. Raises InvalidRequestError."""
-    asked = body.parameters
-    if asked.decoder_input_details and (stream or not asked.details):
+    parameters = body.parameters
+    if parameters.decoder_input_details and (stream or not parameters.details):
         raise InvalidRequestError("`decoder_input_details` needs `details` and is not supported when streaming")
-    prompt = await encode(engine, body.inputs)
+    if not body.inputs:
+        raise InvalidRequestError("`inputs` cannot be empty")
+    prompt = await engine.prompts.of_text(body.inputs)
     return Generation(
         prompt=prompt,
-        adapter=None if asked.adapter_id in (None, "", engine.options.base_name) else asked.adapter_id,
-        max_new_tokens=allowance(engine, prompt, asked.max_new_tokens),
-        sampling=asked.sampling(),
-        stop=tuple(asked.stop or ()),
-        score_prompt=bool(asked.decoder_input_details),
+        adapter=None if parameters.adapter_id in (None, "", engine.options.base_name) else parameters.adapter_id,
+        max_new_tokens=allowance(engine, prompt, parameters.max_new_tokens),
+        sampling=parameters.sampling(),
+        stop=tuple(parameters.stop or ()),
+        score_prompt=bool(parameters.decoder_input_details),
     )
 
 
@@ -119,6 +119,6 @@ def _prefill(engine: Engine, request: Generation, logprobs: list[float]) -> list
     """Scores of the prompt's tokens; the first has none, since nothing is before it."""
     if not request.score_prompt:
         return []
-    decode = engine.tokenizer.backend_tokenizer.decode
+    decode = engine.chat.backend.decode
     scored = zip(request.prompt, [None, *logprobs], strict=True)
     return [{"id": id_, "text": decode([id_], skip_special_tokens=False), "logprob": value} for id_, value in scored]

@@ -5,31 +5,33 @@ import logging
 import queue
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
 import torch
-from tokenizers import Tokenizer
+
+from wardrobe_models.chat import Chat
 
 from .adapter_files import AdapterWeights
-from .adapters import Adapters, Loaded
+from .adapters import Adapters
 from .cache import Batch, Prefilled
 from .errors import EngineError, GenerationError, StoppingError
 from .generation import Event, Failed, Generation, PromptScores
 from .lora import BASE_SLOT
 from .metrics import Metrics
 from .model import Model
-from .sampling import choose, score
+from .prefill import take_in
+from .sampling import choose
 from .sequence import Sequence
 
 PREFILL_TOKENS = 4096
 """Prompt tokens taken in between two decode steps, at least one request: running answers must not stall for long."""
+LEFT_FREE = 0.25
+"""Share of a batch's tokens that is for adapters without a row: long answers of one must not keep another waiting."""
 IDLE_SECONDS = 0.5
 """How long an idle thread waits for orders before it shows that it is alive."""
-STALL_SECONDS = 60.0
-"""A step that takes longer counts as hung."""
 
 log = logging.getLogger(__name__)
 
@@ -55,35 +57,40 @@ class Unload:
 
 
 class Worker:
-    """Runs the model. `submit`, `adapters.listed` and `trouble` are for other threads, all else is its own."""
+    """Runs the model. Other threads may `submit`, and see `trouble`, `broken` and what `adapters` lists."""
 
     def __init__(
         self,
         model: Model,
         *,
-        tokenizer: Tokenizer,
-        eos: frozenset[int],
+        chat: Chat,
         max_batch: int,
+        max_batch_tokens: int,
+        stall_seconds: float,
         deliver: Deliver,
         metrics: Metrics,
     ) -> None:
         self.adapters = Adapters(model.remove)
-        self._model, self._tokenizer, self._eos, self._max_batch = model, tokenizer, eos, max_batch
-        self._specials = frozenset(id_ for id_, token in tokenizer.get_added_tokens_decoder().items() if token.special)
+        self._model, self._chat = model, chat
+        self._max_batch, self._max_batch_tokens = max_batch, max_batch_tokens
+        self._stall_seconds = stall_seconds
         self._deliver, self._metrics = deliver, metrics
         self._orders: queue.SimpleQueue[Generation | Load | Unload] = queue.SimpleQueue()
-        self._waiting: deque[tuple[Generation, Loaded]] = deque()
+        self._waiting: deque[Sequence] = deque()
+        self._newcomers: list[tuple[Sequence, Prefilled]] = []
+        """Prefilled, and about to join the running."""
         self._running: list[Sequence] = []
         self._batch = Batch(model.device)
         self._events: list[tuple[Generation, Event]] = []
         self._beat = time.monotonic()
-        self._suspect = False
+        self._failing: float | None = None
+        """Since when every pass has failed."""
         self._dead = False
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the model's thread."""
         self._thread.start()
 
     def stop(self, within: float) -> bool:
@@ -98,11 +105,17 @@ class Worker:
 
     def trouble(self) -> str | None:
         """Why the engine should not get requests, or None where it is well."""
+        return self.broken() or (None if self._failing is None else "the last step failed")
+
+    def broken(self) -> str | None:
+        """Why only a new process will help, or None."""
         if self._dead:
             return "the model's thread has died"
-        if (silent := time.monotonic() - self._beat) > STALL_SECONDS:
+        if (silent := time.monotonic() - self._beat) > self._stall_seconds:
             return f"the model's thread has not finished a step for {silent:.0f} s"
-        return "the last step failed" if self._suspect else None
+        if self._failing is not None and (failing := time.monotonic() - self._failing) > self._stall_seconds:
+            return f"every step has failed for {failing:.0f} s"
+        return None
 
     def _run(self) -> None:
         try:
@@ -112,19 +125,20 @@ class Worker:
         except Exception:
             log.exception("the model's thread has died")
             self._dead = True
-            self._refuse_for_ever()
+            self._fail_orders_for_ever()
 
     def _turn(self) -> None:
         """One round: orders, newcomers, one token for everybody."""
         self._take_orders()
         self._drop_cancelled()
         self._admit()
+        self._make_room()
         if self._running:
             self._step()
-        elif self._suspect:
+        elif self._failing is not None:
             self._try_again()
         self._flush()
-        self._beat = time.monotonic()
+        self._alive()
 
     def _take_orders(self) -> None:
         """Take all orders there are; wait a little for one where there is nothing else to do."""
@@ -149,9 +163,11 @@ class Worker:
 
     def _accept(self, request: Generation) -> None:
         try:
-            self._waiting.append((request, self.adapters.hold(request.adapter)))
+            adapter = self.adapters.hold(request.adapter)
         except EngineError as error:
             self._emit(request, Failed(error))
+        else:
+            self._waiting.append(Sequence(request, adapter, self._chat, self._model.device))
 
     def _load(self, order: Load) -> None:
         try:
@@ -169,74 +185,119 @@ class Worker:
             order.done.set_exception(error)
 
     def _drop_cancelled(self) -> None:
-        for request, adapter in [pair for pair in self._waiting if pair[0].cancelled]:
-            self._waiting.remove((request, adapter))
-            self.adapters.release(adapter)
+        for sequence in [one for one in self._waiting if one.request.cancelled]:
+            self._waiting.remove(sequence)
+            self.adapters.release(sequence.adapter)
         rows = [row for row, sequence in enumerate(self._running) if not sequence.request.cancelled]
         if len(rows) < len(self._running):
             self._keep(rows)
 
     def _admit(self) -> None:
         """Prefill waiting requests while there is room, and let them join the batch."""
-        newcomers: list[tuple[Sequence, Prefilled]] = []
         budget = PREFILL_TOKENS
-        while self._waiting and len(self._running) + len(newcomers) < self._max_batch and budget > 0:
-            request, adapter = self._waiting.popleft()
-            budget -= len(request.prompt)
-            sequence = Sequence(request, adapter, self._tokenizer, self._specials, self._model.device)
-            if prefilled := self._prefill(sequence):
-                newcomers.append((sequence, prefilled))
+        while self._waiting and budget > 0 and self._fits(candidate := self._next()):
+            self._waiting.remove(candidate)
+            budget -= candidate.length
+            if prefilled := self._prefill(candidate):
+                self._newcomers.append((candidate, prefilled))
         self._metrics.queue_size.set(len(self._waiting))
-        if newcomers:
-            self._batch.join([prefilled for _, prefilled in newcomers])
-            self._running += [sequence for sequence, _ in newcomers]
-            self._metrics.batch_size.set(len(self._running))
+        if self._newcomers:
+            self._join()
+
+    def _rows(self) -> list[Sequence]:
+        return [*self._running, *(sequence for sequence, _ in self._newcomers)]
+
+    def _next(self) -> Sequence:
+        """Who waits for the adapter with the fewest rows; among those, who came first."""
+        rows = Counter(sequence.adapter for sequence in self._rows())
+        return min(self._waiting, key=lambda one: rows[one.adapter])
+
+    def _fits(self, newcomer: Sequence) -> bool:
+        """Whether a request may be in the batch beside the others, with what is reserved for each to grow by."""
+        rows = self._rows()
+        if not rows:
+            return True
+        longest = max(row.reserved for row in (newcomer, *rows))
+        tokens = self._room(shared=all(row.adapter is not newcomer.adapter for row in rows))
+        return len(rows) < self._max_batch and (len(rows) + 1) * longest <= tokens
+
+    def _room(self, *, shared: bool) -> float:
+        """Tokens that a batch may have."""
+        return self._max_batch_tokens * (1 if shared else 1 - LEFT_FREE)
+
+    def _make_room(self) -> None:
+        """Where not all rows may become longer, the longest wait for room, and then go on where they are."""
+        while (rows := len(self._running)) > 1:
+            longest = max(range(rows), key=lambda row: (self._running[row].length, row))
+            running = {sequence.adapter for sequence in self._running}
+            shared = len(running) > 1 or all(sequence.adapter in running for sequence in self._waiting)
+            if rows * self._running[longest].length <= self._room(shared=shared):
+                break
+            self._waiting.extendleft(self._part([row for row in range(rows) if row != longest]))
+
+    def _join(self) -> None:
+        """Let newcomers into the batch. Where that fails, they fail alone."""
+        try:
+            self._batch.join([prefilled for _, prefilled in self._newcomers])
+        except Exception as error:
+            log.exception("%d requests could not join", len(self._newcomers))
+            self._note_failure()
+            for sequence, _ in self._newcomers:
+                self._emit(sequence.request, Failed(GenerationError(f"the prompt failed: {error}")))
+            removed = [sequence for sequence, _ in self._newcomers]
+        else:
+            self._running += [sequence for sequence, _ in self._newcomers]
+            removed = []
+        self._newcomers = []
+        self._release(removed)
 
     def _prefill(self, sequence: Sequence) -> Prefilled | None:
         """Take in a prompt and give out the first token. None where that was all, or failed."""
-        request, adapter = sequence.request, sequence.adapter
-        self._metrics.queue_duration.observe(sequence.admitted - request.created)
+        request, adapter, begins, ids = sequence.request, sequence.adapter, not sequence.answer, sequence.tokens
+        if begins:
+            self._metrics.queue_duration.observe(time.monotonic() - request.created)
+        scored = request.score_prompt and begins
         try:
             with self._metrics.forward("prefill"):
-                logits, cache = self._model.prefill(request.prompt, adapter.slot, every_position=request.score_prompt)
-                [token], [logprob] = choose(logits[-1:], [sequence.drawer])
-            if request.score_prompt:
-                self._emit(request, PromptScores(score(logits, request.prompt)))
+                logits, scores, cache = take_in(self._model, ids, adapter.slot, self._alive, scored=scored)
+                [token], [logprob] = choose(logits, [sequence.drawer])
         except Exception as error:
-            log.exception("a prompt of %d tokens failed", len(request.prompt))
-            self._suspect = True
+            log.exception("a prompt of %d tokens failed", len(ids))
+            self._note_failure()
             self._emit(request, Failed(GenerationError(f"the prompt failed: {error}")))
             self.adapters.release(adapter)
             return None
-        self._suspect = False
-        self._metrics.prompt_tokens.inc(len(request.prompt))
+        if scored:
+            self._emit(request, PromptScores(scores))
+        if begins:
+            self._metrics.prompt_tokens.inc(len(ids))
+        self._failing = None
         if self._take(sequence, token, logprob):
             self.adapters.release(adapter)
             return None
-        return Prefilled(cache, len(request.prompt), token, adapter.slot)
+        return Prefilled(cache, len(ids), token, adapter.slot)
 
     def _step(self) -> None:
-        """One token for every running request."""
+        """One token for every running request. Where that fails, all of them do."""
         try:
             with self._metrics.forward("decode"):
                 logits = self._model.decode(self._batch)
                 tokens, logprobs = choose(logits, [sequence.drawer for sequence in self._running])
+            self._batch.advance(tokens)
+            taken = zip(self._running, tokens, logprobs, strict=True)
+            done = [self._take(sequence, token, logprob) for sequence, token, logprob in taken]
         except Exception as error:
             log.exception("a step of %d requests failed", len(self._running))
-            self._suspect = True
-            self._drop_running(GenerationError(f"a step failed: {error}"))
+            self._fail_running(error)
             return
-        self._suspect = False
-        self._batch.advance(tokens)
-        taken = zip(self._running, tokens, logprobs, strict=True)
-        done = [self._take(sequence, token, logprob) for sequence, token, logprob in taken]
+        self._failing = None
         self._keep([row for row, finished in enumerate(done) if not finished])
 
     def _take(self, sequence: Sequence, token: int, logprob: float) -> bool:
         """Give a request its token. Returns whether it is over."""
         self._metrics.generated_tokens.inc()
         try:
-            event = sequence.take(token, logprob, self._eos)
+            event = sequence.take(token, logprob)
         except GenerationError as error:
             self._emit(sequence.request, Failed(error))
             return True
@@ -244,39 +305,63 @@ class Worker:
         return event.end is not None
 
     def _keep(self, rows: list[int]) -> None:
-        """Let go of all running requests but these."""
-        kept = set(rows)
-        for row, sequence in enumerate(self._running):
-            if row not in kept:
-                self.adapters.release(sequence.adapter)
-        self._running = [self._running[row] for row in rows]
-        self._batch.keep(rows)
-        self._metrics.batch_size.set(len(rows))
+        """Let go of all running requests but these. Where that fails, all of them do."""
+        self._release(self._part(rows))
 
-    def _drop_running(self, error: EngineError) -> None:
+    def _part(self, rows: list[int]) -> list[Sequence]:
+        """Take all running requests but these out of the batch, and say which; none where that fails, as all do."""
+        try:
+            self._batch.keep(rows)
+        except Exception as error:
+            log.exception("a step of %d requests failed", len(self._running))
+            self._fail_running(error)
+            return []
+        kept = set(rows)
+        removed = [sequence for row, sequence in enumerate(self._running) if row not in kept]
+        self._running = [self._running[row] for row in rows]
+        return removed
+
+    def _fail_running(self, error: Exception) -> None:
+        """Begin anew with an empty batch: what a failed step has done to this one nobody knows."""
+        self._note_failure()
         for sequence in self._running:
-            self._emit(sequence.request, Failed(error))
-        self._keep([])
+            self._emit(sequence.request, Failed(GenerationError(f"a step failed: {error}")))
+        removed, self._running, self._batch = self._running, [], Batch(self._model.device)
+        self._release(removed)
+
+    def _release(self, removed: list[Sequence]) -> None:
+        self._metrics.batch_size.set(len(self._running))
+        for sequence in removed:
+            self.adapters.release(sequence.adapter)
+
+    def _note_failure(self) -> None:
+        if self._failing is None:
+            self._failing = time.monotonic()
+
+    def _alive(self) -> None:
+        """A pass through the model is done."""
+        self._beat = time.monotonic()
 
     def _try_again(self) -> None:
         """After a failed step and with nothing else to do: does the model still work?"""
         try:
             self._model.prefill([0], BASE_SLOT, every_position=False)
-            self._suspect = False
-        except RuntimeError:
+            self._failing = None
+        except Exception:
             log.exception("the model still fails")
 
-    def _refuse_for_ever(self) -> None:
+    def _fail_orders_for_ever(self) -> None:
         """Answer everything with an error: the process is to be restarted, until then nobody may wait for nothing."""
-        gone = StoppingError("the model's thread has died")
-        for request in [*(sequence.request for sequence in self._running), *(request for request, _ in self._waiting)]:
-            self._emit(request, Failed(gone))
+        error = StoppingError("the model's thread has died")
+        running = [sequence.request for sequence in (*self._running, *(one for one, _ in self._newcomers))]
+        for request in [*running, *(sequence.request for sequence in self._waiting)]:
+            self._emit(request, Failed(error))
         while not self._stopping:
             self._flush()
             with contextlib.suppress(queue.Empty):
-                self._refuse(self._orders.get(timeout=IDLE_SECONDS), gone)
+                self._fail_order(self._orders.get(timeout=IDLE_SECONDS), error)
 
-    def _refuse(self, order: Generation | Load | Unload, error: EngineError) -> None:
+    def _fail_order(self, order: Generation | Load | Unload, error: EngineError) -> None:
         if isinstance(order, Generation):
             self._emit(order, Failed(error))
         elif order.done.set_running_or_notify_cancel():

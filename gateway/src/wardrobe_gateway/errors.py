@@ -5,22 +5,27 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+RETRY_LATER = {"Retry-After": "1"}
 TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
+    408: "timeout_error",
     413: "invalid_request_error",
+    415: "invalid_request_error",
+    417: "invalid_request_error",
     421: "misdirected_request",
     422: "invalid_request_error",
     429: "rate_limit_error",
+    431: "invalid_request_error",
     502: "server_error",
     503: "overloaded_error",
     504: "timeout_error",
 }
 
 
-class Refusal(Exception):  # noqa: N818  a decision about a request, not a fault
+class ApiError(Exception):
     """A request that gets an error for an answer. `code` is a stable word; it is also the label in metrics."""
 
     def __init__(

@@ -1,14 +1,10 @@
-"""What agent and router share in passing requests on: headers, request bodies, streams."""
+"""What agent and router share in passing requests on: headers and streams."""
 
-import json
 from collections.abc import Mapping
-from typing import Any
 
 import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
-
-from .errors import Refusal
 
 PASSED_ON = ("Content-Type", "Accept", "Traceparent", "Tracestate", "X-Request-Id")
 """Headers of a request that reach the engine. Keys and cookies do not."""
@@ -47,8 +43,9 @@ def session(answer_seconds: float) -> aiohttp.ClientSession:
 
 
 def request_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Of what was asked, what the next one needs."""
-    return {name: headers[name] for name in PASSED_ON if name in headers}
+    """Of what was asked, what the next one needs, as far as it can be written into a head."""
+    found = {name: headers[name] for name in PASSED_ON if name in headers}
+    return {name: value for name, value in found.items() if value.isascii() and value.isprintable()}
 
 
 def answer_headers(headers: Mapping[str, str], more: Mapping[str, str]) -> CIMultiDict[str]:
@@ -56,21 +53,6 @@ def answer_headers(headers: Mapping[str, str], more: Mapping[str, str]) -> CIMul
     kept = CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in KEPT_BACK)
     kept.update(more)
     return kept
-
-
-async def json_body(request: web.Request) -> dict[str, Any]:
-    """The request's JSON object. Raises Refusal where it is none, or too large (`client_max_size`)."""
-    try:
-        body = await request.read()
-    except web.HTTPRequestEntityTooLarge as error:
-        raise Refusal(413, "request_too_large", f"the request is larger than {error.text}") from error
-    try:
-        payload = json.loads(body)
-    except ValueError as error:
-        raise Refusal(400, "invalid_json", f"the request is not JSON: {error}") from error
-    if not isinstance(payload, dict):
-        raise Refusal(400, "invalid_json", "the request is not a JSON object")
-    return payload
 
 
 async def first_piece(upstream: aiohttp.ClientResponse) -> bytes:

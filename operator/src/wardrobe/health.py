@@ -4,15 +4,17 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from wardrobe import handlers
 from wardrobe.workqueue import WorkQueue
 
+from . import handlers
+
 STUCK_SECONDS = 300.0
-"""A key that waited this long for a worker: the workers hang (an API request ends after 30 s)."""
+"""A worker that is with one key for so long hangs (an API request ends after 30 s, and one that failed ends the
+reconcile). How long a key waits says nothing: at a cold start thousands do, and the last of them for long."""
 START_SECONDS = 60.0
 """How long the watches may take to begin."""
 WATCHER_NAME = "watcher for "
-"""kopf names its watching tasks so."""
+"""kopf names its watching tasks so, and so do we."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class Liveness:
     def dead(self) -> list[str]:
         """What is dead or stuck; to be called inside the operator's event loop."""
         ended = [task.get_name() for task in self.tasks if task.done()]
-        if self.queue.oldest_seconds() > STUCK_SECONDS:
-            ended.append("queue is stuck")
+        if self.queue.stalled_seconds() > STUCK_SECONDS:
+            ended.append("work is stuck")
         if missing := self._missing_watches():
             ended.append(f"{missing} watches")
         return ended

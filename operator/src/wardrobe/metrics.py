@@ -23,7 +23,7 @@ class Metrics:
         )
         self.api_requests = Counter(
             "wardrobe_api_requests_total",
-            "Requests to the Kubernetes API by verb and code (0: no answer); watches are kopf's and not counted.",
+            "Requests to the Kubernetes API by verb and code (0: no answer); watches are not counted.",
             ["verb", "code"],
             registry=self.registry,
         )

@@ -4,7 +4,6 @@ Whatever of these ends, the process ends: a half-dead operator is worse than a r
 """
 
 import asyncio
-import datetime
 import logging
 import time
 from dataclasses import dataclass
@@ -14,21 +13,30 @@ import kopf
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from wardrobe import handlers, health
-from wardrobe.api import children
 from wardrobe.api.meta import GROUP
-from wardrobe.kube.client import Kube
+from wardrobe.deployment.lookout import Lookout
+from wardrobe.deployment.podstates import PodStates
+from wardrobe.kube.client import Kube, KubeClient, UnavailableError
 from wardrobe.kube.connection import connect
 from wardrobe.metrics import Metrics
-from wardrobe.podstates import PodStates
-from wardrobe.progress import ProgressPoller
 from wardrobe.reconcile import Reconciler
+from wardrobe.run import claims
+from wardrobe.run.progress import ProgressPoller
 from wardrobe.settings import Settings
+from wardrobe.stateless import NoDiffBase, NoProgress
 from wardrobe.wakeups import Wakeups
 from wardrobe.worker import Worker
 from wardrobe.workqueue import WorkQueue
 
+from . import handlers, health
+
 WORKERS = 8
+LISTED_AT_ONCE = 100
+"""Objects of one page of a listing, all kinds at the same time: about 80 kB each as Python holds them."""
+OBJECT_KEPT_SECONDS = 0.5
+"""kopf keeps each object, whole, for so long after its last event; after a listing of thousands that is all of them."""
+ASK_AGAIN_SECONDS = 1.0
+"""While the apiserver does not answer a new operator."""
 
 log = logging.getLogger(__name__)
 
@@ -46,22 +54,29 @@ async def run(settings: Settings, process: Process) -> None:
     """Run until SIGTERM, or until a part dies, which raises."""
     metrics = Metrics()
     async with connect() as connection:
-        await _run(settings, process, metrics, Kube(connection, metrics))
+        await _run(settings, process, metrics, KubeClient(connection, metrics))
 
 
-async def _run(settings: Settings, process: Process, metrics: Metrics, kube: Kube) -> None:
+async def _run(settings: Settings, process: Process, metrics: Metrics, kube: KubeClient) -> None:
     queue = WorkQueue(time.monotonic)
     wakeups = Wakeups(queue)
-    poller = ProgressPoller(kube, time.monotonic, timestamp)
+    poller = ProgressPoller(kube, time.monotonic, kube.clock.timestamp)
     states = PodStates()
-    worker = Worker(queue, Reconciler(kube, settings, poller, states, timestamp), wakeups, metrics)
+    lookout = Lookout(states, queue.add)
+    reconciler = Reconciler(kube, settings, poller, states, kube.clock.timestamp)
+    worker = Worker(queue, reconciler, wakeups, lookout, metrics)
     metrics.queue_depth.set_function(queue.depth)
     metrics.queue_age.set_function(queue.oldest_seconds)
     background = [
         *(asyncio.create_task(worker.run(), name=f"worker {number}") for number in range(WORKERS)),
         asyncio.create_task(poller.run(), name="progress poller"),
+        asyncio.create_task(lookout.run(), name="lookout"),
+        *(
+            asyncio.create_task(watch.run(), name=f"{health.WATCHER_NAME}{watch.kind}@{watch.namespace}")
+            for watch in handlers.watches(kube, wakeups, process.namespaces)
+        ),
     ]
-    watches = asyncio.create_task(_watch(wakeups, process.namespaces), name="watches")
+    watches = asyncio.create_task(_watch(kube, wakeups, process.namespaces), name="watches")
     server = await _serve(process.port, metrics, health.Liveness(queue, background, process.namespaces))
     try:
         ended, _ = await asyncio.wait([*background, watches], return_when=asyncio.FIRST_COMPLETED)
@@ -72,6 +87,16 @@ async def _run(settings: Settings, process: Process, metrics: Metrics, kube: Kub
         await states.close()
 
 
+async def _claims(kube: Kube, namespaces: tuple[str, ...]) -> frozenset[str]:
+    """As soon as there is an apiserver to ask."""
+    while True:
+        try:
+            return await claims.standing(kube, namespaces)
+        except UnavailableError as error:
+            log.warning("trying again in %.0f s: %s", ASK_AGAIN_SECONDS, error)
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+
+
 async def _end(server: web.AppRunner, tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
@@ -79,7 +104,8 @@ async def _end(server: web.AppRunner, tasks: list[asyncio.Task[None]]) -> None:
     await server.cleanup()
 
 
-async def _watch(wakeups: Wakeups, namespaces: tuple[str, ...]) -> None:
+async def _watch(kube: KubeClient, wakeups: Wakeups, namespaces: tuple[str, ...]) -> None:
+    wakeups.claiming = await _claims(kube, namespaces)
     registry = kopf.OperatorRegistry()
     handlers.register(registry, wakeups)
     kopf.on.login(registry=registry)(_login)
@@ -103,16 +129,15 @@ def _kopf_settings() -> kopf.OperatorSettings:
     settings.peering.standalone = True
     settings.scanning.disabled = True
     settings.posting.enabled = False
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = LISTED_AT_ONCE
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
-    settings.watching.label_selectors["batch/v1", "jobs"] = f"{children.MANAGED_BY_LABEL}={children.MANAGED_BY}"
-    settings.watching.label_selectors["v1", "pods"] = f"{children.MANAGED_BY_LABEL}={children.MANAGED_BY}"
+    settings.queueing.idle_timeout = OBJECT_KEPT_SECONDS
     settings.networking.request_timeout = 15
     settings.networking.connect_timeout = 10
     settings.persistence.finalizer = f"{GROUP}/finalizer"
-    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP, v1=False)
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP, key="last", v1=False)
+    settings.persistence.progress_storage = NoProgress()
+    settings.persistence.diffbase_storage = NoDiffBase()
     return settings
 
 
@@ -132,8 +157,3 @@ async def _serve(port: int, metrics: Metrics, liveness: health.Liveness) -> web.
     await web.TCPSite(runner, port=port).start()
     log.info("metrics and liveness on port %d", port)
     return runner
-
-
-def timestamp() -> str:
-    """Now, as the API writes times."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -3,30 +3,50 @@
 An event wakes when its gist is new; a gist leaves out what decisions do not read, above all our own status writes.
 """
 
+import hashlib
+import json
+import logging
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
 
-from wardrobe.api import adapter, adapterdeployment, children
+from wardrobe.api import adapter, adapterdeployment, basemodel, children, finetunejob
 from wardrobe.api.meta import Key, Manifest
 from wardrobe.api.reasons import ConditionType
-from wardrobe.plan import pod_troubles
-from wardrobe.plan.tasks import STUCK_REASONS
+from wardrobe.deployment import pod_troubles
+from wardrobe.manifests import pod_status
 from wardrobe.workqueue import WorkQueue
 
-MARKING_SECONDS = 0.1
-"""A deployment that names another Adapter is looked at so much later, or as soon as the Adapter says that it is in use:
-looked at before, it could only say that it waits for that, which would cost a rollback more than the wait."""
+OWNERS = frozenset({basemodel.KIND, finetunejob.KIND, adapterdeployment.KIND})
+"""Kinds that have Jobs or pods; labels may say anything."""
+
+SUSPENDED = "suspended"
+"""Gist of a Job that a queue holds, or somebody stopped; that it is let in again is news, too."""
+
+ENDED = "ended"
+"""Gist of a pod whose program has."""
+
+log = logging.getLogger(__name__)
 
 
 class Wakeups:
-    """Turns events into keys, and remembers which resource waits on which other."""
+    """Turns events into keys, and remembers which resource waits on which other.
 
-    def __init__(self, queue: WorkQueue) -> None:
+    `claiming` are uids of runs whose claim on a number stood when the operator began: these are not tidied up.
+    """
+
+    def __init__(self, queue: WorkQueue, claiming: frozenset[str] = frozenset()) -> None:
+        self.claiming = claiming
         self._queue = queue
         self._gists: dict[str, Hashable] = {}
+        self._told: set[str] = set()
+        """uids of Jobs whose pod is there and has ended: their own end, which follows, is no news."""
         self._waiters: defaultdict[Key, set[Key]] = defaultdict(set)
         self._waits: dict[Key, frozenset[Key]] = {}
         self._uses: dict[Key, frozenset[Key]] = {}
+        self._digests: dict[Key, str | None] = {}
+        """Of the bases that are ready."""
+        self._ended: dict[Key, bool] = {}
+        """All runs that were seen, and whether they have ended."""
 
     def waits_on(self, key: Key, others: frozenset[Key]) -> None:
         """From now on, `key` is woken when one of `others` changes, and by no former ones."""
@@ -40,39 +60,98 @@ class Wakeups:
             self._waiters[other].add(key)
 
     def resource_event(self, kind: str, event: str | None, manifest: Manifest) -> None:
-        """One of our kinds was listed, added, changed or deleted."""
+        """One of our kinds was listed, added, changed or deleted. In a form of another release it wakes itself alone,
+        to say so."""
         key = _key(kind, manifest)
-        begun = self._used(key, event, manifest) if kind == adapterdeployment.KIND else frozenset()
+        try:
+            self._take_in(key, event, manifest)
+        except (AttributeError, KeyError, TypeError) as error:
+            log.warning("%s: event not understood: %r", key, error)
+            self._queue.add(key, listed=event is None)
+
+    def _take_in(self, key: Key, event: str | None, manifest: Manifest) -> None:
+        kind = key.kind
+        if kind == adapterdeployment.KIND:
+            self._note_used(key, event, manifest)
+        if kind == finetunejob.KIND:
+            self._note_run(key, event, manifest)
+        if kind == basemodel.KIND:
+            self._digests[key] = None if event == "DELETED" else ready_digest_of(manifest)
         changed = self._is_new(event, manifest, spec_gist(manifest), "spec")
-        wiped = self._is_new(event, manifest, wiped_gist(manifest), "wiped")
-        if begun:
-            self._queue.add_after(key, MARKING_SECONDS)
-        elif changed or wiped:
-            self._queue.add(key)
+        if (changed or not says_anything(manifest)) and not (event is None and self._rests(key, manifest)):
+            self._queue.add(key, listed=event is None)
         if self._is_new(event, manifest, readiness_gist(manifest), "readiness"):
             self._wake(self._waiters.get(key, ()))
-            self._wake([user for user, used in self._uses.items() if key in used])
+            self._wake(self._users(key))
+        if kind == adapter.KIND:
+            marked = manifest.get("status", {}).get("usedBy", [])
+            self._wake([user for user in self._users(key) if user.name not in marked])
+
+    def _may_matter(self, owner: Key) -> bool:
+        """Whether a child that is listed may be news. A run that has ended left it; one that is yet to be listed is
+        looked at then."""
+        return owner.kind != finetunejob.KIND or self._ended.get(owner) is False
+
+    def _rests(self, key: Key, manifest: Manifest) -> bool:
+        """Whether there is nothing to do for what is listed: thousands of these cost an operator's start nothing."""
+        if key.kind == finetunejob.KIND:
+            return run_ended(manifest) and manifest["metadata"]["uid"] not in self.claiming
+        return key.kind == adapter.KIND and self._fits(key, manifest)
+
+    def _fits(self, key: Key, manifest: Manifest) -> bool:
+        """Whether an Adapter that nobody uses says what is so: Ready, on a base that was listed before it."""
+        wanted = manifest["spec"]["baseModel"]
+        base = Key(basemodel.KIND, key.namespace, wanted["name"])
+        fits = accepted(manifest) and self._digests.get(base) == wanted["digest"]
+        if fits:
+            self.waits_on(key, frozenset({base}))
+        return fits
+
+    def serving_event(self, event: str | None, manifest: Manifest) -> None:
+        """What an AdapterDeployment is made of, besides pods, was listed, added, changed or deleted."""
+        labels = manifest["metadata"]["labels"]
+        if children.OWNER_LABEL in labels and self._is_new(event, manifest, serving_gist(manifest)):
+            namespace = manifest["metadata"]["namespace"]
+            self._queue.add(Key(adapterdeployment.KIND, namespace, labels[children.OWNER_LABEL]), listed=event is None)
 
     def child_event(self, event: str | None, manifest: Manifest) -> None:
         """A Job or a pod that carries our labels was listed, added, changed or deleted."""
         labels = manifest["metadata"]["labels"]
-        owner = Key(labels[children.OWNER_KIND_LABEL], manifest["metadata"]["namespace"], labels[children.OWNER_LABEL])
+        kind, name = labels.get(children.OWNER_KIND_LABEL), labels.get(children.OWNER_LABEL)
+        if kind not in OWNERS or name is None:  # somebody else's, with a label like ours
+            return
+        owner = Key(kind, manifest["metadata"]["namespace"], name)
         pod = "backoffLimit" not in manifest["spec"]
-        gist = pod_gist(manifest) if pod else job_gist(manifest)
-        if self._is_new(event, manifest, gist, recovers=pod):
-            self._queue.add(owner)
+        gist = pod_gist(manifest) if pod else job_gist(manifest, told=manifest["metadata"]["uid"] in self._told)
+        if pod:
+            self._note_end(event, manifest, gist)
+        new = owner.kind in OWNERS and self._is_new(event, manifest, gist, recovers=pod)
+        if new and (event is not None or self._may_matter(owner)):
+            self._queue.add(owner, listed=event is None)
 
-    def _used(self, deployment: Key, event: str | None, manifest: Manifest) -> frozenset[Key]:
-        """Adapters that a deployment has come to name or no longer names say so in their status; the new ones.
+    def _note_run(self, key: Key, event: str | None, manifest: Manifest) -> None:
+        if event == "DELETED":
+            self._ended.pop(key, None)
+        else:
+            self._ended[key] = run_ended(manifest)
 
-        Known from the event itself, not only from what was decided: an Adapter's answer may come before the decision.
-        """
+    def _note_end(self, event: str | None, pod: Manifest, gist: Hashable) -> None:
+        made_by = {found["uid"] for found in pod["metadata"].get("ownerReferences", []) if found.get("controller")}
+        if event == "DELETED":
+            self._told -= made_by
+        elif gist == ENDED:
+            self._told |= made_by
+
+    def _note_used(self, deployment: Key, event: str | None, manifest: Manifest) -> None:
+        """Adapters that a deployment no longer names drop it from their status; it has put itself there."""
         now = frozenset() if event == "DELETED" else adapters_of(manifest)
         before = self._uses.pop(deployment, frozenset())
         if now:
             self._uses[deployment] = now
-        self._wake(before ^ now)
-        return now - before
+        self._wake(before - now)
+
+    def _users(self, used: Key) -> list[Key]:
+        return [user for user, adapters in self._uses.items() if used in adapters]
 
     def _is_new(
         self, event: str | None, manifest: Manifest, gist: Hashable, aspect: str = "child", *, recovers: bool = False
@@ -84,7 +163,7 @@ class Wakeups:
             return True
         before = self._gists.get(mark)
         self._gists[mark] = gist
-        return gist != before and (recovers or gist is not None)
+        return gist != before and (recovers or gist is not None or before == SUSPENDED)
 
     def _wake(self, keys: Iterable[Key]) -> None:
         for key in keys:
@@ -96,16 +175,40 @@ def spec_gist(manifest: Manifest) -> Hashable:
     return (manifest["metadata"]["generation"], manifest["metadata"].get("deletionTimestamp"))
 
 
-def wiped_gist(manifest: Manifest) -> Hashable:
-    """News only where there is no status: a new resource, or one whose status somebody wiped."""
-    return None if manifest.get("status", {}).get("conditions") else "wiped"
+def says_anything(manifest: Manifest) -> bool:
+    """Not so for a new resource, nor one whose status was wiped: news each time, as kopf tells only the last of several
+    events in a moment, and between two wipes it may have been written."""
+    return bool(manifest.get("status", {}).get("conditions"))
+
+
+def run_ended(run: Manifest) -> bool:
+    """Whether a run's status says, of its spec as it is, that it has ended: nothing changes that."""
+    return _said(run, ConditionType.SUCCEEDED) in {"True", "False"}
+
+
+def accepted(found: Manifest) -> bool:
+    """Whether an Adapter's status says, of its spec as it is, that it is ready and that nobody uses it."""
+    return _said(found, ConditionType.READY) == "True" and not found["status"].get("usedBy")
+
+
+def ready_digest_of(base: Manifest) -> str | None:
+    """A BaseModel's digest, while it is ready."""
+    return base["status"].get("digest") if _said(base, ConditionType.READY) == "True" else None
+
+
+def _said(manifest: Manifest, condition: ConditionType) -> str | None:
+    """A condition's status, where it is about the spec as it is."""
+    status = manifest.get("status", {})
+    if status.get("observedGeneration") != manifest["metadata"]["generation"]:
+        return None
+    return next((found["status"] for found in status.get("conditions", []) if found["type"] == condition), None)
 
 
 def readiness_gist(manifest: Manifest) -> Hashable:
-    """What others wait for: whether it is ready, as what, and for whom."""
+    """What others wait for: whether it is ready, and as what."""
     status = manifest.get("status", {})
     ready = [c["status"] for c in status.get("conditions", []) if c["type"] == ConditionType.READY]
-    return (*ready, status.get("digest"), *status.get("usedBy", []))
+    return (*ready, status.get("digest"), status.get("fingerprint"))
 
 
 def adapters_of(deployment: Manifest) -> frozenset[Key]:
@@ -116,13 +219,20 @@ def adapters_of(deployment: Manifest) -> frozenset[Key]:
     return frozenset(Key(adapter.KIND, deployment["metadata"]["namespace"], name) for name in names)
 
 
-def job_gist(job: Manifest) -> Hashable:
-    """An end that nobody has recorded, or a suspension; a Job that merely runs is its pod's business."""
-    if children.RESULT_ANNOTATION in job["metadata"].get("annotations", {}):
-        return None
+def job_gist(job: Manifest, *, told: bool) -> Hashable:
+    """An end that no pod has told, or a suspension; a Job that merely runs is its pod's business."""
     ended = [c["type"] for c in job.get("status", {}).get("conditions", []) if c["type"] in {"Complete", "Failed"}]
-    suspended = bool(job["spec"].get("suspend"))
-    return (tuple(ended), suspended) if ended or suspended else None
+    if ended:
+        return None if told else tuple(ended)
+    return SUSPENDED if job["spec"].get("suspend") else None
+
+
+def serving_gist(child: Manifest) -> Hashable:
+    """All that somebody may change, and why a Deployment gets no pods; not how many of them there are."""
+    content = {name: value for name, value in child.items() if name not in {"metadata", "status"}}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
+    trouble = pod_troubles.of_deployment(child) if "replicas" in child.get("spec", {}) else None
+    return (digest, child["metadata"].get("deletionTimestamp"), trouble)
 
 
 def pod_gist(pod: Manifest) -> Hashable:
@@ -130,21 +240,21 @@ def pod_gist(pod: Manifest) -> Hashable:
     labels = pod["metadata"]["labels"]
     status = pod.get("status", {})
     if children.PART_LABEL in labels:
-        ready = [c["status"] for c in status.get("conditions", []) if c["type"] == "Ready"]
         gone = pod["metadata"].get("deletionTimestamp")
-        return ("serving", *ready, status.get("podIP"), gone, pod_troubles.of_pod(pod))
+        return ("serving", pod_status.is_ready(pod), status.get("podIP"), gone, pod_troubles.of_pod(pod))
     containers = status.get("containerStatuses", [])
     ended = any("terminated" in c.get("state", {}) for c in containers) or status.get("phase") == "Failed"
     if ended:
-        return "ended"
-    waiting = {c.get("state", {}).get("waiting", {}).get("reason") for c in containers}
-    if stuck := waiting & STUCK_REASONS:
+        return ENDED
+    if leaving := pod["metadata"].get("deletionTimestamp"):
+        return ("leaving", leaving)
+    if stuck := [found[0] for found in map(pod_status.stuck, containers) if found]:
         return ("stuck", *sorted(stuck))
-    refused = [c.get("message") for c in status.get("conditions", []) if c.get("reason") == "Unschedulable"]
-    if refused:
-        return ("unschedulable", *refused)
-    runs = status.get("phase") == "Running" and labels[children.TASK_LABEL] == "train"
-    return ("running", status.get("podIP")) if runs else None
+    if (words := pod_status.unschedulable(pod)) is not None:
+        return ("unschedulable", words)
+    ports = (port.get("name") for one in pod["spec"]["containers"] for port in one.get("ports", []))
+    address = pod_status.address(pod)
+    return ("running", address) if address and children.PROGRESS in ports else None
 
 
 def _key(kind: str, manifest: Manifest) -> Key:

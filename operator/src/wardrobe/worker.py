@@ -5,6 +5,8 @@ import time
 from dataclasses import dataclass
 
 from wardrobe.api.meta import Key
+from wardrobe.deployment.lookout import Lookout
+from wardrobe.deployment.podstates import PodAnswers, noting
 from wardrobe.kube.client import ConflictError, RefusedError, UnavailableError
 from wardrobe.metrics import Metrics
 from wardrobe.plan.plan import Plan
@@ -22,6 +24,7 @@ class Worker:
     queue: WorkQueue
     reconciler: Reconciler
     wakeups: Wakeups
+    lookout: Lookout
     metrics: Metrics
 
     async def run(self) -> None:
@@ -42,7 +45,8 @@ class Worker:
     async def _outcome(self, key: Key) -> str:
         """Reconcile once; every failure leaves the key in the queue, to be tried again."""
         try:
-            plan = await self.reconciler.reconcile(key)
+            with noting() as noted:
+                plan = await self.reconciler.reconcile(key)
         except ConflictError as conflict:
             log.info("%s: starting over: %s", key, conflict)
             self.queue.retry(key)
@@ -55,11 +59,12 @@ class Worker:
             log.exception("%s: reconcile failed; trying again later", key)
             self.queue.retry(key)
             return "error"
-        self._settle(key, plan)
+        self._settle(key, plan, noted)
         return "done" if plan.requeue_after is None else "again"
 
-    def _settle(self, key: Key, plan: Plan) -> None:
+    def _settle(self, key: Key, plan: Plan, noted: PodAnswers) -> None:
         self.queue.forget(key)
+        self.lookout.follow(key, noted)
         self.wakeups.waits_on(key, plan.waits_on)
         if plan.requeue_after is not None:
             self.queue.add_after(key, plan.requeue_after)

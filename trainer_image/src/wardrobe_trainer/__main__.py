@@ -11,15 +11,17 @@ from types import FrameType
 from typing import get_args
 
 from wardrobe_contracts.assessment import AssessConfig
+from wardrobe_contracts.base import Task
 from wardrobe_contracts.check import CheckConfig
 from wardrobe_contracts.inspection import InspectConfig
 from wardrobe_contracts.paths import CONFIG_VARIABLE
-from wardrobe_contracts.result import Result, Task
+from wardrobe_contracts.result import Payload, Result
 from wardrobe_contracts.training import TrainConfig
+from wardrobe_models import processors
 
-from . import console, hardware
+from . import console
 from .problems import TaskError, TerminatedError
-from .task import Payload, announce, failed, outcome, output_folder, parse_order, record, recorded
+from .task import announce, failed, outcome, output_folder, parse_order, record, recorded
 
 AnyOrder = InspectConfig | CheckConfig | TrainConfig | AssessConfig
 ORDERS: Mapping[Task, type[AnyOrder]] = {
@@ -42,7 +44,7 @@ def main() -> None:
     task = _arguments().task
     signal.signal(signal.SIGTERM, _terminate)
     console.set_up()
-    hardware.share_processors()
+    processors.share()
     folder, result = run(task, os.environ.get(CONFIG_VARIABLE))
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end is known; only its record is left to write
     result = record(result, folder)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from wardrobe_contracts.assessment import AssessConfig, Assessment
 from wardrobe_contracts.base import Digest, Variant
-from wardrobe_contracts.check import HELDOUT_FILE, Frame
+from wardrobe_contracts.check import HELDOUT_FILE, CheckReport, Frame
 from wardrobe_contracts.digests import of_files, sha256, sha256_file
 from wardrobe_contracts.exits import Reason
 from wardrobe_contracts.manifest import (
@@ -22,7 +22,7 @@ from wardrobe_contracts.probes import PROBES_FILE, Probes, ProbeScores
 from wardrobe_contracts.result import RESULT_FILE, Result
 
 from . import probes
-from .adapter_files import AdapterFacts, normalised_config, read_config, refuse, require_fits, validate
+from .adapter_files import AdapterFacts, invalid_adapter, normalised_config, require_fits, validate
 from .console import say
 from .dataset import FIELD, Row, read_rows
 from .evaluate import evaluate, prepare
@@ -47,29 +47,33 @@ def assess(config: AssessConfig) -> Assessment:
     """Measure and publish the candidate. Raises TaskError where it, the base or the data are not as they must be."""
     line, candidate = Path(config.line_folder), Path(config.candidate_folder)
     clear_stage(line, config.run)
-    require_unchanged(Path(config.base_folder), config.base_fingerprint)
+    require_unchanged(Path(config.base.folder), config.base.fingerprint)
     facts = validate(candidate, config.lineage.lora.rank)
-    settled = normalised_config(read_config(candidate), config.base.name)
+    settled = normalised_config(facts.adapter.config, config.base_reference.name)
     digests = {
         ADAPTER_CONFIG_FILE: sha256(settled),
         ADAPTER_WEIGHTS_FILE: sha256_file(candidate / ADAPTER_WEIGHTS_FILE),
     }
     digest = of_files(digests)
-    say(f"candidate {digest}: rank {facts.rank}, {len(facts.sides)} modules")
+    say(f"candidate {digest}: rank {facts.rank}, {len(facts.adapter.matrices)} modules")
     if published(line, digest):
         require_same_measure(line, digest, config)
         say("an artifact of this digest is published already; it stays as it is")
         return describe(line, digest, facts)
     measured = measure(config, facts)
     recorded = probes.assemble(
-        measured.drafts, measured.scores, adapter=digest, base=config.base.digest, seed=config.lineage.schedule.seed
+        measured.drafts,
+        measured.scores,
+        adapter=digest,
+        base=config.base_reference.digest,
+        seed=config.lineage.schedule.seed,
     )
     probes_file = recorded.model_dump_json(by_alias=True, indent=1).encode()
     manifest = Manifest(
         line=config.line,
         digest=digest,
         files={**digests, PROBES_FILE: sha256(probes_file)},
-        base=config.base,
+        base=config.base_reference,
         lineage=config.lineage,
         evaluations=measured.evaluations,
     )
@@ -90,7 +94,7 @@ def require_same_measure(line: Path, digest: Digest, config: AssessConfig) -> No
     lacking = set(config.variants) - {evaluation.variant for evaluation in found.evaluations}
     if lacking or found.lineage.dataset_digest != config.lineage.dataset_digest:
         what = f"without {', '.join(sorted(lacking))}" if lacking else "on another dataset"
-        raise refuse(
+        raise invalid_adapter(
             f"the very same adapter was published before by {found.lineage.job} and measured {what}",
             "Nothing published is overwritten: train with another spec.training.seed to measure anew",
         )
@@ -115,7 +119,7 @@ def describe(line: Path, digest: Digest, facts: AdapterFacts) -> Assessment:
 
 def measure(config: AssessConfig, facts: AdapterFacts) -> Measured:
     """Load each variant in turn, one at a time in memory. Raises TaskError."""
-    base, length = Path(config.base_folder), config.lineage.schedule.sequence_length
+    base, length = Path(config.base.folder), config.lineage.schedule.sequence_length
     chat = load_chat(base)
     rows = read_heldout(config)
     heldout = prepare(chat, rows, read_frame(Path(config.data_folder)), length)
@@ -143,8 +147,8 @@ def in_order(variants: list[Variant]) -> list[Variant]:
 
 def load_candidate(config: AssessConfig, facts: AdapterFacts, variant: Variant) -> PeftModel:
     """The base in one variant with the candidate on it. Raises TaskError where they do not fit."""
-    base = load_base(Path(config.base_folder), variant, config.accelerator)
-    require_fits(base, facts.sides)
+    base = load_base(Path(config.base.folder), variant, config.accelerator)
+    require_fits(base, facts.adapter)
     model = PeftModel.from_pretrained(base, config.candidate_folder, is_trainable=False)
     return model.eval()
 
@@ -152,7 +156,7 @@ def load_candidate(config: AssessConfig, facts: AdapterFacts, variant: Variant) 
 def require_probes(drafts: list[probes.Draft], prompts: int) -> None:
     """Without a probe nobody can prove which adapter answers. Raises TaskError."""
     if not drafts:
-        raise refuse(
+        raise invalid_adapter(
             f"the candidate answers none of {prompts} held-out prompts with text",
             "Look at the training's loss; lower spec.training.learningRate, or check the dataset's answers",
         )
@@ -180,10 +184,10 @@ def read_heldout(config: AssessConfig) -> list[Row]:
 def read_frame(data_folder: Path) -> Frame:
     """The frame that the check found in the training answers. Raises TaskError where its record is gone."""
     try:
-        report = Result.model_validate_json((data_folder / RESULT_FILE).read_bytes()).check
-    except (OSError, ValidationError) as error:
-        raise _data_changed(f"the check's {RESULT_FILE} cannot be read: {error}") from error
-    if report is None:
+        report = Result.model_validate_json((data_folder / RESULT_FILE).read_bytes()).payload
+    except (OSError, ValidationError) as error:  # whose text quotes the answers' frame
+        raise _data_changed(f"the check's {RESULT_FILE} cannot be read") from error
+    if not isinstance(report, CheckReport):
         raise _data_changed(f"the check's {RESULT_FILE} has no report")
     return report.frame
 

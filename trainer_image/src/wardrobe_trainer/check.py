@@ -10,17 +10,18 @@ from wardrobe_contracts.check import HELDOUT_FILE, TRAIN_FILE, CheckConfig, Chec
 from wardrobe_contracts.digests import sha256_file
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.problem import Problem
+from wardrobe_models.chat import Chat, ChatTemplateError
 
 from .advice import Measures, warnings_about
 from .console import say
-from .dataset import FIELD, Fault, Row, raise_faults, read_rows, special_token_fault
+from .dataset import FIELD, Fault, Row, control_token_fault, raise_faults, read_rows
 from .files import write_durably
 from .framing import find_frame
 from .inspection import context_length, load_config
 from .model_files import require_unchanged
 from .problems import TaskError, bad_data
 from .split import held_out, normalised, prompt_key
-from .tokens import Chat, Encoded, TemplateRefusedError, UnstableTokensError, load_chat
+from .tokens import Encoded, UnstableTokensError, encode, load_chat
 
 DROPPED_SHARE = 0.05
 """Share of rows that may lose their whole answer to truncation and be left out; more is a wrong sequence length."""
@@ -38,8 +39,8 @@ class Example:
 
 def check(config: CheckConfig) -> CheckReport:
     """Check and split a dataset; writes both sides to the output folder. Raises TaskError."""
-    base = Path(config.base_folder)
-    require_unchanged(base, config.base_fingerprint)
+    base = Path(config.base.folder)
+    require_unchanged(base, config.base.fingerprint)
     require_context(config.sequence_length, context_length(load_config(base)))
     dataset = Path(config.dataset_file)
     rows = read_rows(dataset, config.source)
@@ -78,14 +79,14 @@ def encode_rows(chat: Chat, rows: list[Row]) -> list[Example]:
 
 
 def _encode(chat: Chat, row: Row) -> Example | Fault:
-    if fault := special_token_fault(row, chat.special_tokens):
+    if fault := control_token_fault(row, chat):
         return fault
     try:
-        return Example(row, chat.encode(row.messages))
-    except TemplateRefusedError as error:
+        return Example(row, encode(chat, row.messages))
+    except ChatTemplateError:
         rule = "the base's chat template must accept the conversation"
         hint = "Leave out what the template refuses, often a system message"
-        return Fault(row.number, Reason.ROLES_INVALID, f"template says: {error}", rule, hint)
+        return Fault(row.number, Reason.ROLES_INVALID, "the template refuses it", rule, hint)
     except UnstableTokensError as error:
         rule = "an answer must not change the tokens of the prompt before it"
         hint = "Remove white space at the start and end of the messages"

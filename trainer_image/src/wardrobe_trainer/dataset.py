@@ -3,22 +3,27 @@
 A row is `{"messages": [{"role": …, "content": …}, …]}`: an optional system message, then user and assistant in turn,
 ending with the assistant. `source` and `metadata` may stand beside `messages` and are carried along; any other key is
 refused, because it would be ignored.
+
+Messages become conditions and events, which more people read than the rows: they give a row's number and the rule that
+it breaks, and never a word of it.
 """
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from wardrobe_contracts.exits import Reason
+from wardrobe_models.chat import Chat, Message
 
 from .problems import TaskError, bad_data, listed
-from .tokens import Message
 
 ROW_KEYS = {"messages", "source", "metadata"}
 FIELD = "spec.dataset.source"
+ROW_LIMIT = 4 * 2**20
+"""Bytes of a line, which takes twenty times as much to parse. 128,000 tokens are some 0.6 MB of text."""
 _FOREIGN_LAYOUTS = ("conversations", "prompt", "instruction", "text", "question")
 """Keys of other common layouts, to recognise a dataset that only needs rewriting."""
 _FOREIGN_ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant"}
@@ -47,6 +52,7 @@ class Fault:
     number: int
     reason: Reason
     found: str
+    """In our own words: nothing of the row."""
     rule: str
     next_step: str
 
@@ -54,12 +60,12 @@ class Fault:
 def read_rows(path: Path, source: str) -> list[Row]:
     """All rows of a file, blank lines left out. Raises TaskError where the file or any row is not as it must be."""
     try:
-        lines = _lines(path, source)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise _not_found(path, source) from error
+        if not path.is_file():
+            raise _not_found(path, source)
+        with path.open("rb") as file:
+            parsed = list(_parsed(file, source))
     except PermissionError as error:
         raise _not_readable(source) from error
-    parsed = [parse_row(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     raise_faults([item for item in parsed if isinstance(item, Fault)], len(parsed))
     if not parsed:
         raise bad_data(
@@ -94,18 +100,37 @@ def _not_readable(source: str) -> TaskError:
     )
 
 
-def _lines(path: Path, source: str) -> list[str]:
+def _parsed(file: BinaryIO, source: str) -> Iterator[Row | Fault]:
+    """Every line that is not blank, one at a time in memory. Raises TaskError where one is no text."""
+    number = 0
+    while line := file.readline(ROW_LIMIT + 1):
+        number += 1
+        if len(line) > ROW_LIMIT:
+            while not line.endswith(b"\n") and (line := file.readline(ROW_LIMIT)):
+                pass
+            yield _too_long(number)
+            continue
+        text = _text(line, number, file.tell() - len(line), source)
+        if text.strip():
+            yield parse_row(number, text)
+
+
+def _text(line: bytes, number: int, start: int, source: str) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig").split("\n")
+        return line.decode("utf-8-sig" if number == 1 else "utf-8").removesuffix("\n")
     except UnicodeDecodeError as error:
-        row = path.read_bytes()[: error.start].count(b"\n") + 1
         raise bad_data(
             Reason.DATASET_MALFORMED,
             field=FIELD,
             value=source,
-            rule=f"row {row} is not UTF-8 text (byte {error.start} of the file)",
+            rule=f"row {number} is not UTF-8 text (byte {start + error.start} of the file)",
             next_step="Save the file as UTF-8",
         ) from error
+
+
+def _too_long(number: int) -> Fault:
+    rule, hint = f"a row has at most {ROW_LIMIT} bytes", "Write one conversation per line, and cut what is longer"
+    return Fault(number, Reason.DATASET_MALFORMED, "longer than that", rule, hint)
 
 
 def parse_row(number: int, line: str) -> Row | Fault:
@@ -115,15 +140,27 @@ def parse_row(number: int, line: str) -> Row | Fault:
     except (ValueError, RecursionError) as error:  # thousands of nested brackets are no conversation
         rule = "a row must be one JSON object on one line"
         hint = "Write JSON Lines; a pretty-printed JSON file or an array must be rewritten with one object per line"
-        return Fault(number, Reason.DATASET_MALFORMED, f"{_shown(line)} ({error})", rule, hint)
+        place = f" from character {error.pos + 1} on" if isinstance(error, json.JSONDecodeError) else ""
+        return Fault(number, Reason.DATASET_MALFORMED, f"no JSON{place}", rule, hint)
     fault = _layout_fault(number, value) or _message_fault(number, value["messages"]) or _role_fault(number, value)
     return fault or Row(number, value["messages"], line.rstrip("\r"))
 
 
-def _shown(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = text.encode(errors="backslashreplace").decode()  # half a surrogate pair cannot be written to a record
-    return repr(text if len(text) <= 60 else text[:60] + "…")
+def _kind(value: object) -> str:
+    """What sort of value it is; never the value, which is somebody's words."""
+    match value:
+        case None:
+            return "null"
+        case str():
+            return "text"
+        case bool() | int() | float():
+            return "no text"
+        case list() | dict() if not value:
+            return "empty"
+        case list():
+            return "a list"
+        case _:
+            return "an object"
 
 
 def _layout_fault(number: int, value: Any) -> Fault | None:
@@ -132,16 +169,15 @@ def _layout_fault(number: int, value: Any) -> Fault | None:
 
     wanted = 'Write each row as {"messages": [{"role": "user", "content": …}, {"role": "assistant", "content": …}]}'
     if not isinstance(value, dict):
-        return fault(_shown(value), "a row must be a JSON object", wanted)
+        return fault(_kind(value), "a row must be a JSON object", wanted)
     if foreign := [key for key in _FOREIGN_LAYOUTS if key in value and "messages" not in value]:
         return fault(f"the key {foreign[0]!r}", "a row must hold its conversation under messages", wanted)
     if not isinstance(value.get("messages"), list) or not value["messages"]:
-        return fault(f"messages {_shown(value.get('messages'))}", "messages must be a list that is not empty", wanted)
-    if unknown := sorted(value.keys() - ROW_KEYS):
-        hint = "Remove the keys, or move them under metadata, which is carried along and not trained on"
-        return fault(
-            f"the keys {_shown(', '.join(unknown))}", "a row has messages and may have source and metadata", hint
-        )
+        found = f"messages is {_kind(value['messages'])}" if "messages" in value else "there is no messages"
+        return fault(found, "messages must be a list that is not empty", wanted)
+    if unknown := value.keys() - ROW_KEYS:
+        hint = "Remove the other keys, or move them under metadata, which is carried along and not trained on"
+        return fault(f"{len(unknown)} other keys", "a row has messages and may have source and metadata", hint)
     return None
 
 
@@ -149,16 +185,24 @@ def _message_fault(number: int, messages: list[Any]) -> Fault | None:
     for place, message in enumerate(messages, 1):
         if not isinstance(message, dict) or message.keys() != {"role", "content"}:
             rule, hint = "a message has exactly role and content", "Rewrite the messages; tool calls are not supported"
-            return Fault(number, Reason.DATASET_MALFORMED, f"message {place} {_shown(message)}", rule, hint)
+            return Fault(number, Reason.DATASET_MALFORMED, f"message {place} {_lack(message)}", rule, hint)
         content = message["content"]
         if not isinstance(content, str) or not content.strip():
             rule, hint = "content must be text that is not empty", "Fill in the text or remove the rows"
-            found = f"message {place} with content {_shown(content)}"
+            found = f"the content of message {place} is {'blank' if isinstance(content, str) else _kind(content)}"
             return Fault(number, Reason.DATASET_MALFORMED, found, rule, hint)
         if _half_characters(content):
             rule, hint = "text must be whole Unicode characters", "Write emoji as themselves or as both \\u escapes"
-            return Fault(number, Reason.DATASET_MALFORMED, f"message {place} {_shown(content)}", rule, hint)
+            found = f"message {place} has half a surrogate pair"
+            return Fault(number, Reason.DATASET_MALFORMED, found, rule, hint)
     return None
+
+
+def _lack(message: Any) -> str:
+    if not isinstance(message, dict):
+        return f"is {_kind(message)}"
+    lacking = sorted({"role", "content"} - message.keys())
+    return f"lacks {' and '.join(lacking)}" if lacking else f"has {len(message) - 2} other keys"
 
 
 def _half_characters(text: str) -> bool:
@@ -172,30 +216,32 @@ def _role_fault(number: int, value: dict[str, Any]) -> Fault | None:
     def fault(found: str, rule: str, next_step: str) -> Fault:
         return Fault(number, Reason.ROLES_INVALID, found, rule, next_step)
 
-    for role in roles:
+    for place, role in enumerate(roles, 1):
+        if isinstance(role, str) and role in _FOREIGN_ROLES:
+            hint = f"Write {_FOREIGN_ROLES[role]!r} for {role!r}"
+            return fault(f"message {place} has the role {role!r}", "a role is system, user or assistant", hint)
         if role not in ("system", "user", "assistant"):
-            known = _FOREIGN_ROLES.get(str(role))
-            hint = f"Write {known!r} for {_shown(role)}" if known else "Rename the roles or remove the rows"
-            return fault(f"the role {_shown(role)}", "a role is system, user or assistant", hint)
+            found = f"the role of message {place} is none of them"
+            return fault(found, "a role is system, user or assistant", "Rename the roles or remove the rows")
     turns = roles[1:] if roles[0] == "system" else roles
     if turns != ["user", "assistant"] * (len(turns) // 2) or not turns:
         rule = "after an optional system message, user and assistant take turns, and the assistant speaks last"
-        return fault(f"the roles {', '.join(roles)}", rule, "Join neighbouring messages of one role, or cut the row")
+        return fault(f"the roles {listed(roles)}", rule, "Join neighbouring messages of one role, or cut the row")
     return None
 
 
-def special_token_fault(row: Row, special_tokens: Iterable[str]) -> Fault | None:
-    """Control tokens inside a message would end or begin turns: a row could write the other side of a conversation."""
-    for token in special_tokens:
-        if any(token in message["content"] for message in row.messages):
-            return Fault(
-                row.number,
-                Reason.DATASET_MALFORMED,
-                f"{token!r} in a message",
-                "a message must not contain the tokenizer's control tokens",
-                "Remove the tokens from the text; the chat template writes them itself",
-            )
-    return None
+def control_token_fault(row: Row, chat: Chat) -> Fault | None:
+    """Control tokens in a message, which the engine does not take from clients either."""
+    found = next((token for message in row.messages if (token := chat.control_token_in(message["content"]))), None)
+    if found is None:
+        return None
+    return Fault(
+        row.number,
+        Reason.DATASET_MALFORMED,
+        f"{found!r} in a message",
+        "a message must not contain the tokenizer's control tokens",
+        "Remove the tokens from the text; the chat template writes them itself",
+    )
 
 
 def raise_faults(faults: list[Fault], rows: int) -> None:

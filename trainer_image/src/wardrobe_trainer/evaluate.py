@@ -8,11 +8,12 @@ from peft import PeftModel
 from wardrobe_contracts.base import Variant
 from wardrobe_contracts.check import Frame
 from wardrobe_contracts.manifest import Comparison, Evaluation, Score
+from wardrobe_models.chat import Chat
 
 from .dataset import Row
 from .framing import body_of
-from .scoring import Passage, log_probabilities
-from .tokens import Chat
+from .scoring import Passage, base_and_candidate
+from .tokens import encode
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def prepare(chat: Chat, rows: list[Row], frame: Frame, length: int) -> list[Held
 
 
 def _prepare(chat: Chat, row: Row, frame: Frame, length: int) -> HeldOut:
-    encoded = chat.encode(row.messages).truncated(length)
+    encoded = encode(chat, row.messages).truncated(length)
     text = chat.render(row.messages)
     offsets = chat.offsets(text)
     turns = [index for index, message in enumerate(row.messages) if message["role"] == "assistant"]
@@ -59,11 +60,8 @@ def body_tokens(offsets: list[tuple[int, int]], text: str, prompt: int, answer: 
 
 
 def evaluate(model: PeftModel, variant: Variant, rows: list[HeldOut]) -> Evaluation:
-    """Score the base alone and the base with its adapter, on the same tokens."""
-    passages = [row.passage for row in rows]
-    candidate = log_probabilities(model, passages)
-    with model.disable_adapter():
-        base = log_probabilities(model, passages)
+    """Score the base alone and the base with its adapter, on the same tokens. Raises TaskError."""
+    base, candidate = base_and_candidate(model, [row.passage for row in rows])
     whole = [[True] * len(row.body) for row in rows]
     body = [row.body for row in rows]
     # Where the frame is all there is of every answer, the body is the answer.

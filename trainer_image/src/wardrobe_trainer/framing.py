@@ -6,6 +6,7 @@ scores are also taken on the body, which is the answer without its frame.
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 
 from wardrobe_contracts.check import Frame
 
@@ -32,18 +33,26 @@ def _backwards(answer: str) -> list[str]:
 
 
 def _common_start(sequences: list[list[str]]) -> list[str]:
-    """Words that at least SHARE of all sequences begin with; white space counts as it is in most of them."""
+    """Words that at least SHARE of all sequences begin with, and the white space between them."""
     needed = SHARE * len(sequences)
     start: list[str] = []
     remaining = sequences
     while remaining:
-        following = Counter(words[len(start)].strip() for words in remaining if len(words) > len(start))
-        word, count = following.most_common(1)[0] if following else ("", 0)
-        if count < needed:
+        if start:  # what comes after the last word counts as soon as another word does
+            start[-1] = _most_common(words[len(start) - 1] for words in remaining)
+            remaining = [words for words in remaining if words[len(start) - 1] == start[-1]]
+        longer = [words for words in remaining if len(words) > len(start)]
+        word = _most_common(words[len(start)].strip() for words in longer)
+        remaining = [words for words in longer if words[len(start)].strip() == word]
+        if len(remaining) < needed:
             break
-        remaining = [words for words in remaining if len(words) > len(start) and words[len(start)].strip() == word]
-        start.append(Counter(words[len(start)] for words in remaining).most_common(1)[0][0])
+        start.append(word)
     return start
+
+
+def _most_common(words: Iterable[str]) -> str:
+    """Empty where there is none."""
+    return next((word for word, _ in Counter(words).most_common(1)), "")
 
 
 def body_of(answer: str, frame: Frame) -> tuple[int, int, bool]:

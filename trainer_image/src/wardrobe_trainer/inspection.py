@@ -12,13 +12,16 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from wardrobe_contracts.base import Digest
 from wardrobe_contracts.digests import fingerprint, of_files, sha256, sha256_file
 from wardrobe_contracts.exits import Reason
-from wardrobe_contracts.inspection import InspectConfig, Inspection, Shape, TokenizerFacts
+from wardrobe_contracts.inspection import MOST_SIZE, TOKEN_LIMIT, InspectConfig, Inspection, Shape, TokenizerFacts
+from wardrobe_models.chat import Chat, ChatTemplateError
 
 from .console import say
 from .model_files import CONFIG_FILE, BaseFaultError, Tensor, model_files, read_json, tensors, weight_files
 from .problems import bad_base, listed
-from .tokens import Chat, TemplateRefusedError, UnstableTokensError, load_chat
+from .tokens import UnstableTokensError, encode, load_chat
 
+QUOTE_LIMIT = 80
+"""Characters of a stranger's file in a message."""
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _TOKENIZER_FILES = {
     "added_tokens.json",
@@ -103,14 +106,14 @@ def _require_folder(folder: Path) -> None:
 def load_config(folder: Path) -> PretrainedConfig:
     """Configuration of a causal language model that transformers itself can build. Raises BaseFaultError."""
     raw = read_json(folder / CONFIG_FILE)
-    model_type, architectures = str(raw.get("model_type")), raw.get("architectures") or []
+    model_type, architectures = _cut(raw.get("model_type")), raw.get("architectures") or []
     known = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(model_type)
-    if known is None or known not in architectures or "auto_map" in raw:
+    if known is None or not isinstance(architectures, list) or known not in architectures or "auto_map" in raw:
         raise BaseFaultError(Reason.ARCHITECTURE_UNKNOWN, _unknown(raw, model_type, known), _OTHER_ARCHITECTURE)
     if raw.get("quantization_config"):
         raise BaseFaultError(
             Reason.BASE_MALFORMED,
-            f"its weights are already quantized: quantization_config is {json.dumps(raw['quantization_config'])[:80]}",
+            f"its weights are already quantized: quantization_config is {_cut(json.dumps(raw['quantization_config']))}",
             "Use the unquantized model; the forms in spec.variants are made from it when it is loaded",
         )
     try:
@@ -122,7 +125,7 @@ def load_config(folder: Path) -> PretrainedConfig:
     return config
 
 
-_OTHER_ARCHITECTURE = "Choose a causal language model that this version of transformers has built in"
+_OTHER_ARCHITECTURE = "Choose a causal language model that this release of transformers has built in"
 
 
 def _unknown(raw: dict[str, Any], model_type: str, known: str | None) -> str:
@@ -130,7 +133,12 @@ def _unknown(raw: dict[str, Any], model_type: str, known: str | None) -> str:
         return f"{CONFIG_FILE} asks for code of its own (auto_map), which is never run"
     if known is None:
         return f"transformers has no causal language model of type {model_type!r}"
-    return f"architectures is {raw.get('architectures')}, a causal language model of type {model_type!r} is {known}"
+    found = _cut(raw.get("architectures"))
+    return f"architectures is {found}, a causal language model of type {model_type!r} is {known}"
+
+
+def _cut(value: object) -> str:
+    return str(value)[:QUOTE_LIMIT]
 
 
 def shape_of(config: PretrainedConfig, found: dict[str, Tensor]) -> Shape:
@@ -161,16 +169,18 @@ def shape_of(config: PretrainedConfig, found: dict[str, Tensor]) -> Shape:
 
 
 def context_length(config: PretrainedConfig) -> int:
-    """Longest sequence in tokens that the model was made for. Raises BaseFaultError where it is not said."""
+    """Longest sequence in tokens that the model was made for. Raises BaseFaultError where config.json lacks it."""
     return _size(config.get_text_config(), "max_position_embeddings")
 
 
 def _size(config: PretrainedConfig, name: str, default: int | None = None) -> int:
     value = getattr(config, name, None)
     value = default if value is None else value
-    if not isinstance(value, int) or value < 1:
+    if not isinstance(value, int) or not 1 <= value <= MOST_SIZE:
         raise BaseFaultError(
-            Reason.BASE_MALFORMED, f"{CONFIG_FILE} gives {name} as {value!r}", "Copy the model's own config.json"
+            Reason.BASE_MALFORMED,
+            f"{CONFIG_FILE} gives {name} as {_cut(value)!r}",
+            "Copy the model's own config.json",
         )
     return value
 
@@ -194,15 +204,23 @@ def require_trainable_template(chat: Chat) -> None:
             "its tokenizer has no chat template, so it is not known how a conversation is written for it",
             "Use the model's chat or instruct edition, or add the chat_template.jinja it was trained with",
         )
-    if not chat.stop_ids:
+    if not chat.end_tokens:
         raise BaseFaultError(
             Reason.BASE_MALFORMED,
             "neither its tokenizer nor generation_config.json names an end token, so it would never stop",
             "Set eos_token in tokenizer_config.json to the token that ends an answer",
         )
+    if longest := max(
+        (token for token in chat.control_tokens.values() if len(token) > TOKEN_LIMIT), key=len, default=""
+    ):
+        raise BaseFaultError(
+            Reason.BASE_MALFORMED,
+            f"its tokenizer has a control token of {len(longest)} characters, and {TOKEN_LIMIT} are allowed",
+            "Copy the model's own tokenizer files",
+        )
     try:
-        chat.encode(_CONVERSATION)
-    except (TemplateRefusedError, UnstableTokensError) as error:
+        encode(chat, _CONVERSATION)
+    except (ChatTemplateError, UnstableTokensError) as error:
         raise BaseFaultError(
             Reason.BASE_MALFORMED,
             f"its chat template cannot be trained on: {error}",
@@ -219,7 +237,7 @@ def tokenizer_facts(chat: Chat, digests: dict[str, Digest]) -> TokenizerFacts:
     return TokenizerFacts(
         digest=of_files(belonging),
         vocabulary_size=len(tokenizer),
-        eos_token=str(tokenizer.eos_token or tokenizer.decode(min(chat.stop_ids))),
+        eos_token=str(tokenizer.eos_token or tokenizer.decode(min(chat.end_tokens)))[:TOKEN_LIMIT],
         pad_token=tokenizer.pad_token,
         chat_template_digest=sha256(template.encode()),
         generation_marker="{% generation" in template.replace("{%-", "{%"),

@@ -69,7 +69,7 @@ class Ranks:
 
 def launch(config: TrainConfig) -> Result:
     """Run one attempt to its end. Raises TaskError where the base is not the inspected one."""
-    require_unchanged(Path(config.base_folder), config.base_fingerprint)
+    require_unchanged(Path(config.base.folder), config.base.fingerprint)
     output = Path(config.output_folder)
     for name in (UNFINISHED_FOLDER, ADAPTER_FOLDER):  # left by a pod of this attempt that came to no result
         shutil.rmtree(output / name, ignore_errors=True)
@@ -145,13 +145,13 @@ def rank_result(folder: Path) -> Result | None:
         return None
 
 
-def conclude(ended: Mapping[int, int], stopped: bool, said: Result | None, kills: int) -> Result:
-    """How the attempt ended: by rank 0's own word, or by how it died without one.
+def conclude(ended: Mapping[int, int], stopped: bool, result: Result | None, kills: int) -> Result:
+    """How the attempt ended: by rank 0's own result, or by how it died without one.
 
     `ended` is rank to exit code, `stopped` whether SIGTERM came, `kills` how many processes died for memory.
     """
-    if said is not None and (said.succeeded or not stopped):
-        return said
+    if result is not None and (result.succeeded or not stopped):
+        return result
     if stopped:
         return terminated("train")
     code = ended[0]
@@ -159,4 +159,4 @@ def conclude(ended: Mapping[int, int], stopped: bool, said: Result | None, kills
         return out_of_memory("train", "rank 0 was killed by the kernel at the container's memory limit")
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     message = f"rank 0 {how} and left no result; its last lines are in the pod's log"
-    return Result(task="train", exit_code=ExitCode.UNKNOWN, reason=Reason.UNKNOWN, message=message)
+    return Result.failure("train", ExitCode.UNKNOWN, Reason.UNKNOWN, message)

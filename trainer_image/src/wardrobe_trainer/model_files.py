@@ -1,8 +1,6 @@
-"""Which files are a base model, and whether they are whole. Reads headers only, and needs no torch.
+"""Whether a base model's files are whole. Reads headers only, and needs no torch.
 
-A model is its configuration (`*.json`), tokenizer (`*.model`, merges.txt, vocab.txt), chat template (`*.jinja`) and
-the safetensors files that its index names, all directly in its folder. Pages for people, hidden files, folders and
-weights in other formats are no part of it: they may change without making another model of it.
+Which files those are says `wardrobe_contracts.base_files`.
 """
 
 import json
@@ -12,20 +10,20 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from wardrobe_contracts.base import Digest
-from wardrobe_contracts.digests import fingerprint
+from wardrobe_contracts import base_files
+from wardrobe_contracts.base import Fingerprint
+from wardrobe_contracts.base_files import SINGLE_WEIGHTS, WEIGHTS_INDEX
+from wardrobe_contracts.digests import HEADER_LENGTH_BYTES, HEADER_LIMIT, fingerprint_like
 from wardrobe_contracts.exits import Reason
 
 from .problems import TaskError, bad_base, listed
 
 CONFIG_FILE = "config.json"
-SINGLE_WEIGHTS = "model.safetensors"
-WEIGHTS_INDEX = "model.safetensors.index.json"
-_SUFFIXES = {".json", ".model", ".jinja"}
-_TOKENIZER_TEXTS = {"merges.txt", "vocab.txt"}
+DESCRIPTION_LIMIT = 128 * 2**20
+"""Bytes of a tokenizer's or template's file, which libraries read whole; the largest tokenizer known has a quarter."""
+FILES_LIMIT = 1000
+"""Of a model; the largest have some 200. Every start of a task or an engine reads from each."""
 _PICKLES = {".bin", ".pt", ".pth", ".pkl", ".ckpt"}
-_HEADER_LIMIT = 100_000_000
-"""Bytes; the format's own limit for its JSON header (safetensors, `tensor.rs`)."""
 
 
 class BaseFaultError(Exception):
@@ -52,13 +50,23 @@ class Tensor:
 
 
 def model_files(folder: Path) -> list[str]:
-    """Names of the files that make the model, sorted. Raises BaseFaultError where weights are missing or unsafe."""
-    others = [path.name for path in folder.iterdir() if path.is_file() and _describes(path)]
-    return sorted([*others, *weight_files(folder)])
-
-
-def _describes(path: Path) -> bool:
-    return not path.name.startswith(".") and (path.suffix in _SUFFIXES or path.name in _TOKENIZER_TEXTS)
+    """Names of the files that make the model, sorted. Raises BaseFaultError where they are no whole, safe model."""
+    described = base_files.describing_files(folder)
+    for name in described:
+        if (size := (folder / name).stat().st_size) > DESCRIPTION_LIMIT:
+            raise BaseFaultError(
+                Reason.BASE_MALFORMED,
+                f"{name} has {size} bytes, and only weights may have more than {DESCRIPTION_LIMIT}",
+                f"Copy {name} again from where the model came from, or take it away",
+            )
+    names = sorted([*described, *weight_files(folder)])
+    if len(names) > FILES_LIMIT:
+        raise BaseFaultError(
+            Reason.BASE_MALFORMED,
+            f"it has {len(names)} files, and a model has at most {FILES_LIMIT}",
+            "Leave only the model's own files in the folder",
+        )
+    return names
 
 
 def weight_files(folder: Path) -> list[str]:
@@ -83,15 +91,14 @@ def weight_files(folder: Path) -> list[str]:
 
 
 def _indexed(folder: Path) -> list[str]:
-    index = read_json(folder / WEIGHTS_INDEX)
-    names = index.get("weight_map")
-    if not isinstance(names, dict) or not names or any("/" in str(name) for name in names.values()):
+    try:
+        shards = base_files.indexed(folder / WEIGHTS_INDEX)
+    except ValueError as error:
         raise BaseFaultError(
             Reason.BASE_MALFORMED,
-            f"{WEIGHTS_INDEX} has no weight_map from tensors to files of the same folder",
+            f"{WEIGHTS_INDEX} is no index of weights: {error}",
             "Copy the file again from where the model came from",
-        )
-    shards = sorted({str(name) for name in names.values()})
+        ) from error
     if missing := [name for name in shards if not (folder / name).is_file()]:
         raise BaseFaultError(
             Reason.BASE_MALFORMED,
@@ -105,18 +112,11 @@ def _indexed(folder: Path) -> list[str]:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; raises BaseFaultError where the file is something else."""
     try:
-        value = json.loads(path.read_bytes())
+        return base_files.read_json(path)
     except ValueError as error:
-        raise _not_an_object(path, str(error)) from error
-    if not isinstance(value, dict):
-        raise _not_an_object(path, f"it is a {type(value).__name__}")
-    return value
-
-
-def _not_an_object(path: Path, found: str) -> BaseFaultError:
-    return BaseFaultError(
-        Reason.BASE_MALFORMED, f"{path.name} is not a JSON object: {found}", f"Copy {path.name} again"
-    )
+        raise BaseFaultError(
+            Reason.BASE_MALFORMED, f"{path.name} is not a JSON object: {error}", f"Copy {path.name} again"
+        ) from error
 
 
 def tensors(folder: Path, names: Iterable[str]) -> dict[str, Tensor]:
@@ -128,19 +128,34 @@ def safetensors_header(path: Path) -> dict[str, Tensor]:
     """Tensors of one safetensors file, its length checked against them. Raises BaseFaultError."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or not 0 < length <= min(_HEADER_LIMIT, size - 8):
+        length = int.from_bytes(file.read(HEADER_LENGTH_BYTES), "little")
+        if not 0 < length <= min(HEADER_LIMIT, size - HEADER_LENGTH_BYTES):
             raise _not_whole(path, f"it has {size} bytes and no room for its header")
         header = file.read(length)
     try:
         entries = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
-        end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
-        found = {name: Tensor(entry["dtype"], tuple(entry["shape"])) for name, entry in entries.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        end = max((_counts(entry["data_offsets"])[1] for entry in entries.values()), default=0)
+        found = {name: _tensor(entry) for name, entry in entries.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise _not_whole(path, "its header is not that of a safetensors file") from error
-    if 8 + length + end != size:
-        raise _not_whole(path, f"it has {size} bytes, its header promises {8 + length + end}")
+    promised = HEADER_LENGTH_BYTES + length + end
+    if promised != size:
+        raise _not_whole(path, f"it has {size} bytes, its header promises {promised}")
     return found
+
+
+def _tensor(entry: dict[str, Any]) -> Tensor:
+    found = Tensor(str(entry["dtype"]), _counts(entry["shape"]))
+    begin, end = entry["data_offsets"]
+    if found.elements > 8 * (end - begin):  # a value has a bit at least
+        raise ValueError("a tensor has more values than bits")
+    return found
+
+
+def _counts(values: list[Any]) -> tuple[int, ...]:
+    if any(type(value) is not int or value < 0 for value in values):
+        raise ValueError("a tensor's sizes and places are counts")
+    return tuple(values)
 
 
 def _not_whole(path: Path, found: str) -> BaseFaultError:
@@ -149,14 +164,14 @@ def _not_whole(path: Path, found: str) -> BaseFaultError:
     )
 
 
-def require_unchanged(folder: Path, expected: Digest) -> None:
-    """Compare the model with what was inspected, in milliseconds. Raises TaskError (BaseChanged)."""
+def require_unchanged(folder: Path, expected: Fingerprint) -> None:
+    """Compare the model with what was inspected, in under a second. Raises TaskError (BaseChanged)."""
     try:
-        found = fingerprint(folder, model_files(folder))
+        found = fingerprint_like(expected, folder, model_files(folder))
     except (BaseFaultError, OSError) as error:
         raise _changed(folder, f"they cannot be read any more: {error}") from error
     if found != expected:
-        raise _changed(folder, f"their fingerprint is {found[:19]}…, not {expected[:19]}…")
+        raise _changed(folder, f"their fingerprint is {found}, not {expected}")
 
 
 def _changed(folder: Path, found: str) -> TaskError:

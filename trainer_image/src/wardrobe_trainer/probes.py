@@ -8,23 +8,20 @@ from peft import PeftModel
 from transformers import GenerationConfig
 
 from wardrobe_contracts.base import Digest, Variant
+from wardrobe_contracts.engines import ENGINES
 from wardrobe_contracts.probes import Probe, Probes, ProbeScores
+from wardrobe_models.chat import Chat
 
 from .dataset import Row
-from .scoring import Passage, log_probabilities
+from .scoring import Passage, base_and_candidate
 from .split import prompt_key
-from .tokens import Chat
 
 COUNT = 8
 COMPLETION_TOKENS = 48
 """Enough to go past a greeting (15 to 30 tokens in the worked example), which all versions of a department share, into
 what tells them apart."""
-DISTINGUISHABLE = 0.1
-"""Mean absolute difference of log-probabilities per token (nats) that a proof needs.
-
-Engines compute in bfloat16, whose 8 significant bits round a logit between 8 and 16 by up to 2**-5 = 0.03; the
-log-probabilities of two correct engines then differ by some 0.02 per token on average. Five times that is no accident.
-"""
+DISTINGUISHABLE = max(facts.tolerance.distinguishable for facts in ENGINES.values())
+"""Mean absolute difference of log-probabilities per token (nats) that every engine can tell from none."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +62,12 @@ def complete(chat: Chat, model: PeftModel, prompt: str) -> str:
     settings = GenerationConfig(  # type: ignore[no-untyped-call]  # transformers leaves it untyped
         do_sample=False,
         max_new_tokens=COMPLETION_TOKENS,
-        eos_token_id=sorted(chat.stop_ids),
-        pad_token_id=min(chat.stop_ids),
+        eos_token_id=sorted(chat.end_tokens),
+        pad_token_id=min(chat.end_tokens),
     )
     mask = torch.ones_like(ids)
     output = model.generate(input_ids=ids, attention_mask=mask, generation_config=settings)  # type: ignore[no-untyped-call]  # peft leaves it untyped
-    new = [token for token in output[0, ids.shape[1] :].tolist() if token not in chat.stop_ids]
+    new = [token for token in output[0, ids.shape[1] :].tolist() if token not in chat.end_tokens]
     return str(chat.tokenizer.decode(new, clean_up_tokenization_spaces=False))
 
 
@@ -84,14 +81,15 @@ def make_draft(chat: Chat, prompt: str, completion: str) -> Draft | None:
 
 
 def score(model: PeftModel, drafts: list[Draft]) -> list[ProbeScores]:
-    """Scores of each completion under base and candidate, each in a forward pass of its own, as an engine would."""
+    """Scores of each completion under base and candidate, each in a forward pass of its own, as an engine would.
+
+    Raises TaskError where they are no numbers.
+    """
     return [_score(model, item.passage) for item in drafts]
 
 
 def _score(model: PeftModel, passage: Passage) -> ProbeScores:
-    adapter = log_probabilities(model, [passage])[0]
-    with model.disable_adapter():
-        base = log_probabilities(model, [passage])[0]
+    [base], [adapter] = base_and_candidate(model, [passage])
     return ProbeScores(base=_rounded(base), adapter=_rounded(adapter))
 
 
@@ -119,6 +117,8 @@ def assemble(
                 prompt_tokens=item.prompt_tokens,
                 completion=item.completion,
                 completion_tokens=len(item.ids) - item.prompt_tokens,
+                prompt_ids=item.ids[: item.prompt_tokens],
+                completion_ids=item.ids[item.prompt_tokens :],
                 scores={variant: scores[variant][index] for variant in scores},
             )
             for index, item in enumerate(drafts)

@@ -6,6 +6,12 @@ from dataclasses import dataclass
 import torch
 from peft import PeftModel
 
+from wardrobe_contracts.exits import Reason
+from wardrobe_contracts.probes import LEAST_LOG_PROBABILITY, MOST_LOG_PROBABILITY
+from wardrobe_models.scoring import token_log_probabilities
+
+from .problems import bad_adapter, bad_base
+
 BATCH_TOKENS = 2048
 """Tokens of one forward pass, padding counted: bounds the logits at 2048 x vocabulary values."""
 
@@ -28,6 +34,32 @@ def log_probabilities(model: PeftModel, passages: Sequence[Passage]) -> list[tor
         for row, index in enumerate(batch):
             found[index] = _selected(logits[row], passages[index])
     return [found[index] for index in range(len(passages))]
+
+
+def base_and_candidate(model: PeftModel, passages: Sequence[Passage]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Log-probabilities of the base alone and with its adapter. Raises TaskError where either's are no numbers."""
+    candidate = log_probabilities(model, passages)
+    with model.disable_adapter():
+        base = log_probabilities(model, passages)
+    if not _are_numbers(base):
+        raise bad_base(
+            Reason.BASE_MALFORMED,
+            field="spec.baseModel.name",
+            value="the base's weights",
+            rule="they score held-out answers with values that are no numbers",
+            next_step="Copy the model again, all of it from one revision",
+        )
+    if not _are_numbers(candidate):
+        raise bad_adapter(
+            value="the trained adapter",
+            rule="with it, the base scores held-out answers with values that are no numbers",
+            next_step="Lower spec.training.learningRate and train again",
+        )
+    return base, candidate
+
+
+def _are_numbers(rows: list[torch.Tensor]) -> bool:
+    return all(bool(((row >= LEAST_LOG_PROBABILITY) & (row <= MOST_LOG_PROBABILITY)).all()) for row in rows)
 
 
 def batches(lengths: Sequence[int], limit: int = BATCH_TOKENS) -> Iterator[list[int]]:
@@ -54,5 +86,4 @@ def forward(model: PeftModel, rows: list[list[int]]) -> torch.Tensor:
 def _selected(logits: torch.Tensor, passage: Passage) -> torch.Tensor:
     positions = torch.tensor(passage.positions, dtype=torch.long, device=logits.device)
     targets = torch.tensor(passage.ids, device=logits.device)[positions]
-    chosen = logits[positions - 1].float()
-    return (chosen.gather(1, targets[:, None])[:, 0] - chosen.logsumexp(dim=1)).double().cpu()
+    return token_log_probabilities(logits[positions - 1], targets).double().cpu()

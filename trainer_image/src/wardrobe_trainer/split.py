@@ -8,7 +8,7 @@ however they go on and whatever the system prompt, so an adapter is never scored
 import hashlib
 import unicodedata
 
-from .tokens import Message
+from wardrobe_models.chat import Message
 
 _HASH_RANGE = 2**64
 

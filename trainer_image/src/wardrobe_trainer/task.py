@@ -4,32 +4,28 @@ import errno
 import json
 import os
 import sys
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from wardrobe_contracts.assessment import Assessment
-from wardrobe_contracts.check import CheckReport
+from wardrobe_contracts.base import Task, first_error
 from wardrobe_contracts.exits import ExitCode, Reason
-from wardrobe_contracts.inspection import Inspection
 from wardrobe_contracts.paths import CONFIG_VARIABLE
 from wardrobe_contracts.problem import Problem
-from wardrobe_contracts.result import RESULT_FILE, Result, Task
-from wardrobe_contracts.training import TrainingSummary
+from wardrobe_contracts.result import RESULT_FILE, Payload, Result
 
 from .console import say
 from .files import write_durably
 from .problems import TaskError, TerminatedError
+from .unquoted import describe, traceback_of
 
 TERMINATION_LOG_VARIABLE = "WARDROBE_TERMINATION_LOG"
 """Overrides the kubelet's path, for tests."""
 _TERMINATION_LOG = "/dev/termination-log"
 
 OrderT = TypeVar("OrderT", bound=BaseModel)
-Payload = Inspection | CheckReport | TrainingSummary | Assessment
 
 
 def parse_order(model: type[OrderT], text: str | None) -> OrderT:
@@ -39,8 +35,7 @@ def parse_order(model: type[OrderT], text: str | None) -> OrderT:
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        faults = [f"{'.'.join(str(part) for part in item['loc']) or 'order'}: {item['msg']}" for item in error.errors()]
-        raise _bad_order(f"{len(faults)} faults", "; ".join(faults)) from error
+        raise _bad_order(f"{error.error_count()} faults", first_error(error)) from error
 
 
 def _bad_order(value: str, rule: str) -> TaskError:
@@ -48,7 +43,7 @@ def _bad_order(value: str, rule: str) -> TaskError:
         field=CONFIG_VARIABLE,
         value=value,
         rule=rule,
-        next_step="Run operator and trainer image of the same version; report a defect if they are",
+        next_step="Run operator and trainer image of the same release; report a defect if they are",
     )
     return TaskError(ExitCode.BAD_CONFIG, Reason.CONFIG_INVALID, problem)
 
@@ -57,34 +52,36 @@ def outcome(task: Task, work: Callable[[], Payload | Result]) -> Result:
     """Do the work and describe how it ended. Never raises."""
     try:
         done = work()
-        return done if isinstance(done, Result) else succeeded(task, done)
+        return done if isinstance(done, Result) else Result.success(DONE[task], done)
     except TaskError as error:
         return failed(task, error)
     except TerminatedError:
         return terminated(task)
-    except Exception as error:  # noqa: BLE001 - the boundary: whatever it is becomes a record
-        traceback.print_exc()
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - the boundary: whatever it is, a panic in Rust too, becomes a record
+        print(traceback_of(error), file=sys.stderr)  # noqa: T201
         return unforeseen(task, error)
 
 
 def failed(task: Task, error: TaskError) -> Result:
     """Result of a task that cannot go on, and it is known why."""
-    return Result(task=task, exit_code=error.code, reason=error.reason, message=str(error), problem=error.problem)
+    return Result.failure(task, error.code, error.reason, str(error), error.problem)
 
 
 NO_MEMORY = "can't allocate memory"
 """How torch's CPU allocator says it."""
 
 
-def unforeseen(task: Task, error: Exception) -> Result:
+def unforeseen(task: Task, error: BaseException) -> Result:
     """Result after an error that no rule of ours foresaw. torch is not imported here, so its errors go by name."""
-    text = traceback.format_exception_only(error)[-1].strip()
+    text = describe(error)
     torn = isinstance(error, OSError) and error.errno == errno.ENOMEM
-    if isinstance(error, MemoryError) or torn or type(error).__name__ == "OutOfMemoryError" or NO_MEMORY in text:
+    if isinstance(error, MemoryError) or torn or type(error).__name__ == "OutOfMemoryError" or NO_MEMORY in str(error):
         return out_of_memory(task, text)
     if isinstance(error, OSError):
-        return Result(task=task, exit_code=ExitCode.STORE, reason=Reason.STORE_FAILED, message=text)
-    return Result(task=task, exit_code=ExitCode.UNKNOWN, reason=Reason.UNKNOWN, message=text)
+        return Result.failure(task, ExitCode.STORE, Reason.STORE_FAILED, text)
+    return Result.failure(task, ExitCode.UNKNOWN, Reason.UNKNOWN, text)
 
 
 def out_of_memory(task: Task, found: str) -> Result:
@@ -98,24 +95,17 @@ def out_of_memory(task: Task, found: str) -> Result:
     return failed(task, TaskError(ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY, problem))
 
 
-def succeeded(task: Task, payload: Payload) -> Result:
-    """Result of a task that did its work."""
-    message = {
-        Inspection: "the base model can be adapted",
-        CheckReport: "the dataset can be trained on",
-        TrainingSummary: "the adapter is trained",
-        Assessment: "the adapter is published",
-    }[type(payload)]
-    field = {Inspection: "inspection", CheckReport: "check", TrainingSummary: "training", Assessment: "assessment"}
-    values: dict[str, Any] = {field[type(payload)]: payload}
-    return Result(task=task, exit_code=ExitCode.SUCCEEDED, reason=Reason.SUCCEEDED, message=message, **values)
+DONE: Mapping[Task, str] = {
+    "inspect": "the base model can be adapted",
+    "check": "the dataset can be trained on",
+    "train": "the adapter is trained",
+    "assess": "the adapter is published",
+}
 
 
 def terminated(task: Task) -> Result:
     """Result of a task that was told to stop."""
-    return Result(
-        task=task, exit_code=ExitCode.PREEMPTED, reason=Reason.TERMINATED, message="stopped by SIGTERM before it ended"
-    )
+    return Result.failure(task, ExitCode.PREEMPTED, Reason.TERMINATED, "stopped by SIGTERM before it ended")
 
 
 def recorded(task: Task, folder: Path) -> Result | None:
@@ -141,7 +131,7 @@ def record(result: Result, folder: Path | None) -> Result:
         except OSError as error:
             message = f"{result.message}; {RESULT_FILE} cannot be written to {folder}: {error}"
             code = ExitCode.STORE if result.succeeded else result.exit_code
-            result = Result(task=result.task, exit_code=code, reason=Reason.STORE_FAILED, message=message)
+            result = Result.failure(result.task, code, Reason.STORE_FAILED, message)
     copy_to_termination_log(result)
     return result
 

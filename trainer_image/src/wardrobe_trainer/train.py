@@ -19,7 +19,16 @@ from wardrobe_contracts.check import TRAIN_FILE
 from wardrobe_contracts.digests import sha256_file
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.problem import Problem
-from wardrobe_contracts.training import ADAPTER_FOLDER, Lora, Schedule, TrainConfig, TrainingSummary
+from wardrobe_contracts.training import (
+    ADAPTER_FOLDER,
+    Lora,
+    LoraMethod,
+    QloraMethod,
+    Schedule,
+    TrainConfig,
+    TrainingSummary,
+)
+from wardrobe_models.chat import Chat
 
 from . import progress
 from .adapter_files import validate
@@ -30,7 +39,7 @@ from .launcher import UNFINISHED_FOLDER
 from .loading import load_base
 from .problems import TaskError, bad_data
 from .reporting import Reporter
-from .tokens import Chat, load_chat
+from .tokens import encode, load_chat
 
 WARMUP_SHARE = 0.05
 """Of all steps. Adam's first steps are the largest relative to what it knows of the gradients."""
@@ -45,7 +54,7 @@ def train(config: TrainConfig, scratch: Path) -> TrainingSummary:
     """
     require_data(config)
     set_seed(config.schedule.seed)
-    chat = load_chat(Path(config.base_folder))
+    chat = load_chat(Path(config.base.folder))
     examples = load_examples(config, chat)
     model = prepare_model(config)
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
@@ -57,7 +66,7 @@ def train(config: TrainConfig, scratch: Path) -> TrainingSummary:
     trainer.train()
     seconds = time.monotonic() - started
     progress.write(scratch, reporter.now("Saving"))
-    save(model, Path(config.output_folder), config.lora.rank)
+    save(model, Path(config.output_folder), config.method.lora.rank)
     return TrainingSummary(
         steps=trainer.state.global_step,
         tokens=reporter.tokens,
@@ -91,22 +100,26 @@ def load_examples(config: TrainConfig, chat: Chat) -> Dataset:
     """Rows as tokens and labels, truncated as the check counted them."""
     path = Path(config.data_folder) / TRAIN_FILE
     length = config.schedule.sequence_length
-    encoded = [chat.encode(row.messages).truncated(length) for row in read_rows(path, str(path))]
+    encoded = [encode(chat, row.messages).truncated(length) for row in read_rows(path, str(path))]
     return Dataset.from_list([{"input_ids": row.ids, "labels": row.labels} for row in encoded])
 
 
 def prepare_model(config: TrainConfig) -> PeftModel:
     """The frozen base with a fresh adapter in float32. Raises TaskError where no module has a target's name."""
-    variant = Variant.NONE if config.quantization is None else Variant.NF4
-    double = config.quantization is not None and config.quantization.double_quantization
+    lora = config.method.lora
+    match config.method:
+        case LoraMethod():
+            variant, double = Variant.NONE, False
+        case QloraMethod(quantization=quantization):
+            variant, double = Variant.NF4, quantization.double_quantization
     say(f"loading the base ({variant})")
-    base = load_base(Path(config.base_folder), variant, config.accelerator, double_quantization=double)
+    base = load_base(Path(config.base.folder), variant, config.accelerator, double_quantization=double)
     try:
-        model = get_peft_model(base, lora_config(config.lora))
+        model = get_peft_model(base, lora_config(lora))
     except ValueError as error:
-        raise bad_targets(config.lora, f"PEFT cannot adapt these modules of the base: {error}") from error
+        raise bad_targets(lora, f"PEFT cannot adapt these modules of the base: {error}") from error
     if isinstance(model.get_output_embeddings(), BaseTunerLayer):
-        raise bad_targets(config.lora, "the output layer is among them, which TRL would leave untrained")
+        raise bad_targets(lora, "the output layer is among them, which TRL would leave untrained")
     return model
 
 

@@ -1,78 +1,63 @@
 """`wardrobe-agent`: the only listener of an engine pod."""
 
-import argparse
-import asyncio
-import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, field_validator
+from pydantic_settings import SettingsConfigDict
 
 from wardrobe_contracts import paths
 from wardrobe_contracts.base import Variant
 from wardrobe_contracts.routes import AGENT_PORT, ENGINE_PORT
 
-from ..command import add, common_options, kubernetes_options
 from ..engines.dialects import DIALECTS
 from ..forwarding import session
-from ..kube import connect
-from ..kube_source import KubernetesSource
-from ..lifecycle import Drain, Timing, serve
-from ..source import Source, follow
-from .keeper import Keeper, Settings
+from ..process.command import ServerOptions, start
+from ..process.drain import Drain
+from ..process.program import serve
+from ..process.source import Source
+from .reconciler import Reconciler
 from .server import Agent
+from .settings import Settings
+
+
+class Options(ServerOptions):
+    """The only listener of an engine pod. --engine-url is also WARDROBE_ENGINE_URL, and so on, but ports."""
+
+    model_config = SettingsConfigDict(cli_prog_name="wardrobe-agent")
+
+    store: Path = Field(Path(paths.STORE), description="the store, read-only")
+    cache: Path = Field(Path(paths.CACHE), description="own folder, where the engine reads too")
+    engine: str = Field("Transformers", description=f"the engine's dialect: {', '.join(sorted(DIALECTS))}")
+    quantization: Literal[Variant.NONE, Variant.INT8, Variant.NF4] = Field(
+        description="variant of the base that the engine serves"
+    )
+    engine_url: str = Field(f"http://127.0.0.1:{ENGINE_PORT}", description="where the engine listens")
+    reprove_seconds: PositiveFloat = Field(300.0, description="seconds until what is served is proved again")
+    port: int = Field(AGENT_PORT, ge=0, le=65535, description="port of requests")
+
+    @field_validator("engine")
+    @classmethod
+    def _has_a_dialect(cls, engine: str) -> str:
+        if engine not in DIALECTS:
+            raise ValueError(f"it must be one of {', '.join(sorted(DIALECTS))}")
+        return engine
 
 
 def main() -> None:
     """Parse the command line and run until SIGTERM."""
-    arguments = parser().parse_args()
-    logging.basicConfig(level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    asyncio.run(_main(arguments))
+    start(Options, run)
 
 
-async def _main(arguments: argparse.Namespace) -> None:
-    async with connect() as kube:
-        source = KubernetesSource(kube, arguments.namespace, arguments.routes, service="")
-        await run(arguments, source)
-
-
-async def run(arguments: argparse.Namespace, source: Source) -> None:
+async def run(options: Options, source: Source) -> None:
     """Run on any source of routes until SIGTERM."""
-    drain = Drain()
-    timing = Timing(arguments.linger_seconds, arguments.drain_seconds)
-    arguments.cache.mkdir(parents=True, exist_ok=True)
-    async with _agent(arguments, drain) as agent:
-        agent.restore()
-        background = [
-            follow(source.routes, agent.take_routes, lambda _: None),
-            agent.keeper.watch_engine(),
-            agent.keeper.work(),
-        ]
-        await serve(agent.app(), arguments.port, drain, timing, background)
-
-
-@asynccontextmanager
-async def _agent(arguments: argparse.Namespace, drain: Drain) -> AsyncIterator[Agent]:
-    settings = Settings(
-        arguments.deployment, arguments.store, arguments.cache, arguments.quantization, arguments.reprove_seconds
-    )
-    async with session(arguments.answer_seconds) as connection:
-        engine = DIALECTS[arguments.engine](connection, arguments.engine_url)
-        yield Agent(Keeper(engine, settings), connection, arguments.engine_url, drain)
-
-
-def parser() -> argparse.ArgumentParser:
-    """All options."""
-    options = argparse.ArgumentParser(prog="wardrobe-agent", description=__doc__)
-    kubernetes_options(options)
-    add(options, "--store", type=Path, default=Path(paths.STORE), help="the store, read-only")
-    add(options, "--cache", type=Path, default=Path(paths.CACHE), help="own folder, where the engine reads too")
-    add(options, "--engine", default="Transformers", choices=sorted(DIALECTS), help="the engine's dialect")
-    quantization = "variant of the base that the engine serves"
-    add(options, "--quantization", type=Variant, choices=list(Variant), help=quantization)
-    add(options, "--engine-url", default=f"http://127.0.0.1:{ENGINE_PORT}", help="where the engine listens")
-    add(options, "--reprove-seconds", type=float, default=300.0, help="how often what is served is proved again")
-    common_options(options, port=AGENT_PORT)
-    return options
+    options.cache.mkdir(parents=True, exist_ok=True)
+    settings = Settings(options.deployment, options.store, options.cache, options.quantization, options.reprove_seconds)
+    async with session(options.answer_seconds) as connection:
+        reconciler = Reconciler(DIALECTS[options.engine](connection, options.engine_url), settings)
+        agent = Agent(reconciler, connection, options.engine_url, Drain())
+        agent.in_force.restore()
+        await serve(agent, options, source, [reconciler.watch_engine(), reconciler.work()])
 
 
 if __name__ == "__main__":

@@ -3,30 +3,71 @@
 import hashlib
 import os
 import shutil
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from pydantic import ValidationError
 
 from wardrobe_contracts.base import Digest, Variant
 from wardrobe_contracts.digests import of_files, sha256, sha256_file
-from wardrobe_contracts.manifest import ADAPTER_FILES, MANIFEST_FILE, Manifest
+from wardrobe_contracts.manifest import (
+    ADAPTER_CONFIG_FILE,
+    ADAPTER_FILES,
+    ADAPTER_WEIGHTS_FILE,
+    MANIFEST_FILE,
+    Manifest,
+)
 from wardrobe_contracts.probes import PROBES_FILE, Probes
 from wardrobe_contracts.routes import RoutedAdapter
 from wardrobe_contracts.state import Reason, Verdict
 
 FILES = (*ADAPTER_FILES, PROBES_FILE)
 CHUNK = 1 << 20
+FETCH_SECONDS = 900.0
+"""For one copy: 8 GiB at 10 MB/s."""
+MOST_BYTES = {
+    MANIFEST_FILE: 128 << 10,
+    ADAPTER_CONFIG_FILE: 128 << 10,
+    PROBES_FILE: 2 << 20,
+    ADAPTER_WEIGHTS_FILE: 8 << 30,
+}
+"""Of each file. A manifest and a config have a few kB, and 64 probes of 2,000 tokens 1 MB: what is to be parsed is held
+against this first. Rank 256 on all matrices of a model of 70B has 6.5 GB in bfloat16."""
 
 
 class FetchError(Exception):
-    """The version cannot be given to the engine; verdict and reason say why."""
+    """The adapter cannot be given to the engine; verdict and reason say why."""
 
     def __init__(self, verdict: Verdict, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.verdict = verdict
         self.reason = reason
         self.message = message
+
+
+class Pace:
+    """How a copy gets on: seen from outside while its thread may hang."""
+
+    def __init__(self) -> None:
+        self.moved = time.monotonic()
+        """When something was last read."""
+        self._end = self.moved + FETCH_SECONDS
+
+    def move(self) -> None:
+        """Something was read. Raises FetchError where the time is over."""
+        self.moved = time.monotonic()
+        if self.moved > self._end:
+            message = f"it was not copied within {FETCH_SECONDS:g} s"
+            raise FetchError(Verdict.LOAD_FAILED, Reason.STORE_FAILED, message)
+
+    def stop(self) -> None:
+        """Nobody waits for it any more: end at the next piece."""
+        self._end = 0.0
 
 
 @dataclass(frozen=True)
@@ -46,20 +87,21 @@ class Store:
     base: Digest
     variant: Variant
 
-    def folder_of(self, adapter: RoutedAdapter) -> Path:
-        """The copy's place: named by everything it holds, so it is never used for other bytes."""
-        return self.cache / adapter.manifest_digest.removeprefix("sha256:")
+
+def copy_of(adapter: RoutedAdapter, cache: Path) -> Path:
+    """The copy's place: named by everything it holds, so it is never used for other bytes."""
+    return cache / adapter.manifest_digest.removeprefix("sha256:")
 
 
-def fetch(store: Store, adapter: RoutedAdapter) -> Fetched:
+def fetch(store: Store, adapter: RoutedAdapter, pace: Pace) -> Fetched:
     """Copy and verify, or verify the copy that is there. Raises FetchError."""
-    folder = store.folder_of(adapter)
+    folder = copy_of(adapter, store.cache)
     try:
-        if not _is_whole(folder, adapter):
-            _copy(store, adapter, folder)
-        manifest = _manifest((folder / MANIFEST_FILE).read_bytes(), adapter)
+        if not _is_whole(folder, adapter, pace):
+            _copy(store, adapter, folder, pace)
+        manifest = _manifest(_read(folder / MANIFEST_FILE), adapter)
         _require_fits(manifest, store)
-        return Fetched(folder, _probes((folder / PROBES_FILE).read_bytes(), store))
+        return Fetched(folder, _probes(_read(folder / PROBES_FILE), store))
     except FileNotFoundError as error:
         message = f"the store has no {adapter.artifact}/{Path(error.filename or '').name}"
         raise FetchError(Verdict.LOAD_FAILED, Reason.ARTIFACT_MISSING, message) from error
@@ -68,19 +110,23 @@ def fetch(store: Store, adapter: RoutedAdapter) -> Fetched:
 
 
 def forget(cache: Path, keep: frozenset[Path]) -> None:
-    """Remove what is no copy of `keep`: other versions, and what an interrupted copy left."""
+    """Remove what is no copy of `keep`: other adapters, and what an interrupted copy left."""
     for path in cache.iterdir():
         if path.is_dir() and path not in keep:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _is_whole(folder: Path, adapter: RoutedAdapter) -> bool:
+def _is_whole(folder: Path, adapter: RoutedAdapter, pace: Pace) -> bool:
     """Whether an earlier copy is there and untouched; a damaged one is removed."""
     if not folder.exists():
         return False
     try:
-        manifest = _manifest((folder / MANIFEST_FILE).read_bytes(), adapter)
-        if all(sha256_file(folder / name) == manifest.files[name] for name in FILES):
+        manifest = _manifest(_read(folder / MANIFEST_FILE), adapter)
+        for name in FILES:
+            if sha256_file(folder / name) != manifest.files[name]:
+                break
+            pace.move()
+        else:
             return True
     except (OSError, FetchError):
         pass
@@ -88,32 +134,72 @@ def _is_whole(folder: Path, adapter: RoutedAdapter) -> bool:
     return False
 
 
-def _copy(store: Store, adapter: RoutedAdapter, target: Path) -> None:
+def _copy(store: Store, adapter: RoutedAdapter, target: Path, pace: Pace) -> None:
     """Copy into a folder beside the target, verify while copying, and give it its name by one rename."""
     source = store.source / _relative(adapter.artifact)
-    partial = target.with_name(f"{target.name}.partial")
+    partial = partial_of(target)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    text = (source / MANIFEST_FILE).read_bytes()
-    manifest = _manifest(text, adapter)
-    _require_fits(manifest, store)  # before weights of another base are read
-    (partial / MANIFEST_FILE).write_bytes(text)
-    for name in FILES:
-        if _copy_file(source / name, partial / name) != manifest.files[name]:
-            raise FetchError(Verdict.DIGEST_MISMATCH, Reason.FILES_CHANGED, f"{name} is not what was published")
-    partial.rename(target)
+    try:
+        text = _read(source / MANIFEST_FILE)
+        pace.move()
+        manifest = _manifest(text, adapter)
+        _require_fits(manifest, store)  # before weights of another base are read
+        (partial / MANIFEST_FILE).write_bytes(text)
+        for name in FILES:
+            if _copy_file(source / name, partial / name, pace) != manifest.files[name]:
+                raise FetchError(Verdict.DIGEST_MISMATCH, Reason.FILES_CHANGED, f"{name} is not what was published")
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
-def _copy_file(source: Path, target: Path) -> Digest:
+def partial_of(folder: Path) -> Path:
+    """Where a copy is made, until it is whole."""
+    return folder.with_name(f"{folder.name}.partial")
+
+
+def _copy_file(source: Path, target: Path, pace: Pace) -> Digest:
     """Copy; returns the digest of what was written, which the store cannot change afterwards."""
     digest = hashlib.sha256()
-    with source.open("rb") as reader, target.open("wb") as writer:
+    with _opened(source) as reader, target.open("wb") as writer:
+        left = MOST_BYTES[source.name]
         while chunk := reader.read(CHUNK):
+            pace.move()
+            left -= len(chunk)
+            if left < 0:  # it grows while it is read
+                raise _too_large(source)
             digest.update(chunk)
             writer.write(chunk)
         writer.flush()
         os.fsync(writer.fileno())
     return f"sha256:{digest.hexdigest()}"
+
+
+def _read(path: Path) -> bytes:
+    """A small file. Raises OSError and FetchError."""
+    with _opened(path) as file:
+        text = file.read(MOST_BYTES[path.name] + 1)
+    if len(text) > MOST_BYTES[path.name]:
+        raise _too_large(path)
+    return text
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A regular file of bounded size: opening a pipe would wait for ever. Raises OSError and FetchError."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123  pathlib takes no flags
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise FetchError(Verdict.LOAD_FAILED, Reason.STORE_FAILED, f"{path.name} is no regular file")
+        if found.st_size > MOST_BYTES[path.name]:
+            raise _too_large(path)
+        yield file
+
+
+def _too_large(path: Path) -> FetchError:
+    message = f"{path.name} is larger than {MOST_BYTES[path.name]} bytes"
+    return FetchError(Verdict.LOAD_FAILED, Reason.STORE_FAILED, message)
 
 
 def _relative(artifact: str) -> PurePosixPath:

@@ -1,8 +1,9 @@
-"""The agent's own metrics. Versions are bounded by the set, and go when they leave it."""
+"""The agent's own metrics. Adapters are bounded by the set, and go when they leave it."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from .keeper import Keeper
+from .engine_admission import EngineAdmission
+from .reconciler import Reconciler
 
 
 class Metrics:
@@ -16,8 +17,16 @@ class Metrics:
             ["code"],
             registry=self.registry,
         )
-        self._verdict = self._gauge("version_verdict", "1 for the verdict that a version has.", "version", "verdict")
-        self._prove = self._gauge("version_prove_seconds", "Duration of a version's last proof.", "version")
+        self.errors = Counter(
+            "wardrobe_agent_refusals_total",
+            "Requests that this agent itself refused, by its word for why.",
+            ["code"],
+            registry=self.registry,
+        )
+        self._waiting = self._gauge("department_waiting", "Requests that wait for a place in the engine.", "department")
+        self._placed = self._gauge("department_in_engine", "Requests that hold a place in the engine.", "department")
+        self._verdict = self._gauge("version_verdict", "1 for the verdict that an adapter has.", "version", "verdict")
+        self._prove = self._gauge("version_prove_seconds", "Duration of an adapter's last proof.", "version")
         self._in_flight = self._gauge("version_in_flight", "Requests under way.", "version")
         self._up = self._gauge("engine_up", "Whether the engine answers.")
         self._starts = self._gauge("engine_starts", "How often the engine was seen to come up.")
@@ -26,16 +35,20 @@ class Metrics:
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"wardrobe_agent_{name}", text, labels, registry=self.registry)
 
-    def page(self, keeper: Keeper) -> bytes:
-        """The metrics page, from the keeper's state now."""
-        for gauge in (self._verdict, self._prove, self._in_flight):
+    def page(self, reconciler: Reconciler, admission: EngineAdmission) -> bytes:
+        """The metrics page, as things are now. Departments are those of the routes, and "" for all others."""
+        for gauge in (self._verdict, self._prove, self._in_flight, self._waiting, self._placed):
             gauge.clear()
-        for version, entry in keeper.book.entries.items():
-            self._verdict.labels(version, entry.verdict).set(1)
-            self._in_flight.labels(version).set(keeper.in_flight[version])
-            if entry.timings.prove is not None:
-                self._prove.labels(version).set(entry.timings.prove)
-        self._up.set(keeper.engine_state.up)
-        self._starts.set(keeper.engine_state.starts)
-        self._generation.set(keeper.routes.generation if keeper.routes else 0)
+        for department, queue in admission.queue.waiting.items():
+            self._waiting.labels(department).set(len(queue))
+        for department, count in admission.queue.inside.items():
+            self._placed.labels(department).set(count)
+        for name, local in reconciler.adapters.by_name.items():
+            self._verdict.labels(name, local.verdict).set(1)
+            self._in_flight.labels(name).set(reconciler.in_flight[name])
+            if local.timings.prove is not None:
+                self._prove.labels(name).set(local.timings.prove)
+        self._up.set(reconciler.health.state.up)
+        self._starts.set(reconciler.health.state.starts)
+        self._generation.set(reconciler.routes.generation if reconciler.routes else 0)
         return generate_latest(self.registry)

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wardrobe_contracts.base import Variant
+from wardrobe_contracts.engines import Tolerance
 from wardrobe_contracts.probes import Probes
 from wardrobe_contracts.state import ProofNumbers, Reason, Verdict
-
-from ..engines import Tolerance
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Measured:
     base: Sequence[float]
     own: Sequence[float]
     others: Mapping[str, Sequence[float]]
-    """Under the department's other loaded versions."""
+    """Under the department's other loaded adapters."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def _numbers(probes: int, recorded: Scores, measured: Measured, tolerance: Toler
     none = [0.0] * len(wanted)
     separation = _mean_difference(wanted, none)
     others = {
-        version: _mean_difference(_effect(scores, measured.base), wanted) for version, scores in measured.others.items()
+        name: _mean_difference(_effect(scores, measured.base), wanted) for name, scores in measured.others.items()
     }
     nearest = min(others, key=others.__getitem__, default=None)
     return ProofNumbers(
@@ -109,9 +108,9 @@ def _verdict(numbers: ProofNumbers, measured: Measured, tolerance: Tolerance) ->
 
 
 def _nearest(numbers: ProofNumbers, measured: Measured, tolerance: Tolerance) -> tuple[Verdict, Reason, str]:
-    """What the version's effect here is like, once it is known that a difference could be seen."""
+    """What the adapter's effect here is like, once it is known that a difference could be seen."""
     if numbers.other is not None and numbers.other <= numbers.allowed and numbers.own - numbers.other > tolerance.noise:
-        message = f"the version's effect is found under the name of {numbers.nearest_other}"
+        message = f"the adapter's effect is found under the name of {numbers.nearest_other}"
         return Verdict.WRONG_VERSION, Reason.ANSWERS_AS_OTHER, message
     if numbers.own <= numbers.allowed:
         return Verdict.APPLIED, Reason.PROVED, ""
@@ -124,8 +123,8 @@ def _nearest(numbers: ProofNumbers, measured: Measured, tolerance: Tolerance) ->
 
 
 def _twin(measured: Measured, allowed: float) -> str | None:
-    """The other version that scores as this one does, if there is any."""
-    distances = {version: _mean_difference(scores, measured.own) for version, scores in measured.others.items()}
+    """The other adapter that scores as this one does, if there is any."""
+    distances = {name: _mean_difference(scores, measured.own) for name, scores in measured.others.items()}
     nearest = min(distances, key=distances.__getitem__, default=None)
     return nearest if nearest is not None and distances[nearest] <= allowed else None
 

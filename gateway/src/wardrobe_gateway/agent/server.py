@@ -1,175 +1,192 @@
-"""The engine pod's only listener: requests that name a served version go to the engine, all others are refused."""
+"""The engine pod's only listener: requests that name a served adapter go to the engine, all others are turned away."""
 
-import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import aiohttp
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST
 
 from wardrobe_contracts.state import (
+    DEPARTMENT_HEADER,
     DIGEST_HEADER,
-    HEALTH_PATH,
-    METRICS_PATH,
-    READY_PATH,
+    ENGINE_REACHED_HEADER,
     STATE_PATH,
     VERSION_HEADER,
+    WAIT_HEADER,
     AgentState,
 )
 
-from .. import saved
-from ..errors import Refusal
-from ..forwarding import answer_headers, cut, first_piece, is_stream, json_body, request_headers
-from ..lifecycle import Drain
-from ..source import RejectedError, parse
-from .book import Entry
-from .keeper import Keeper
+from .. import bodies
+from ..admission import Admission
+from ..errors import ApiError
+from ..forwarding import answer_headers, cut, first_piece, is_stream, request_headers
+from ..process.drain import Drain
+from ..process.operations import Operations
+from ..process.routes import RoutesInForce
+from .adapters import LocalAdapter
+from .engine_admission import EngineAdmission
 from .metrics import Metrics
+from .probing import AT_ONCE
+from .reconciler import Reconciler
 
-MAX_BODY_BYTES = 8 * 1024 * 1024
-"""Above the router's bound, which is the one that callers meet."""
-
-
+MAX_BODY_BYTES = 2_000_000
+"""The engine's bound. The router's is below, and is the one that callers meet."""
+BYTES_UNDER_WAY = 24 * 1024 * 1024
+"""Of all bodies. Less than the engine takes (32 MiB), so that it never refuses a proof for departments' bodies."""
 MEMORY_FILE = "last.json"
 """In the cache: the last routes, for a start while the apiserver is away."""
 
-log = logging.getLogger(__name__)
-
 
 class Agent:
-    """Answers for one keeper. `problem` says why newer routes are not applied."""
+    """Answers for the adapters of one pod."""
 
-    def __init__(self, keeper: Keeper, session: aiohttp.ClientSession, engine_url: str, drain: Drain) -> None:
-        self.keeper = keeper
+    def __init__(self, reconciler: Reconciler, session: aiohttp.ClientSession, engine_url: str, drain: Drain) -> None:
+        self.reconciler = reconciler
         self.drain = drain
-        self.problem = ""
+        self.in_force = RoutesInForce(
+            reconciler.settings.deployment, reconciler.settings.cache / MEMORY_FILE, reconciler.apply
+        )
         self.incarnation = str(uuid.uuid4())
         self._session = session
         self._engine_url = engine_url
+        self.engine_admission = EngineAdmission(reconciler.engine.facts.batch - AT_ONCE)
+        self._admission = Admission(size=BYTES_UNDER_WAY)
         self._metrics = Metrics()
-        self._memory = keeper.settings.cache / MEMORY_FILE
-
-    def restore(self) -> None:
-        """Begin with the routes that an earlier process of this pod kept."""
-        kept = saved.load(self._memory)
-        if kept.routes is not None:
-            self.take_routes(kept.routes)
-
-    def take_routes(self, text: str | None) -> None:
-        """Work by these from now on; or say why not, and go on with the last ones."""
-        try:
-            self.keeper.apply(parse(text, self.keeper.settings.deployment))
-        except RejectedError as error:
-            self.problem = str(error)
-            log.error("%s", error)
-            return
-        self.problem = ""
-        saved.store(self._memory, saved.Saved(routes=text))
 
     def app(self) -> web.Application:
-        """All routes."""
-        app = web.Application(client_max_size=MAX_BODY_BYTES)
-        app.router.add_get(HEALTH_PATH, self._health)
-        app.router.add_get(READY_PATH, self._ready)
-        app.router.add_get(STATE_PATH, self._state)
-        app.router.add_get(METRICS_PATH, self._metrics_page)
-        for path in sorted(self.keeper.engine.paths):
+        """What routers may ask."""
+        app = web.Application()
+        app.router.add_get(
+            STATE_PATH, Operations(self).state
+        )  # for routers of release 0.1, until the deployment has rolled
+        for path in sorted(self.reconciler.engine.facts.requests):
             app.router.add_post(path, self._answer)
         return app
 
+    def ready(self) -> bool:
+        """Whether requests should come here."""
+        return self.reconciler.ready(draining=self.drain.draining)
+
+    def metrics_page(self) -> bytes:
+        """The metrics, as things are now."""
+        return self._metrics.page(self.reconciler, self.engine_admission)
+
     def state(self) -> AgentState:
         """What is said at `/state`."""
-        keeper = self.keeper
+        reconciler = self.reconciler
         return AgentState(
-            deployment=keeper.settings.deployment,
-            generation=keeper.routes.generation if keeper.routes else None,
+            deployment=self.in_force.deployment,
+            generation=self.in_force.generation,
             incarnation=self.incarnation,
-            ready=keeper.ready(draining=self.drain.draining),
+            ready=self.ready(),
             draining=self.drain.draining,
-            engine=keeper.engine_state,
+            engine=reconciler.health.state,
             versions={
-                version: entry.state(keeper.verification, keeper.in_flight[version])
-                for version, entry in keeper.book.entries.items()
+                name: local.state(reconciler.verification, reconciler.in_flight[name])
+                for name, local in reconciler.adapters.by_name.items()
             },
-            problem=self.problem,
+            problem=self.in_force.problem,
         )
-
-    async def _health(self, _: web.Request) -> web.Response:
-        return web.Response(text="ok")
-
-    async def _ready(self, _: web.Request) -> web.Response:
-        ready = self.keeper.ready(draining=self.drain.draining)
-        return web.Response(text="ready" if ready else "not ready", status=200 if ready else 503)
-
-    async def _state(self, _: web.Request) -> web.Response:
-        return web.Response(body=self.state().model_dump_json(by_alias=True), content_type="application/json")
-
-    async def _metrics_page(self, _: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.page(self.keeper), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         code = "0"
         try:
             with self.drain.request():
-                response = await self._forward(request)
+                response = await self._admitted(request)
             code = str(response.status)
-        except Refusal as refusal:
-            code = str(refusal.status)
-            response = refusal.response()
+        except ApiError as error:
+            code = str(error.status)
+            self._metrics.errors.labels(error.code).inc()
+            response = error.response()
+            response.headers.setdefault(ENGINE_REACHED_HEADER, "no")
         finally:
             self._metrics.requests.labels(code).inc()
         if self.drain.draining and not response.prepared:
             response.force_close()
         return response
 
-    async def _forward(self, request: web.Request) -> web.StreamResponse:
-        payload = await json_body(request)
-        version = self.keeper.engine.version_of(request.path, payload)
-        entry = self._served(version)
-        headers = {VERSION_HEADER: entry.adapter.version, DIGEST_HEADER: entry.adapter.digest}
-        with self.keeper.request(entry.adapter.version):
+    async def _admitted(self, request: web.Request) -> web.StreamResponse:
+        """Turn away what cannot be answered; the rest waits for its place. Of its body only the bytes are kept."""
+        department = self._department(request)
+        with self._admission.request(department) as place:
+            body = await bodies.read(request, place.charge, MAX_BODY_BYTES)
+            name = self._named(request.path, bodies.parse(body))  # before it waits
+            async with self.engine_admission.place(department, waits=WAIT_HEADER not in request.headers):
+                return await self._forward(request, body, self._served(name))
+
+    def _department(self, request: web.Request) -> str:
+        """Who asks, as the router says. Only names in the routes count: nobody makes up a department for more turns."""
+        named = request.headers.get(DEPARTMENT_HEADER, "")
+        routes = self.in_force.routes
+        return named if routes is not None and named in routes.departments else ""
+
+    def _named(self, path: str, payload: dict[str, Any]) -> str | None:
+        """The adapter that a request asks for. Raises ApiError where it is not served, or it asks for too much."""
+        offered = self.reconciler.engine.facts.requests[path]
+        name = offered.adapter_in(payload)
+        self._served(name)
+        if (field := offered.forbidden_in(payload)) is not None:
+            raise ApiError(422, "not_for_departments", f"{field} is not for departments; ask without it", param=field)
+        return name
+
+    async def _forward(self, request: web.Request, body: bytes, local: LocalAdapter) -> web.StreamResponse:
+        headers = {VERSION_HEADER: local.name, DIGEST_HEADER: local.routed.digest}
+        reached = {**headers, ENGINE_REACHED_HEADER: "yes"}
+        with self.reconciler.request(local.name):
             try:
                 async with self._session.post(
                     self._engine_url + request.path,
-                    data=await request.read(),
+                    data=body,
                     headers=request_headers(request.headers),
+                    allow_redirects=False,
                 ) as upstream:
                     if upstream.status == 404:
-                        raise self._lost(entry.adapter.version)
-                    return await _pass_on(request, upstream, headers)
+                        raise self._lost(local.name)
+                    if upstream.ok:
+                        return await _pass_on(request, upstream, headers, self.reconciler.health.progressed)
+                    return await _pass_on(request, upstream, reached, _ignore)  # errors are no progress
+            except aiohttp.ClientConnectorError as error:
+                self.reconciler.health.suspect()
+                message = f"nothing listens where the engine was: {type(error).__name__}"
+                raise ApiError(502, "engine_unreachable", message, headers=headers) from error
             except TimeoutError as error:
-                raise Refusal(504, "engine_timeout", "the engine did not answer in time", headers=headers) from error
+                raise ApiError(504, "engine_timeout", "the engine did not answer in time", headers=reached) from error
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
-                self.keeper.suspect_engine()
+                self.reconciler.health.suspect()
                 message = f"the engine does not answer: {type(error).__name__}"
-                raise Refusal(502, "engine_unreachable", message, headers=headers) from error
+                raise ApiError(502, "engine_unreachable", message, headers=reached) from error
 
-    def _lost(self, version: str) -> Refusal:
-        """The engine says it has no such version: it was started anew, a moment ago."""
-        self.keeper.suspect_engine()
-        return Refusal(421, "version_lost", f"the engine has lost {version}", param="model")
+    def _lost(self, name: str) -> ApiError:
+        """The engine says it has no such adapter: it was started anew, a moment ago, and has done nothing for it."""
+        self.reconciler.health.suspect()
+        return ApiError(421, "version_lost", f"the engine has lost {name}", param="model")
 
-    def _served(self, version: str | None) -> Entry:
-        """The entry of a version that may be answered for. Raises Refusal with what this replica knows of it."""
-        keeper = self.keeper
-        entry = keeper.book.entries.get(version) if version else None
-        if entry is None:
-            raise Refusal(421, "version_unknown", f"{version} is not in this replica's set", param="model")
-        if not keeper.engine_state.up:
-            raise Refusal(503, "engine_down", f"the engine is down: {keeper.engine_state.message}")
-        if not entry.served(keeper.verification):
-            message = f"{version} is not proved on this replica: {entry.verdict} ({entry.reason}) {entry.message}"
-            raise Refusal(421, "version_not_proved", message.strip(), param="model")
-        return entry
+    def _served(self, name: str | None) -> LocalAdapter:
+        """The adapter, where it may be answered for. Raises ApiError with what this replica knows of it."""
+        reconciler = self.reconciler
+        local = reconciler.adapters.by_name.get(name) if name else None
+        if local is None:
+            raise ApiError(421, "version_unknown", f"{name} is not in this replica's set", param="model")
+        if not reconciler.health.state.up:
+            raise ApiError(503, "engine_down", f"the engine is down: {reconciler.health.state.message}")
+        if not local.served(reconciler.verification):
+            message = f"{name} is not proved on this replica: {local.verdict} ({local.reason}) {local.message}"
+            raise ApiError(421, "version_not_proved", message.strip(), param="model")
+        return local
+
+
+def _ignore() -> None:
+    return
 
 
 async def _pass_on(
-    request: web.Request, upstream: aiohttp.ClientResponse, more: Mapping[str, str]
+    request: web.Request, upstream: aiohttp.ClientResponse, more: Mapping[str, str], progressed: Callable[[], None]
 ) -> web.StreamResponse:
-    """The engine's answer, whole, or piece by piece as it comes."""
+    """The engine's answer, whole, or piece by piece as it comes; `progressed` is called for each."""
     headers = answer_headers(upstream.headers, more)
     piece = await first_piece(upstream)  # until then a dead engine can still be said in a status
+    progressed()
     if not is_stream(upstream):
         return web.Response(status=upstream.status, body=piece, headers=headers)
     response = web.StreamResponse(status=upstream.status, headers=headers)
@@ -178,6 +195,7 @@ async def _pass_on(
         while piece:
             await response.write(piece)
             piece = await upstream.content.readany()
+            progressed()
         await response.write_eof()
     except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, TimeoutError):
         cut(request)

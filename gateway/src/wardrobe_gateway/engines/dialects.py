@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import aiohttp
 
+from wardrobe_contracts.engines import EngineType
+
 from . import Engine
 from .transformers import TransformersEngine
 
-DIALECTS: dict[str, Callable[[aiohttp.ClientSession, str], Engine]] = {"Transformers": TransformersEngine}
+DIALECTS: dict[str, Callable[[aiohttp.ClientSession, str], Engine]] = {EngineType.TRANSFORMERS: TransformersEngine}
 """`spec.engine.type` to its dialect."""

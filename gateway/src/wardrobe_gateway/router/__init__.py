@@ -1,1 +1,1 @@
-"""The router: from a department's key to the version that is routed, on a replica that has proved it."""
+"""The router: from a department's key to the adapter that is routed, on a replica that has proved it."""

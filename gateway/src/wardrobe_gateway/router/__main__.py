@@ -1,58 +1,57 @@
 """`wardrobe-router`: where departments ask."""
 
-import argparse
 import asyncio
 import logging
+from functools import partial
 from pathlib import Path
+
+from pydantic import Field, PositiveFloat
+from pydantic_settings import SettingsConfigDict
 
 from wardrobe_contracts import paths
 from wardrobe_contracts.routes import ROUTER_PORT
 
-from ..command import add, common_options, kubernetes_options
 from ..forwarding import session
-from ..kube import connect
-from ..kube_source import KubernetesSource
-from ..lifecycle import Drain, Timing, serve
-from ..source import Source, follow
+from ..process.command import ServerOptions, start
+from ..process.drain import Drain
+from ..process.program import serve
+from ..process.source import Source, follow
 from . import keys
 from .server import Router
 
 log = logging.getLogger(__name__)
 
 
+class Options(ServerOptions):
+    """Where departments ask. --keys-seconds is also WARDROBE_KEYS_SECONDS, and so on, but ports."""
+
+    model_config = SettingsConfigDict(cli_prog_name="wardrobe-router")
+
+    service: str = Field(description="name of the Service of the engine pods")
+    keys: Path = Field(Path(paths.KEYS), description="folder of <department>/keys")
+    keys_seconds: PositiveFloat = Field(3.0, description="seconds until keys are read again")
+    memory: Path = Field(Path(paths.MEMORY), description="own folder for the last routes")
+    port: int = Field(ROUTER_PORT, ge=0, le=65535, description="port of requests")
+
+
 def main() -> None:
     """Parse the command line and run until SIGTERM."""
-    arguments = parser().parse_args()
-    logging.basicConfig(level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    asyncio.run(_main(arguments))
+    start(Options, run)
 
 
-async def _main(arguments: argparse.Namespace) -> None:
-    async with connect() as kube:
-        await run(arguments, KubernetesSource(kube, arguments.namespace, arguments.routes, arguments.service))
-
-
-async def run(arguments: argparse.Namespace, source: Source) -> None:
+async def run(options: Options, source: Source) -> None:
     """Run on any source of routes and addresses until SIGTERM."""
-    drain = Drain()
-    timing = Timing(arguments.linger_seconds, arguments.drain_seconds)
-    async with session(arguments.answer_seconds) as connection:
-        router = Router(
-            connection,
-            arguments.deployment,
-            drain=drain,
-            memory=arguments.memory / "last.json" if arguments.memory else None,
-            max_body=arguments.max_body_bytes,
-        )
-        router.take_keys(await asyncio.to_thread(keys.read, arguments.keys))
+    async with session(options.answer_seconds) as connection:
+        router = Router(connection, options.deployment, drain=Drain(), memory=options.memory)
+        router.take_keys(await asyncio.to_thread(keys.read, options.keys))
         router.restore()
+        addresses = partial(source.addresses, options.service)
         background = [
-            follow(source.routes, router.take_routes, router.take_connected),
-            follow(source.addresses, router.take_addresses, lambda _: None),
-            watch_keys(router, arguments.keys, arguments.keys_seconds),
+            follow(addresses, router.take_addresses, lambda _: None, router.in_force.doubt),
+            watch_keys(router, options.keys, options.keys_seconds),
             router.backends.run(),
         ]
-        await serve(router.app(), arguments.port, drain, timing, background)
+        await serve(router, options, source, background)
 
 
 async def watch_keys(router: Router, folder: Path, seconds: float) -> None:
@@ -63,19 +62,6 @@ async def watch_keys(router: Router, folder: Path, seconds: float) -> None:
         except OSError as error:  # the kubelet swaps them meanwhile
             log.warning("keys cannot be read: %s", error)
         await asyncio.sleep(seconds)
-
-
-def parser() -> argparse.ArgumentParser:
-    """All options."""
-    options = argparse.ArgumentParser(prog="wardrobe-router", description=__doc__)
-    kubernetes_options(options)
-    add(options, "--service", help="name of the Service of the engine pods")
-    add(options, "--keys", type=Path, default=Path(paths.KEYS), help="folder of <department>/keys")
-    add(options, "--keys-seconds", type=float, default=3.0, help="how often keys are read again")
-    add(options, "--memory", type=Path, default=Path(paths.MEMORY), help="own folder for the last routes")
-    add(options, "--max-body-bytes", type=int, default=2_000_000, help="largest request")
-    common_options(options, port=ROUTER_PORT)
-    return options
 
 
 if __name__ == "__main__":

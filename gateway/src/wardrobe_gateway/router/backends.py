@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from wardrobe_contracts.state import STATE_PATH, AgentState, BackendState
 
-from ..lifecycle import wait
+from ..clock import wait
+from ..process.source import Address
 
 POLL_SECONDS = 1.0
 ANSWER = aiohttp.ClientTimeout(total=2, sock_connect=1)
@@ -19,6 +20,12 @@ REFRESH_SECONDS = 1.0
 """How long a request waits for news when no known backend has proved what it asks for."""
 JOIN_SECONDS = 0.02
 """News from a round that began longer ago may be older than the routes that made somebody ask."""
+ASIDE_SECONDS = 0.25
+"""Twice as long is a backend set aside that failed once, and again twice as long after each further failure."""
+LONGEST_ASIDE_SECONDS = 30.0
+"""Then it is tried again: an engine takes about that long to start anew."""
+MAX_STATE_BYTES = 4 * 1024 * 1024
+"""Of what an agent says: a thousand adapters. Whoever listens at a listed address could say more."""
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +33,9 @@ log = logging.getLogger(__name__)
 class Backend:
     """One engine pod."""
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, address: Address) -> None:
+        self.address = address.requests
+        self.ops = address.ops
         self.listed = True
         self.answering = False
         self.serves: frozenset[str] = frozenset()
@@ -35,23 +43,40 @@ class Backend:
         self.last_used = 0
         self.generation: int | None = None
         self.incarnation = ""
+        self.aside_until = 0.0
+        """Until then another is preferred."""
+        self._failures = 0
 
     @property
     def url(self) -> str:
-        """Of its agent."""
+        """Where its agent takes requests."""
         return f"http://{self.address}"
 
-    def heard(self, state: AgentState) -> None:
+    def took_state(self, state: AgentState) -> None:
         """Its agent answered."""
         self.answering = True
         self.generation = state.generation
         self.incarnation = state.incarnation
-        self.serves = frozenset(version for version in state.versions if state.serves(version))
+        self.serves = frozenset(name for name in state.versions if state.serves(name))
 
     def silent(self) -> None:
         """Its agent did not answer; it gets no requests until it does."""
         self.answering = False
         self.serves = frozenset()
+
+    def lacks(self, adapter: str) -> None:
+        """It does not serve what it said it did, and gets no such request until it says so again. Others it answers."""
+        self.serves -= {adapter}
+
+    def failed(self, now: float) -> None:
+        """A request failed here. One that fails fast looks idle, and would be sent everything."""
+        if now >= self.aside_until:  # what failed meanwhile was under way at the same time
+            self._failures += 1
+            self.aside_until = now + min(ASIDE_SECONDS * 2**self._failures, LONGEST_ASIDE_SECONDS)
+
+    def answered(self) -> None:
+        """A request was answered here."""
+        self._failures, self.aside_until = 0, 0.0
 
     def state(self) -> BackendState:
         """As `/state` shows it."""
@@ -82,12 +107,13 @@ class Backends:
     def __iter__(self) -> Iterator[Backend]:
         return iter(self._known.values())
 
-    def discover(self, addresses: frozenset[str]) -> None:
+    def discover(self, addresses: frozenset[Address]) -> None:
         """Take over what the slices list. One that is listed no longer is kept while its agent answers."""
-        for address in addresses - self._known.keys():
-            self._known[address] = Backend(address)
-        for address, backend in self._known.items():
-            backend.listed = address in addresses
+        listed = {address.requests: address for address in addresses}
+        for name, address in listed.items():
+            self._known.setdefault(name, Backend(address)).ops = address.ops
+        for name, backend in self._known.items():
+            backend.listed = name in listed
         self._discovered = True
         self.poll_soon()
 
@@ -131,16 +157,36 @@ class Backends:
 
     async def _poll(self, backend: Backend) -> None:
         try:
-            async with self._session.get(backend.url + STATE_PATH, timeout=ANSWER) as answer:
-                state = AgentState.model_validate_json(await answer.read())
+            state = await self._state(backend)
         except (aiohttp.ClientError, TimeoutError, OSError, ValidationError):
             backend.silent()
             return
         if state.deployment == self._deployment and self._is_same(backend, state):
-            backend.heard(state)
+            backend.took_state(state)
         else:
             backend.silent()
+
+    async def _state(self, backend: Backend) -> AgentState:
+        """What its agent says; one of release 0.1 says it where it takes requests, and has no other port."""
+        try:
+            return await self._ask(f"http://{backend.ops}")
+        except aiohttp.ClientConnectorError:
+            return await self._ask(backend.url)
+
+    async def _ask(self, url: str) -> AgentState:
+        async with self._session.get(url + STATE_PATH, timeout=ANSWER, allow_redirects=False) as answer:
+            return AgentState.model_validate_json(await _bounded(answer))
 
     def _is_same(self, backend: Backend, state: AgentState) -> bool:
         """Another process at an address that is listed no longer is somebody else's pod."""
         return backend.listed or backend.incarnation == state.incarnation
+
+
+async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
+    """All of it. Raises ClientPayloadError where it is longer than an agent's state can be."""
+    body = bytearray()
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > MAX_STATE_BYTES:
+            raise aiohttp.ClientPayloadError(f"longer than {MAX_STATE_BYTES} bytes")
+    return bytes(body)

@@ -1,11 +1,14 @@
-"""Metrics by department and version. Both are bounded by the routes, and go when they leave them."""
+"""Metrics by department and adapter (label `version`). Both are bounded by the routes, and go when they leave them."""
 
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from ..process.routes import RoutesInForce
+from .backends import Backends
+from .keys import KeyTable
 from .usage import Usage
 
 WHO = ["department", "version"]
@@ -19,7 +22,7 @@ class Account:
 
     began: float = field(default_factory=time.perf_counter)
     department: str = ""
-    version: str = ""
+    adapter: str = ""
     first_token: float | None = None
     usage: Usage = field(default_factory=Usage)
     cut: bool = False
@@ -63,15 +66,24 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
-        self.generation = self._gauge("routes_generation", "Generation of the routes in force.")
-        self.age = self._gauge("routes_age_seconds", "Seconds since the routes in force were taken over.")
-        self.connected = self._gauge("routes_connected", "Whether the routes are being watched.")
-        self.backends = self._gauge("backends_answering", "Engine pods whose agent answers.")
-        self.keys_missing = self._gauge("departments_without_keys", "Departments that list no key.")
+        self._generation = self._gauge("routes_generation", "Generation of the routes in force.")
+        self._age = self._gauge("routes_age_seconds", "Seconds since the routes in force were taken over.")
+        self._connected = self._gauge("routes_connected", "Whether the routes are being watched.")
+        self._backends = self._gauge("backends_answering", "Engine pods whose agent answers.")
+        self._keys_missing = self._gauge("departments_without_keys", "Departments that list no key.")
+
+    def page(self, in_force: RoutesInForce, backends: Backends, keys: KeyTable) -> bytes:
+        """The metrics page, as things are now."""
+        self._generation.set(in_force.generation or 0)
+        self._age.set(in_force.age)
+        self._connected.set(in_force.connected)
+        self._backends.set(sum(backend.answering for backend in backends))
+        self._keys_missing.set(len(keys.missing))
+        return generate_latest(self.registry)
 
     def finish(self, account: Account, code: str) -> None:
-        """Book a request that reached a version."""
-        who = (account.department, account.version)
+        """Count a request that got as far as an adapter."""
+        who = (account.department, account.adapter)
         now = time.perf_counter()
         self.requests.labels(*who, code).inc()
         self.duration.labels(*who).observe(now - account.began)
@@ -84,11 +96,11 @@ class Metrics:
             if account.usage.completion > 1:
                 self.per_token.labels(*who).observe((now - account.first_token) / (account.usage.completion - 1))
 
-    def keep_only(self, departments: Collection[str], versions: Collection[str]) -> None:
-        """Drop the series of departments and versions that are no more."""
+    def keep_only(self, departments: Collection[str], adapters: Collection[str]) -> None:
+        """Drop the series of departments and adapters that are no more."""
         for metric in (self.requests, self.duration, self.first_token, self.per_token, self.tokens):
             for labels in _labels(metric):
-                if labels["department"] not in departments or labels["version"] not in versions:
+                if labels["department"] not in departments or labels["version"] not in adapters:
                     metric.remove_by_labels(labels)
         for by_department in (self.in_flight, self.rejected):
             for labels in _labels(by_department):

@@ -9,12 +9,12 @@ from multidict import CIMultiDict
 
 from wardrobe_contracts.state import DEPARTMENT_HEADER, DIGEST_HEADER, VERSION_HEADER
 
-from ..engines.words import said
-from ..errors import Refusal
+from ..engines.messages import error_message
+from ..errors import ApiError
 from ..forwarding import answer_headers, cut, is_stream
-from .asked import Asked
 from .choice import Target
 from .metrics import Account
+from .requests import ParsedRequest
 from .usage import Events, Usage, of_answer
 
 
@@ -28,26 +28,26 @@ class Answer:
 
 
 async def relay(
-    request: web.Request, answer: Answer, asked: Asked, target: Target, account: Account
+    request: web.Request, answer: Answer, parsed: ParsedRequest, target: Target, account: Account
 ) -> web.StreamResponse:
-    """Pass it on with our headers. Raises Refusal with the engine's words where it is an error."""
-    more = {DEPARTMENT_HEADER: target.department, VERSION_HEADER: target.version, DIGEST_HEADER: target.digest}
+    """Pass it on with our headers. Raises ApiError with the engine's words where it is an error."""
+    more = {DEPARTMENT_HEADER: target.department, VERSION_HEADER: target.adapter, DIGEST_HEADER: target.digest}
     upstream = answer.upstream
     if upstream.status >= 400:
-        raise Refusal(upstream.status, "engine_refused", said(answer.piece), headers=more)
+        raise ApiError(upstream.status, "engine_refused", error_message(answer.piece), headers=more)
     headers = answer_headers(upstream.headers, more)
     if is_stream(upstream):
-        return await _stream(request, answer, asked, headers, account)
-    account.usage, body = of_answer(answer.piece, upstream.headers, hide=asked.hide_usage)
-    return web.Response(body=b"[%b]" % body if asked.as_list else body, headers=headers)
+        return await _stream(request, answer, parsed, headers, account)
+    account.usage, body = of_answer(answer.piece, upstream.headers, hide=parsed.hide_usage)
+    return web.Response(body=b"[%b]" % body if parsed.as_list else body, headers=headers)
 
 
 async def _stream(
-    request: web.Request, answer: Answer, asked: Asked, headers: CIMultiDict[str], account: Account
+    request: web.Request, answer: Answer, parsed: ParsedRequest, headers: CIMultiDict[str], account: Account
 ) -> web.StreamResponse:
     """Pieces as they come. From here on, a failure ends the client's connection: nothing is sent twice."""
     response = web.StreamResponse(headers=headers)
-    events = Events(hide_usage=asked.hide_usage)
+    events = Events(hide_usage=parsed.hide_usage)
     account.first_token = time.perf_counter()
     try:
         await response.prepare(request)

@@ -8,7 +8,7 @@ from typing import Any
 EVENT_END = b"\n\n"
 DATA = b"data:"
 LONGEST_EVENT = 1 << 20
-"""What is held of an event without an end; it is passed on after this."""
+"""What is kept of an event without an end; it is passed on after this."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +40,20 @@ class Events:
         self.events = 0
         """Events with data; without a usage, the nearest thing to a count of tokens."""
         self._hide = hide_usage
-        self._held = b""
+        self._buffer = b""
 
     def feed(self, data: bytes) -> bytes:
         """What may go on, of what came."""
-        whole, end, self._held = (self._held + data).rpartition(EVENT_END)
+        whole, end, self._buffer = (self._buffer + data).rpartition(EVENT_END)
         shown = b"".join(self._look(event) for event in whole.split(EVENT_END) if end)
-        if len(self._held) > LONGEST_EVENT:
+        if len(self._buffer) > LONGEST_EVENT:
             shown += self.rest()
         return shown if self._hide else data
 
     def rest(self) -> bytes:
         """What is left at the end of a stream that does not end with an event."""
-        held, self._held = self._held, b""
-        return held if self._hide else b""
+        rest, self._buffer = self._buffer, b""
+        return rest if self._hide else b""
 
     def _look(self, event: bytes) -> bytes:
         """Count an event; what the client is to see of it."""

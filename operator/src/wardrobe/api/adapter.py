@@ -1,43 +1,52 @@
 """Kind Adapter: one immutable version of a line."""
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from wardrobe_contracts.base import Method, Variant
 
 from .finetunejob import LoraSpec, QuantizationSpec, TrainingSpec
-from .meta import Metadata, Resource, Status, Typed
+from .meta import Line, Metadata, Name, Resource, Sha256, SourceText, Status, Typed
 
 KIND = "Adapter"
 PLURAL = "adapters"
+USERS_LIMIT = 100
+"""Deployments that status.usedBy may name, as the CRD says. One beyond them is not let in, and says so."""
+
+
+Rows = Annotated[int, Field(ge=1, le=10**12)]
+Tokens = Annotated[int, Field(ge=1, le=10**15)]
+Decimal = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+([.][0-9]+)?(e[+-]?[0-9]+)?$")]
 
 
 class Artifact(Typed):
     """Where the files are, inside the namespace's store."""
 
-    path: str
+    path: Annotated[str, Field(min_length=1, max_length=512)]
 
 
 class BaseModelIdentity(Typed):
     """The base it belongs to: the name is for people, the digest counts."""
 
-    name: str
-    digest: str
+    name: Name
+    digest: Sha256
 
 
 class JobIdentity(Typed):
     """The run that made it."""
 
-    name: str
-    uid: str
+    name: Annotated[str, Field(min_length=1, max_length=40)]
+    uid: Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class DatasetLineage(Typed):
     """The data it was trained on."""
 
-    source: str
-    digest: str
-    train_rows: int
-    heldout_rows: int
+    source: SourceText
+    digest: Sha256
+    train_rows: Rows
+    heldout_rows: Rows
 
 
 class LineageSpec(Typed):
@@ -48,16 +57,16 @@ class LineageSpec(Typed):
     method: Method
     quantization: QuantizationSpec | None = None
     training: TrainingSpec
-    packages: dict[str, str] = {}
+    packages: Annotated[dict[str, Annotated[str, Field(max_length=64)]], Field(max_length=32)] = {}
 
 
 class ScoreSpec(Typed):
     """Loss per label token and its exponential, on whole answers and on their bodies."""
 
-    loss: str
-    perplexity: str
-    body_loss: str
-    body_perplexity: str
+    loss: Decimal
+    perplexity: Decimal
+    body_loss: Decimal
+    body_perplexity: Decimal
 
 
 class EvaluationSpec(Typed):
@@ -66,22 +75,22 @@ class EvaluationSpec(Typed):
     variant: Variant
     base: ScoreSpec
     candidate: ScoreSpec
-    tokens: int
-    body_tokens: int
+    tokens: Tokens
+    body_tokens: Tokens
 
 
 class AdapterSpec(Typed):
     """All facts. Immutable."""
 
-    line: str
-    version: int
+    line: Line
+    version: Annotated[int, Field(ge=1, le=999999)]
     artifact: Artifact
-    digest: str
-    manifest_digest: str
+    digest: Sha256
+    manifest_digest: Sha256
     base_model: BaseModelIdentity
     lora: LoraSpec
     lineage: LineageSpec | None = None
-    evaluations: list[EvaluationSpec] = []
+    evaluations: Annotated[list[EvaluationSpec], Field(max_length=8)] = []
 
     def to_manifest(self) -> dict[str, Any]:
         """The spec as it stands in the API."""
@@ -93,9 +102,10 @@ class AdapterStatus(Status):
 
     score: str | None = None
     used_by: list[str] | None = None
-    """AdapterDeployments whose spec or routes name it, sorted; None where there is none, so that columns are empty.
+    """AdapterDeployments whose spec or routes name it; None where there is none, so that columns are empty.
 
-    A version is routed only by who stands here.
+    Each puts itself here before its routes lead to the version; the Adapter's own reconcile takes out those that are
+    gone or name it no longer.
     """
 
 

@@ -1,21 +1,18 @@
 """Kind AdapterDeployment: one base, and the departments that it answers for."""
 
-from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
 
 from wardrobe_contracts.base import Variant
+from wardrobe_contracts.engines import EngineType
 from wardrobe_contracts.routes import Authentication, Verification
 
 from .finetunejob import PodSettings
-from .meta import Metadata, NamedReference, Resource, Status, Typed
+from .meta import Metadata, NamedReference, Resource, SecretName, Status, Typed
 
 KIND = "AdapterDeployment"
 PLURAL = "adapterdeployments"
-
-
-class EngineType(StrEnum):
-    """Which inference server."""
-
-    TRANSFORMERS = "Transformers"
 
 
 class EngineSpec(Typed):
@@ -28,13 +25,13 @@ class EngineSpec(Typed):
 class KeysReference(Typed):
     """Where a department's keys are. The operator never reads them."""
 
-    secret_name: str
+    secret_name: SecretName
 
 
 class DepartmentSpec(Typed):
     """Which Adapter answers, and whose keys open it."""
 
-    adapter: str
+    adapter: Annotated[str, Field(min_length=1, max_length=48)]
     keys: KeysReference | None = None
     """None exactly where authentication is None."""
 
@@ -42,14 +39,14 @@ class DepartmentSpec(Typed):
 class HistorySpec(Typed):
     """What is kept of the past."""
 
-    keep_loaded: int = 2
-    """Previous versions per department."""
+    keep_loaded: Annotated[int, Field(ge=0, le=8)] = 2
+    """Previous adapters per department."""
 
 
 class RouterSpec(Typed):
     """The routers and their pods."""
 
-    replicas: int = 2
+    replicas: Annotated[int, Field(ge=1, le=16)] = 2
     pod: PodSettings = PodSettings()
 
 
@@ -59,19 +56,24 @@ class AdapterDeploymentSpec(Typed):
     base_model: NamedReference
     quantization: Variant
     engine: EngineSpec = EngineSpec()
-    replicas: int = 1
-    departments: dict[str, DepartmentSpec]
+    replicas: Annotated[int, Field(ge=0, le=64)] = 1
+    departments: Annotated[dict[str, DepartmentSpec], Field(min_length=1, max_length=64)]
     history: HistorySpec = HistorySpec()
     verification: Verification = Verification.ENFORCE
     authentication: Authentication = Authentication.API_KEY
     router: RouterSpec = RouterSpec()
+
+    @property
+    def adapters(self) -> frozenset[str]:
+        """Names of the Adapters that departments are pointed at."""
+        return frozenset(department.adapter for department in self.departments.values())
 
 
 class DepartmentStatus(Typed):
     """One department: what answers, what should, and what it can go back to at once."""
 
     adapter: str | None = None
-    """None until its first version is proved."""
+    """None until its first adapter is proved."""
     wanted: str
     previous: list[str] = []
     """Newest first."""

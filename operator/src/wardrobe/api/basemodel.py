@@ -1,10 +1,13 @@
 """Kind BaseModel: a frozen base."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from wardrobe_contracts.base import Variant
 
-from .meta import Metadata, Resource, Status, Typed
+from .finetunejob import PodSettings
+from .meta import Metadata, Resource, SourceText, Status, Typed
 
 KIND = "BaseModel"
 PLURAL = "basemodels"
@@ -13,8 +16,10 @@ PLURAL = "basemodels"
 class BaseModelSpec(Typed):
     """What the platform team writes."""
 
-    source: str
-    variants: list[Variant] = [Variant.NONE, Variant.INT8, Variant.NF4]
+    source: SourceText
+    variants: Annotated[list[Variant], Field(min_length=1, max_length=3)] = [Variant.NONE, Variant.INT8, Variant.NF4]
+    pod: PodSettings = PodSettings()
+    """Of the inspection."""
 
 
 class ShapeStatus(Typed):

@@ -1,4 +1,6 @@
-"""Labels and annotations by which the operator knows its children again."""
+"""Labels and annotations by which the operator finds its children, and the reference by which it believes them."""
+
+from .meta import Manifest
 
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "wardrobe"
@@ -13,13 +15,23 @@ LINE_LABEL = "wardrobe.dev/line"
 RUN_UID_LABEL = "wardrobe.dev/run-uid"
 
 RESULT_ANNOTATION = "wardrobe.dev/result"
-"""On a Job: its task's result as JSON, copied from the pod's termination message."""
+"""Followed by task and number, on a run's record: an attempt's result as JSON, from the pod's termination message.
+
+Without these, on a Job: its own; so the first releases kept it."""
 APPLIED_ANNOTATION = "wardrobe.dev/applied"
 """Digest of what we applied: tells when a spec of ours changed in what the API writes otherwise."""
 BASE_DIGEST_ANNOTATION = "wardrobe.dev/base-digest"
 """On a Job: the base that it was made for."""
 ADAPTER_ANNOTATION = "wardrobe.dev/adapter"
-"""On an assess Job: the Adapter that its run made, so that a deleted Adapter is not made again."""
+"""On a run's record, or of the first releases on its assess Job: the Adapter that the run made."""
 
 CONTAINER = "trainer"
 """Name of the only container in a task's pod."""
+PROGRESS = "progress"
+"""Name of its port, where its program answers how far it is."""
+
+
+def controlled_by(child: Manifest, uid: str) -> bool:
+    """Whether the child names this owner as its controller. Labels are for looking: anybody can write them."""
+    references = child["metadata"].get("ownerReferences", [])
+    return any(reference.get("controller") and reference["uid"] == uid for reference in references)

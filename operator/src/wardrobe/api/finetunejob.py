@@ -1,10 +1,12 @@
 """Kind FineTuneJob: one training run."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from wardrobe_contracts.base import Accelerator, Method
 
-from .meta import Metadata, NamedReference, Resource, Status, Typed
+from .meta import Line, Metadata, NamedReference, Resource, SecretReference, Seed, SourceText, Status, Typed
 
 KIND = "FineTuneJob"
 PLURAL = "finetunejobs"
@@ -13,31 +15,36 @@ PLURAL = "finetunejobs"
 class Output(Typed):
     """Where the result goes."""
 
-    adapter: str
+    adapter: Line
     """The line; the run makes its next version."""
 
 
 class Validation(Typed):
     """How the held-out side is split off."""
 
-    fraction: str = "0.2"
-    seed: int = 7
+    fraction: Annotated[str, Field(min_length=1, max_length=8)] = "0.2"
+    seed: Seed = 7
 
 
 class Dataset(Typed):
     """What is trained on."""
 
-    source: str
+    source: SourceText
     validation: Validation = Validation()
+
+
+ModuleName = Annotated[
+    str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$")
+]
 
 
 class LoraSpec(Typed):
     """LoRA hyperparameters."""
 
-    rank: int = 16
-    alpha: int = 32
-    dropout: str = "0"
-    target_modules: list[str] = ["all-linear"]
+    rank: Annotated[int, Field(ge=1, le=512)] = 16
+    alpha: Annotated[int, Field(ge=1, le=4096)] = 32
+    dropout: Annotated[str, Field(max_length=8, pattern=r"^0([.][0-9]{1,4})?$")] = "0"
+    target_modules: Annotated[list[ModuleName], Field(min_length=1, max_length=64)] = ["all-linear"]
 
 
 class QuantizationSpec(Typed):
@@ -50,12 +57,12 @@ class QuantizationSpec(Typed):
 class TrainingSpec(Typed):
     """How long and how fast."""
 
-    epochs: str = "3"
-    learning_rate: str = "2e-4"
-    batch_size: int = 16
-    micro_batch_size: int = 4
-    sequence_length: int = 1024
-    seed: int = 7
+    epochs: Annotated[str, Field(max_length=8, pattern=r"^[0-9]+([.][0-9]+)?$")] = "3"
+    learning_rate: Annotated[str, Field(max_length=16, pattern=r"^[0-9]+([.][0-9]+)?(e-?[0-9]+)?$")] = "2e-4"
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = 16
+    micro_batch_size: Annotated[int, Field(ge=1, le=4096)] = 4
+    sequence_length: Annotated[int, Field(ge=16, le=1048576)] = 1024
+    seed: Seed = 7
 
 
 class Parallelism(Typed):
@@ -64,13 +71,16 @@ class Parallelism(Typed):
     accelerator: Accelerator = Accelerator.GPU
 
 
+LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
+
+
 class PodSettings(Typed):
     """What the run's pods get from the person who writes the job."""
 
     resources: dict[str, Any] = {}
-    node_selector: dict[str, str] = {}
-    tolerations: list[dict[str, Any]] = []
-    image_pull_secrets: list[NamedReference] = []
+    node_selector: Annotated[dict[str, LabelValue], Field(max_length=32)] = {}
+    tolerations: Annotated[list[dict[str, Any]], Field(max_length=32)] = []
+    image_pull_secrets: Annotated[list[SecretReference], Field(max_length=8)] = []
 
 
 class FineTuneJobSpec(Typed):

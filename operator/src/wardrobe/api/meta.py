@@ -1,10 +1,12 @@
 """What all kinds share: names, metadata, conditions, and the base of typed specs."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from wardrobe_contracts.base import Digest
 
 GROUP = "wardrobe.dev"
 VERSION = "v1alpha1"
@@ -15,6 +17,21 @@ Manifest = dict[str, Any]
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 
+# Bounds of specs are the CRDs' and stand in both, so that what one part lets in the other can read; statuses have none
+# here, because a status that cannot be read must not stop what it speaks of. `tests/api` compares them.
+
+Name = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
+"""Of a resource that other names are made from."""
+Line = Annotated[str, Field(min_length=1, max_length=40)]
+"""Of adapters; rules of the CRD say the rest."""
+SecretName = Annotated[
+    str,
+    Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
+]
+Sha256 = Annotated[Digest, Field(max_length=71)]
+SourceText = Annotated[str, Field(min_length=1, max_length=512)]
+Seed = Annotated[int, Field(ge=0, le=4294967295)]
+
 
 @dataclass(frozen=True, order=True)
 class Key:
@@ -23,6 +40,11 @@ class Key:
     kind: str
     namespace: str
     name: str
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> "Key":
+        """Of an object in a namespace."""
+        return cls(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
 
 
 class Typed(BaseModel):
@@ -53,9 +75,15 @@ class Metadata(Typed):
 
 
 class NamedReference(Typed):
-    """A reference to a resource in the same namespace."""
+    """A reference to a BaseModel in the same namespace."""
 
-    name: str
+    name: Name
+
+
+class SecretReference(Typed):
+    """A reference to a Secret in the same namespace."""
+
+    name: SecretName
 
 
 class Status(Typed):
@@ -81,5 +109,5 @@ class Resource(Typed):
 
     @classmethod
     def parse(cls, manifest: dict[str, Any]) -> Self:
-        """From the API's JSON. Raises pydantic.ValidationError where the CRD in the cluster is another version's."""
+        """From the API's JSON. Raises pydantic.ValidationError where the CRD in the cluster is another release's."""
         return cls.model_validate(manifest)

@@ -1,6 +1,6 @@
 """Where models and datasets come from: `pvc://claim/path` and `configmap://name/key`.
 
-Another source is another class here, its rule in the CRDs, and its volume in `resources/volumes.py`.
+Another source is another class here, its rule in the CRDs, and its volume in `manifests/volumes.py`.
 """
 
 from dataclasses import dataclass

@@ -6,16 +6,17 @@ Adapters come and go at run time through the agent, so the container is the same
 from wardrobe.api.adapterdeployment import AdapterDeploymentSpec
 from wardrobe.api.meta import Manifest
 from wardrobe.settings import Settings
-from wardrobe_contracts import paths
+from wardrobe_contracts.base import BaseLocation
 from wardrobe_contracts.routes import ENGINE_PORT
 
 DRAIN_SECONDS = 60
 
 
-def container(spec: AdapterDeploymentSpec, settings: Settings) -> Manifest:
+def container(spec: AdapterDeploymentSpec, base: BaseLocation, settings: Settings) -> Manifest:
     """Image, arguments and environment; mounts and security are the pod's."""
     arguments = {
-        "--model": paths.BASE,
+        "--model": base.folder,
+        "--fingerprint": base.fingerprint,
         "--quantization": spec.quantization.value,
         "--served-name": spec.base_model.name,
         "--host": "127.0.0.1",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from wardrobe.api.meta import Condition, ConditionStatus, Status
-from wardrobe.api.reasons import ConditionType
+from wardrobe.api.reasons import ConditionType, Waiting
 
 MESSAGE_LIMIT = 2048
 """Characters; metav1.Condition allows 32768, but nobody reads that."""
@@ -43,14 +43,19 @@ def seconds_between(earlier: str, later: str) -> float:
     return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
 
 
+STALLING = {Waiting.RECORD_UNREADABLE, Waiting.OBJECT_UNREADABLE}
+"""Reasons that leave the summing condition Unknown, and that no waiting mends."""
+
+
 def kstatus(top: Fact) -> list[Fact]:
-    """The two conditions that kstatus readers (Flux, Argo CD, `kubectl wait`) look for, derived from the top one.
+    """The two conditions that readers of kstatus, such as Flux, look for, derived from the top one.
 
     The one that does not hold has no message: `kubectl describe` need not say everything four times.
     """
-    return [_mark(ConditionType.RECONCILING, top, "Unknown"), _mark(ConditionType.STALLED, top, "False")]
+    stalled = top.status == "False" or top.reason in STALLING
+    reconciling = top.status == "Unknown" and not stalled
+    return [_mark(ConditionType.RECONCILING, top, reconciling), _mark(ConditionType.STALLED, top, stalled)]
 
 
-def _mark(kind: ConditionType, top: Fact, when: ConditionStatus) -> Fact:
-    holds = top.status == when
+def _mark(kind: ConditionType, top: Fact, holds: bool) -> Fact:
     return Fact(kind, "True" if holds else "False", top.reason, top.message if holds else "")

@@ -1,12 +1,16 @@
-"""Kubernetes Events: one per transition of a resource's top condition, none while nothing changes."""
+"""Kubernetes Events: one where a resource's top condition changes to an end, or to what holds it up."""
 
 import hashlib
 
 from wardrobe.api.meta import API_VERSION, Key, Manifest, Metadata, Status
-from wardrobe.api.reasons import ConditionType
+from wardrobe.api.reasons import ConditionType, Done, Waiting
 
 SOURCE = "wardrobe-operator"
 NOTE_LIMIT = 1000
+AS_IT_SHOULD = frozenset({Waiting.RUNNING, Waiting.CHECKING, Waiting.TRAINING, Waiting.ASSESSING})
+"""Work goes on: the status says so, and the Jobs' own Events."""
+FROM_THE_BEGINNING = frozenset({Done.ACCEPTED})
+"""An Adapter that fits from the beginning is as everybody expects it: the status says so."""
 
 
 def transition(kind: str, owner: Metadata, before: Status, after: Status, now: str) -> Manifest | None:
@@ -15,6 +19,8 @@ def transition(kind: str, owner: Metadata, before: Status, after: Status, now: s
     if new is None:
         return None
     old = before.condition(new.type)
+    if new.reason in AS_IT_SHOULD or (old is None and new.reason in FROM_THE_BEGINNING):
+        return None
     if old and (old.status, old.reason) == (new.status, new.reason):
         return None
     key = Key(kind, owner.namespace, owner.name)

@@ -12,10 +12,22 @@ LOOK_AGAIN_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Missing:
-    """A need that is not met."""
+    """A need that is not met, or what else forbids to make something."""
 
     reason: Waiting
     message: str
+
+    @classmethod
+    def taken(cls, key: Key) -> Self:
+        """Another's object has a name that is needed."""
+        message = f"{key.kind} {key.name} is not this object's, and has a name that it needs. Delete it or rename it"
+        return cls(Waiting.NAME_TAKEN, message)
+
+    @classmethod
+    def unreadable(cls, key: Key, error: Exception, mend: str) -> Self:
+        """A record that the operator keeps says something that it did not write."""
+        problem = f"{type(error).__name__} {error}".splitlines()[0]
+        return cls(Waiting.RECORD_UNREADABLE, f"{key.kind} {key.name} cannot be read ({problem}). To go on: {mend}")
 
 
 @dataclass(frozen=True)

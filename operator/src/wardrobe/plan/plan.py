@@ -2,51 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from wardrobe.api.meta import Key, Manifest, Status
+from wardrobe.api.meta import Key, Status
+from wardrobe.writes import Write
 
 RESYNC_SECONDS = 300.0
 """Work in progress is looked at this often even if no watch tells of it."""
-
-
-@dataclass(frozen=True)
-class Apply:
-    """Server-side apply. Without `force`, fields that somebody else has set are a reason to start over."""
-
-    manifest: Manifest
-    force: bool = True
-
-
-@dataclass(frozen=True)
-class Create:
-    """Create, and start over where somebody else was first."""
-
-    manifest: Manifest
-
-
-@dataclass(frozen=True)
-class Replace:
-    """Replace under the resourceVersion in the manifest, and start over where it has changed since."""
-
-    manifest: Manifest
-
-
-@dataclass(frozen=True)
-class Annotate:
-    """Add annotations to an object; others' annotations stay."""
-
-    key: Key
-    annotations: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Delete:
-    """Delete an object with its dependents."""
-
-    key: Key
-    uid: str
-
-
-Write = Apply | Create | Replace | Annotate | Delete
 
 
 @dataclass(frozen=True)
@@ -58,5 +18,7 @@ class Plan:
     requeue_after: float | None = None
     waits_on: frozenset[Key] = field(default_factory=frozenset)
     """Resources whose change wakes this one."""
+    afterwards: tuple[Write, ...] = ()
+    """Writes that hold only once the status says what they rely on."""
     progress_url: str | None = None
     """Where progress can be pulled while a training pod runs."""

@@ -1,0 +1,142 @@
+"""The adapters of this pod: what each is here, and the set of them. Pure but for the dictionary it keeps."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from wardrobe_contracts.routes import EngineAdapterName, RoutedAdapter, Routes, Verification
+from wardrobe_contracts.state import ProofNumbers, Reason, Timings, Verdict, VersionState
+
+from ..clock import timestamp
+from .fetch import Fetched
+
+UNPROVED = frozenset({Verdict.NOT_APPLIED, Verdict.WRONG_VERSION, Verdict.DIVERGED, Verdict.INDISTINGUISHABLE})
+SUSPICIOUS = frozenset({Verdict.NOT_APPLIED, Verdict.WRONG_VERSION, Verdict.DIVERGED})
+"""Verdicts that put the engine, and so the other adapters, in doubt."""
+
+
+PENDING: dict[str, Any] = {
+    "verdict": Verdict.PENDING,
+    "reason": Reason.WAITING,
+    "message": "",
+    "numbers": None,
+    "due": 0.0,
+    "urgent": False,
+    "failed": False,
+}
+"""Changes of an adapter that must be judged anew, as soon as may be."""
+
+
+@dataclass(frozen=True)
+class LocalAdapter:
+    """One adapter, as it stands on this replica."""
+
+    routed: RoutedAdapter
+    verdict: Verdict = Verdict.PENDING
+    reason: Reason = Reason.WAITING
+    message: str = ""
+    since: str = field(default_factory=timestamp)
+    fetched: Fetched | None = None
+    loaded: bool = False
+    """The engine has it, as far as we know."""
+    numbers: ProofNumbers | None = None
+    timings: Timings = field(default_factory=Timings)
+    due: float = 0.0
+    """When its next step may be taken: later after a failure, and for the next proof."""
+    urgent: bool = False
+    """Its proof is made again as soon as may be: it failed once, or another's failed."""
+    failed: bool = False
+    """Its last proof failed after one that did not. A second failure is a verdict."""
+    left: float | None = None
+    """When it left the set."""
+
+    @property
+    def name(self) -> EngineAdapterName:
+        """As the engine knows it."""
+        return self.routed.version
+
+    def served(self, verification: Verification) -> bool:
+        """Whether requests that name it are answered."""
+        reported = verification is Verification.REPORT and self.verdict in UNPROVED
+        return self.loaded and (self.verdict is Verdict.APPLIED or reported)
+
+    def state(self, verification: Verification, in_flight: int) -> VersionState:
+        """As `/state` shows it."""
+        return VersionState(
+            digest=self.routed.digest,
+            verdict=self.verdict,
+            reason=self.reason,
+            message=self.message,
+            served=self.served(verification),
+            since=self.since,
+            in_flight=in_flight,
+            numbers=self.numbers,
+            timings=self.timings,
+        )
+
+
+class AdapterSet:
+    """All adapters of this pod, by the name that the engine knows them by."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[EngineAdapterName, LocalAdapter] = {}
+
+    def change(self, name: EngineAdapterName, **changes: Any) -> None:
+        """Change one that is still there."""
+        if old := self.by_name.get(name):
+            self.put(name, replace(old, **changes))
+
+    def put(self, name: EngineAdapterName, new: LocalAdapter) -> None:
+        """Replace one that is there; `since` moves when verdict or reason does."""
+        old = self.by_name[name]
+        same = (old.verdict, old.reason) == (new.verdict, new.reason)
+        self.by_name[name] = new if same else replace(new, since=timestamp())
+
+    def follow(self, routes: Routes, now: float) -> None:
+        """Take over a new set: adapters come, come back, change their artifact, or leave."""
+        wanted = {adapter.version: adapter for adapter in routes.adapters}
+        for name, adapter in wanted.items():
+            old = self.by_name.get(name)
+            if old is None:
+                self.by_name[name] = LocalAdapter(adapter)
+            elif _files(old.routed) == _files(adapter):
+                self.change(name, routed=adapter, left=None)
+            else:  # other probes for the same bytes: fetched and proved again
+                self.change(name, routed=adapter, left=None, fetched=None, **PENDING)
+        for name, local in self.by_name.items():
+            if name not in wanted and local.left is None:
+                self.change(name, left=now)
+
+    def lose_engine(self, reason: Reason, message: str) -> None:
+        """The engine went away, or came back empty: whatever was given to it is no longer known to be there."""
+        for name, local in self.by_name.items():
+            if local.fetched is not None:
+                self.change(name, **{**PENDING, "reason": reason, "message": message}, loaded=False)
+
+    def doubt(self, name: EngineAdapterName) -> None:
+        """One adapter turned out wrong: the others' proofs are made again, soon."""
+        for other, local in self.by_name.items():
+            if other != name and local.loaded:
+                self.change(other, due=0.0, urgent=True)
+
+    def siblings(self, name: EngineAdapterName) -> list[EngineAdapterName]:
+        """Other loaded adapters of its departments."""
+        departments = set(self.by_name[name].routed.departments)
+        return sorted(
+            other
+            for other, local in self.by_name.items()
+            if other != name and local.loaded and local.left is None and departments & set(local.routed.departments)
+        )
+
+    def served(self, verification: Verification) -> frozenset[EngineAdapterName]:
+        """Adapters that are answered for."""
+        return frozenset(name for name, local in self.by_name.items() if local.served(verification))
+
+    @property
+    def loaded(self) -> frozenset[EngineAdapterName]:
+        """Adapters that the engine has, as far as we know."""
+        return frozenset(name for name, local in self.by_name.items() if local.loaded)
+
+
+def _files(adapter: RoutedAdapter) -> tuple[str, str]:
+    """Digests, not the path: a copy stays good where the store is rearranged."""
+    return adapter.digest, adapter.manifest_digest

@@ -1,0 +1,220 @@
+"""Brings this pod to what the routes ask for, one step at a time. Copies and a watch of the engine go on beside it."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+from wardrobe_contracts.routes import EngineAdapterName, Routes, Verification
+from wardrobe_contracts.state import Reason, Timings, Verdict
+
+from ..clock import wait
+from ..engines import Engine, EngineBusyError, EngineDownError
+from . import adapters, outcomes, readiness
+from .adapters import AdapterSet, LocalAdapter
+from .copies import Copies
+from .engine_health import CHECK_SECONDS, EngineHealth
+from .outcomes import Busy, Failed, Outcome
+from .probing import UNFORESEEN, prove_in_time
+from .runtime_loading import RuntimeLoading
+from .settings import Settings
+from .steps import Drop, Fetch, Load, Observed, Prove, Step, Unload
+from .strategy import Strategy
+
+log = logging.getLogger(__name__)
+
+UNFORESEEN_IN: dict[type[Step], tuple[Verdict, Reason]] = {
+    Fetch: (Verdict.LOAD_FAILED, Reason.STORE_FAILED),
+    Load: (Verdict.LOAD_FAILED, Reason.REFUSED_BY_ENGINE),
+    Prove: UNFORESEEN,
+}
+"""The verdict on an adapter whose step failed in a way that nobody foresaw."""
+
+
+class Reconciler:
+    """The adapters of this pod. `apply` gives it new routes; `watch_engine` and `work` run for ever."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.adapters = AdapterSet()
+        self.health = EngineHealth(engine, self.adapters)
+        self.routes: Routes | None = None
+        self.opened = False
+        self.in_flight: Counter[EngineAdapterName] = Counter()
+        self._copies = Copies(settings)
+        self._strategy: Strategy = RuntimeLoading(engine, self.health, self._copies)
+        self._first: frozenset[str] = frozenset()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._repeat_from = 0.0
+        self._wake = asyncio.Event()
+
+    # What others ask
+
+    @property
+    def verification(self) -> Verification:
+        """What the routes demand."""
+        return self.routes.verification if self.routes else Verification.ENFORCE
+
+    @property
+    def served(self) -> frozenset[str]:
+        """Adapters that are answered for."""
+        return self.adapters.served(self.verification) if self.health.state.up else frozenset()
+
+    def ready(self, *, draining: bool) -> bool:
+        """Whether this pod is Ready."""
+        routed = self.routes.routed if self.routes else frozenset()
+        engine_up = self.health.state.up
+        return readiness.is_ready(self.served, routed, opened=self.opened, engine_up=engine_up, draining=draining)
+
+    @contextlib.contextmanager
+    def request(self, name: EngineAdapterName) -> Iterator[None]:
+        """Around a request: its adapter is not unloaded under it."""
+        self.in_flight[name] += 1
+        try:
+            yield
+        finally:
+            self.in_flight[name] -= 1
+
+    # What makes it change
+
+    def apply(self, routes: Routes) -> None:
+        """Take over new routes."""
+        if self.routes is None:
+            self._first = frozenset(adapter.version for adapter in routes.adapters)
+        self.routes = routes
+        self.adapters.follow(routes, time.monotonic())
+        self.changed()
+
+    async def watch_engine(self) -> None:
+        """Follow the engine's life."""
+        await self.health.watch(self.changed)
+
+    async def work(self) -> None:
+        """Take one step after the other, for ever. Copies go on beside them."""
+        try:
+            while True:
+                self._wake.clear()
+                step = self._next()
+                if isinstance(step, Fetch):
+                    self._begin(step)
+                elif step is not None:
+                    await self._do(step)
+                    self.changed()
+                elif self._copies.untidy and self.routes is not None:
+                    await self._copies.tidy(local.routed for local in self.adapters.by_name.values())
+                else:
+                    await wait(self._wake, CHECK_SECONDS)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    def changed(self) -> None:
+        """Something is not as it was: there may be a next step."""
+        if not self.opened and self.routes is not None:
+            self.opened = readiness.has_opened(self._first, self.adapters.by_name, self.served)
+        self._wake.set()
+
+    # Steps
+
+    def _next(self) -> Step | None:
+        if self.routes is None:
+            return None
+        observed = Observed(
+            time.monotonic(),
+            self.health.state.up,
+            routed=self.routes.routed,
+            in_flight=self.in_flight,
+            fetching=self._copies.under_way,
+            repeat_from=self._repeat_from,
+        )
+        return self._strategy.next_step(self.adapters.by_name, observed)
+
+    def _begin(self, step: Fetch) -> None:
+        """Copy beside everything else."""
+
+        async def copy() -> None:
+            try:
+                await self._do(step)
+            finally:
+                self._copies.end(step.name)
+                self.changed()
+
+        self._copies.begin(step.name)
+        task = asyncio.create_task(copy())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _do(self, step: Step) -> None:
+        """Carry out a step. Whatever goes wrong is that adapter's affair, and the others go on."""
+        if isinstance(step, Unload):
+            return await self._strategy.unload(step.name)
+        local, starts = self.adapters.by_name.get(step.name), self.health.state.starts
+        if local is None:
+            return None  # it left before its copy began
+        if isinstance(step, Drop):
+            return self._drop(local)
+        began = time.monotonic()
+        outcome = await self._outcome(step, local)
+        if starts != self.health.state.starts and not isinstance(step, Fetch):
+            return None  # it concerned an engine that is no more
+        return self._note(step, local, outcome, time.monotonic() - began)
+
+    async def _outcome(self, step: Fetch | Load | Prove, local: LocalAdapter) -> Outcome:
+        """Carry out a step; returns what came of it, whatever that is."""
+        try:
+            match step:
+                case Fetch():
+                    self._show(local, Reason.FETCHING)
+                    return await self._fetch(local)
+                case Load():
+                    self._show(local, Reason.LOADING)
+                    outcome: Outcome = await self._strategy.load(local)
+                case Prove():
+                    self._show(local, Reason.PROVING)
+                    others = self.adapters.siblings(step.name)
+                    outcome = await prove_in_time(self.engine, local, self.settings.variant, others)
+            self.health.progressed()
+            return outcome
+        except (EngineBusyError, EngineDownError) as error:
+            self.health.suspect()
+            return Busy(str(error))
+        except Exception as error:
+            log.exception("%s: %s failed", step.name, type(step).__name__)
+            return Failed(*UNFORESEEN_IN[type(step)], f"{type(error).__name__}: {error}"[:500])
+
+    async def _fetch(self, local: LocalAdapter) -> Outcome:
+        assert self.routes is not None  # noqa: S101  there are no adapters before
+        return await self._copies.fetch(local.routed, self.routes.base.digest)
+
+    def _note(self, step: Step, old: LocalAdapter, outcome: Outcome, seconds: float) -> None:
+        """Write down a step's outcome, and what it means for the others."""
+        name, known, now = step.name, self.adapters.by_name.get(step.name), time.monotonic()
+        if known is None or known.routed != old.routed:
+            return  # the routes moved on meanwhile
+        if isinstance(step, Prove) and old.verdict is not Verdict.PENDING and not old.urgent:
+            self._repeat_from = now + outcomes.rest_after(seconds)
+        new = outcomes.after(known, outcome, now, seconds, self.settings.reprove_seconds)
+        timing = {type(step).__name__.lower(): round(seconds, 4)}
+        self.adapters.put(name, replace(new, timings=Timings(**{**known.timings.model_dump(), **timing})))
+        if new.failed and not known.failed:
+            log.warning("%s: to be proved again: %s", name, outcome)
+        if new.verdict != old.verdict:
+            log.info("%s: %s %s %s", name, new.verdict, new.reason, new.message)
+            if new.verdict in adapters.SUSPICIOUS:
+                self.adapters.doubt(name)
+
+    def _drop(self, local: LocalAdapter) -> None:
+        """Forget it before the engine is told, so that nobody is sent to it in between."""
+        del self.adapters.by_name[local.name]
+        log.info("%s: dropped", local.name)
+        if local.fetched is not None:
+            self._copies.kept[local.name] = local.fetched.folder
+
+    def _show(self, local: LocalAdapter, reason: Reason) -> None:
+        """Say what is being done, where there is no verdict to show yet."""
+        if local.verdict is Verdict.PENDING:
+            self.adapters.change(local.name, reason=reason, message="")

@@ -1,0 +1,122 @@
+"""A base's tokenizer and chat template: conversations to text, text to tokens, and the tokens that end an answer.
+
+Both programs must agree on these: an adapter learns to end its answers with a token, and the engine must stop there.
+Knows no torch, for inspection and check run without it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateError
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from wardrobe_contracts.base_files import read_json
+
+from .errors import BadBaseError
+
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+_END_TOKENS_IN = ("generation_config.json", "config.json")
+"""Only the first of them that is there is read, as transformers and vLLM do."""
+
+Message = dict[str, str]
+"""Role and content."""
+
+
+class ChatTemplateError(Exception):
+    """The chat template fails on a conversation, or raises of itself, for example on a system message."""
+
+
+@dataclass(frozen=True)
+class Chat:
+    """How conversations are written for a base."""
+
+    tokenizer: PreTrainedTokenizerBase
+    end_tokens: frozenset[int]
+    """Each of them ends an answer."""
+    control_tokens: dict[int, str]
+    """Texts that become control tokens wherever they stand."""
+
+    @property
+    def backend(self) -> Tokenizer:
+        """What encodes and decodes; unlike transformers' part it may be used by several threads."""
+        backend: Tokenizer = self.tokenizer.backend_tokenizer
+        return backend
+
+    def render(self, messages: list[Message], *, prompt: bool = False) -> str:
+        """The conversation as the model reads it; with `prompt`, up to where the next answer begins.
+
+        Raises ChatTemplateError, whatever way the template fails; its text may quote the conversation.
+        """
+        try:
+            text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt)
+        except (
+            TemplateError,
+            TypeError,
+            ValueError,
+            LookupError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+        ) as error:
+            raise ChatTemplateError(str(error)) from error
+        return str(text)
+
+    def ids(self, text: str) -> list[int]:
+        """Tokens of rendered text. The template writes all control tokens itself, so none is added."""
+        # unlike `encode`, this one lets other threads run, and keeps no offsets
+        [encoding] = self.backend.encode_batch_fast([text], add_special_tokens=False)
+        ids: list[int] = encoding.ids
+        return ids
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """Range of characters of each token of rendered text."""
+        offsets: list[tuple[int, int]] = self.backend.encode(text, add_special_tokens=False).offsets
+        return offsets
+
+    def control_token_in(self, content: str) -> str | None:
+        """A control token in what somebody wrote: a message that ends its own turn could write the other side."""
+        return next((token for token in self.control_tokens.values() if token in content), None)
+
+
+def load_chat(folder: Path) -> Chat:
+    """Read tokenizer, chat template and end tokens of a model folder. Raises BadBaseError."""
+    tokenizer = _load_tokenizer(folder)
+    end_tokens = frozenset(_end_tokens(folder, tokenizer))
+    added = tokenizer.added_tokens_decoder
+    control = {id_: str(token) for id_, token in added.items() if token.special or id_ in end_tokens}
+    return Chat(tokenizer, end_tokens, control)
+
+
+def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        raise BadBaseError("it has no tokenizer.json (nor tokenizer.model, vocab.json or vocab.txt)")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        raise BadBaseError(f"its tokenizer cannot be read: {error}") from error
+    if not tokenizer.is_fast:
+        raise BadBaseError("its tokenizer does not tell which characters a token covers")
+    # tokenizer.json may bring both from its making: text would be cut or filled up in silence
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    return tokenizer
+
+
+def _end_tokens(folder: Path, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """By the tokenizer and by what a file says; classes of transformers presume ids where a file names none."""
+    found: set[int] = set() if tokenizer.eos_token_id is None else {int(tokenizer.eos_token_id)}
+    name = next((name for name in _END_TOKENS_IN if (folder / name).is_file()), None)
+    return found if name is None else found | _declared(folder / name)
+
+
+def _declared(path: Path) -> set[int]:
+    try:
+        declared: Any = read_json(path).get("eos_token_id")
+    except ValueError as error:
+        raise BadBaseError(f"{path.name} is not a JSON object: {error}") from error
+    several = declared if isinstance(declared, list) else [] if declared is None else [declared]
+    if wrong := [item for item in several if type(item) is not int or item < 0]:
+        raise BadBaseError(f"{path.name} gives eos_token_id {str(wrong[0])[:80]!r}, and a token is a whole number")
+    return set(several)

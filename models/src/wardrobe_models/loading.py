@@ -1,0 +1,83 @@
+"""The frozen base, held in memory in one of its variants."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from bitsandbytes.nn.modules import Linear4bit
+from torch import nn
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+
+from wardrobe_contracts.base import Accelerator, Variant
+
+from .errors import BadBaseError
+
+NAMED = 3
+"""How many of the missing tensors an error names."""
+
+
+def load_base(
+    folder: Path, variant: Variant, accelerator: Accelerator, *, double_quantization: bool = True
+) -> PreTrainedModel:
+    """The base in evaluation mode, nothing of it trainable. Raises BadBaseError where weights lack in the files."""
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=compute_dtype(accelerator),
+        quantization_config=quantization(variant, accelerator, double_quantization=double_quantization),
+        device_map={"": device(accelerator)},
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    model: PreTrainedModel = loaded[0]
+    if absent := sorted(loaded[1]["missing_keys"]):
+        named = ", ".join(absent[:NAMED])
+        raise BadBaseError(f"the safetensors files lack {len(absent)} tensors, which would be random: {named}")
+    keep_weights_in_place(model)
+    model.requires_grad_(requires_grad=False)
+    model.train(mode=False)
+    return model
+
+
+def compute_dtype(accelerator: Accelerator) -> torch.dtype:
+    """Type of activations: bfloat16 where tensor cores want it, float32 on CPU.
+
+    On CPU the bfloat16 kernels (AMX) differ between processors, and with them every score.
+    """
+    return torch.bfloat16 if accelerator is Accelerator.GPU else torch.float32
+
+
+def device(accelerator: Accelerator) -> torch.device:
+    """The one device of a process. Raises RuntimeError where a GPU is asked for and none is visible."""
+    if accelerator is Accelerator.GPU:
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
+
+
+def quantization(variant: Variant, accelerator: Accelerator, *, double_quantization: bool) -> BitsAndBytesConfig | None:
+    """How bitsandbytes is to hold the linear layers; None leaves them as they are."""
+    # transformers leaves the constructor untyped
+    if variant is Variant.INT8:
+        return BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
+    if variant is Variant.NF4:
+        dtype = compute_dtype(accelerator)
+        return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=double_quantization,
+            bnb_4bit_compute_dtype=dtype,
+            bnb_4bit_quant_storage=dtype,
+        )
+    return None
+
+
+def keep_weights_in_place(model: nn.Module) -> None:
+    """Stop bitsandbytes 0.50 from repacking 4-bit weights when it first runs them for inference on an AVX512 CPU.
+
+    It does not undo that for training, which then goes on with wrong weights and without an error; the packed form
+    also computes in bfloat16. Must be called before the first forward.
+    """
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False

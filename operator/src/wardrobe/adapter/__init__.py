@@ -1,0 +1,1 @@
+"""An Adapter: what is seen of it, and what its status says."""

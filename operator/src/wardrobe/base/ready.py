@@ -1,0 +1,57 @@
+"""Whether a BaseModel can be built on, in one wording for all kinds that name one; and what is built on."""
+
+from dataclasses import dataclass
+
+from wardrobe.api.basemodel import BaseModelResource
+from wardrobe.api.reasons import ConditionType, Waiting
+from wardrobe.api.sources import parse_claim
+from wardrobe.manifests import volumes
+from wardrobe.manifests.volumes import Mount
+from wardrobe.plan.needs import Missing, Need
+from wardrobe_contracts import paths
+from wardrobe_contracts.base import BaseLocation, Digest, Variant
+
+
+@dataclass(frozen=True)
+class ReadyBase:
+    """An inspected base. Its source was read once: programs are told where its files are mounted."""
+
+    name: str
+    digest: Digest
+    location: BaseLocation
+    mount: Mount
+    variants: list[Variant]
+    chat_template_digest: Digest
+
+
+def ready_base(base: BaseModelResource | None, name: str) -> ReadyBase | Missing:
+    """The BaseModel that spec.baseModel names, or why it cannot be used now."""
+    if base is None:
+        message = f"spec.baseModel.name is {name!r}: no such BaseModel in this namespace, or none that this "
+        message += f"release of Wardrobe can read. Create it, or see `kubectl describe bm {name}`"
+        return Missing(Waiting.BASE_MODEL_NOT_FOUND, message)
+    ready, found = base.status.condition(ConditionType.READY), base.status
+    inspected = ready is not None and ready.status == "True"
+    if inspected and found.digest and found.fingerprint and found.tokenizer:
+        return ReadyBase(
+            name=name,
+            digest=found.digest,
+            location=BaseLocation(folder=paths.BASE, fingerprint=found.fingerprint),
+            mount=volumes.base(parse_claim(base.spec.source)),
+            variants=base.spec.variants,
+            chat_template_digest=found.tokenizer.chat_template_digest,
+        )
+    why = "its inspection failed" if ready is not None and ready.status == "False" else "it is not inspected yet"
+    message = f"BaseModel {name} is not Ready: {why}; see `kubectl describe bm {name}`"
+    return Missing(Waiting.BASE_MODEL_NOT_READY, message)
+
+
+def ready_digest(base: BaseModelResource | None, name: str) -> Digest | Missing:
+    """Its digest, or why it cannot be used now."""
+    ready = ready_base(base, name)
+    return ready if isinstance(ready, Missing) else ready.digest
+
+
+def files_of(base: BaseModelResource) -> Need:
+    """The claim that holds its files, which every pod on it mounts."""
+    return Need.claim("the BaseModel's spec.source", parse_claim(base.spec.source).claim, "it holds the model's files")

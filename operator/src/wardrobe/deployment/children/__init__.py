@@ -1,0 +1,1 @@
+"""What an AdapterDeployment is made of: one file per thing that is built."""

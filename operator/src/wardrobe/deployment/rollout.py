@@ -1,0 +1,243 @@
+"""Which adapter answers for each department next.
+
+Routes move to a new adapter when every replica that counts has proved it, and to one that answered before as soon as
+one replica serves it: going back is what somebody does in need.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from wardrobe.api.adapter import USERS_LIMIT, AdapterResource
+from wardrobe.api.adapterdeployment import AdapterDeploymentSpec
+from wardrobe.api.reasons import Done, Failure, Waiting
+from wardrobe.deployment.children.revision import History
+from wardrobe_contracts.base import AdapterName, Digest
+from wardrobe_contracts.routes import EngineAdapterName, Route, RoutedAdapter, RoutedBase, Routes, engine_adapter_name
+
+from . import proofs
+from .proofs import Replica
+
+
+@dataclass(frozen=True)
+class Department:
+    """One department's standing. Names are of Adapters."""
+
+    wanted: str
+    routed: str | None
+    previous: list[str]
+    reason: Waiting | Failure | Done
+    message: str
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Where the deployment is going."""
+
+    routes: Routes
+    departments: dict[str, Department]
+    stranded: frozenset[str] = frozenset()
+    """Adapters that answer now and could not on engine pods of the variant that is asked for."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a rollout stands on. `adapters` holds by name all that may be loaded; `unreadable` says what is wrong."""
+
+    deployment: str
+    spec: AdapterDeploymentSpec
+    base_digest: Digest
+    adapters: Mapping[str, AdapterResource]
+    history: History | None
+    current: Routes | None
+    replicas: Sequence[Replica]
+    obstacle: Waiting | Failure | None = None
+    """Why no adapter is loaded that is not loaded yet, if so."""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+
+    def engine_name(self, adapter: AdapterName) -> EngineAdapterName:
+        """What engines call an Adapter that is there, or is still routed."""
+        if adapter in self.adapters:
+            return engine_adapter_name(adapter, self.adapters[adapter].spec.digest)
+        loaded = self.loaded(adapter)
+        if loaded is None:
+            raise KeyError(f"Adapter {adapter} is neither there nor routed")
+        return loaded.version
+
+    def markable(self, adapter: AdapterName) -> bool:
+        """Whether the Adapter can say that it is in use here, so that nobody deletes it once it is routed."""
+        users = self.adapters[adapter].status.used_by or []
+        return self.deployment in users or len(users) < USERS_LIMIT
+
+    def past(self, department: str) -> list[str]:
+        """Adapters that have answered for a department, newest first."""
+        return self.history.adapters.get(department, []) if self.history else []
+
+    def previous(self, department: str, routed: str | None) -> list[str]:
+        """Adapters that answered before and are still usable, newest first, as many as are kept loaded."""
+        usable = [name for name in self.past(department) if name != routed and unfit(self, name) is None]
+        return usable[: self.spec.history.keep_loaded]
+
+    def routed(self, department: str) -> str | None:
+        """The Adapter that answers now, also where somebody deleted it; without routes, what history says last."""
+        if self.current is None:
+            return next((name for name in self.past(department)[:1] if unfit(self, name) is None), None)
+        route = self.current.departments.get(department)
+        names = {loaded.version: loaded.adapter for loaded in self.current.adapters}
+        return names.get(route.version) if route and route.version else None
+
+    def loaded(self, adapter: AdapterName) -> RoutedAdapter | None:
+        """An Adapter as the routes in force have it: all that is needed to go on serving it."""
+        found = self.current.adapters if self.current else []
+        return next((loaded for loaded in found if loaded.adapter == adapter), None)
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """Why an Adapter cannot be loaded in this deployment."""
+
+    reason: Waiting
+    message: str
+
+
+def unfit(inputs: Inputs, adapter: AdapterName) -> Unfit | None:
+    """None where the Adapter exists, belongs to the base, and was assessed on the deployment's variant."""
+    if why := inputs.unreadable.get(adapter):
+        message = (
+            f"Adapter {adapter} cannot be read by this release of Wardrobe ({why}). Apply the kinds of this release, "
+            "or name another Adapter"
+        )
+        return Unfit(Waiting.ADAPTER_UNREADABLE, message)
+    found = inputs.adapters.get(adapter)
+    if found is None:
+        message = "no such Adapter in this namespace. Name one that `kubectl get adapters` lists, or create it"
+        return Unfit(Waiting.ADAPTER_NOT_FOUND, message)
+    if found.spec.base_model.digest != inputs.base_digest:
+        message = (
+            f"Adapter {adapter} belongs to a base of digest {found.spec.base_model.digest}, and this deployment's is "
+            f"{inputs.base_digest}. Name an adapter that was trained on it"
+        )
+        return Unfit(Waiting.ADAPTER_NOT_READY, message)
+    if not assessed(inputs, adapter):
+        known = ", ".join(evaluation.variant for evaluation in found.spec.evaluations) or "none"
+        message = (
+            f"Adapter {adapter} was not assessed on {inputs.spec.quantization}, so its effect cannot be proved. "
+            f"It has scores on: {known}. Set spec.quantization to one of these, or name another adapter"
+        )
+        return Unfit(Waiting.VARIANT_NOT_ASSESSED, message)
+    return None
+
+
+def roll_out(inputs: Inputs, generation: int) -> Rollout:
+    """The next routes and how each department stands. `generation` is that of a changed set of routes."""
+    departments = {name: _department(inputs, name) for name in sorted(inputs.spec.departments)}
+    routes = Routes(
+        deployment=inputs.deployment,
+        generation=inputs.current.generation if inputs.current else generation,
+        base=RoutedBase(name=inputs.spec.base_model.name, digest=inputs.base_digest),
+        departments={
+            name: Route(version=inputs.engine_name(found.routed) if found.routed else None)
+            for name, found in departments.items()
+        },
+        adapters=_loaded(inputs, departments),
+        authentication=inputs.spec.authentication,
+        verification=inputs.spec.verification,
+    )
+    changed = routes != inputs.current
+    routes = routes.model_copy(update={"generation": generation}) if changed else routes
+    return Rollout(routes, departments, _stranded(inputs, departments))
+
+
+def _stranded(inputs: Inputs, departments: Mapping[str, Department]) -> frozenset[str]:
+    """Routed Adapters without a record on the deployment's quantization: there they would be proved on no pod."""
+    routed = {found.routed for found in departments.values() if found.routed in inputs.adapters}
+    return frozenset(name for name in routed if name and not assessed(inputs, name))
+
+
+def assessed(inputs: Inputs, adapter: AdapterName) -> bool:
+    """Whether an Adapter that is there has scores on the deployment's quantization."""
+    evaluations = inputs.adapters[adapter].spec.evaluations
+    return inputs.spec.quantization in {found.variant for found in evaluations}
+
+
+def _department(inputs: Inputs, name: str) -> Department:
+    wanted = inputs.spec.departments[name].adapter
+    now = inputs.routed(name)
+    field = f"spec.departments.{name}.adapter is {wanted!r}"
+    meanwhile = _meanwhile(now) if any(replica.counts for replica in inputs.replicas) else ""
+    if why := unfit(inputs, wanted):
+        message = f"{field}: {why.message}{meanwhile}"
+        return Department(wanted, now, inputs.previous(name, now), why.reason, message)
+    enough = proofs.served if wanted in inputs.past(name) else proofs.proved
+    proved = enough(inputs.engine_name(wanted), inputs.replicas)
+    if now == wanted or (proved and inputs.markable(wanted)):
+        return _routed(inputs, name, wanted)
+    reason, message = _awaited(inputs, name, field, proved=proved)
+    return Department(wanted, now, inputs.previous(name, now), reason, f"{message}{meanwhile}")
+
+
+def _awaited(inputs: Inputs, name: str, field: str, *, proved: bool) -> tuple[Waiting | Failure, str]:
+    """What an adapter that may be loaded waits for."""
+    wanted = inputs.spec.departments[name].adapter
+    if inputs.obstacle and inputs.loaded(wanted) is None:
+        return inputs.obstacle, f"{field}: nothing new is loaded while the deployment is held back"
+    if proved:
+        message = (
+            f"{wanted} is proved, but its status.usedBy names {USERS_LIMIT} AdapterDeployments, and no more fit. "
+            "Point one of them at another adapter, or name another here"
+        )
+        return Waiting.MARKING_IN_USE, f"{field}: {message}"
+    if failed := proofs.failure(inputs.engine_name(wanted), inputs.replicas):
+        return Waiting.NOT_PROVED, f"{field}: {failed}"
+    if not any(replica.counts for replica in inputs.replicas):
+        return Waiting.NO_REPLICA_READY, f"{name}: no engine pod is ready and can be reached"
+    return Waiting.PROVING, f"{name}: {wanted} is being loaded and proved"
+
+
+def _routed(inputs: Inputs, name: str, wanted: str) -> Department:
+    """The wanted adapter answers; but a replica may have come to doubt it since."""
+    reason, message = _answered(inputs, wanted)
+    return Department(wanted, wanted, inputs.previous(name, wanted), reason, f"{name}: {wanted} {message}")
+
+
+def _answered(inputs: Inputs, adapter: AdapterName) -> tuple[Waiting | Done, str]:
+    name = inputs.engine_name(adapter)
+    if not any(replica.counts for replica in inputs.replicas):
+        return Waiting.NO_REPLICA_READY, "is routed, no engine pod is ready and can be reached"
+    if failed := proofs.failure(name, inputs.replicas):
+        return Waiting.NOT_PROVED, f"is routed, but {failed}"
+    if not proofs.proved(name, inputs.replicas):
+        return Waiting.PROVING, "is routed and being proved again"
+    return Done.PROVED, "answers"
+
+
+def _meanwhile(now: str | None) -> str:
+    return f"; {now} goes on answering" if now else "; nothing answers yet"
+
+
+def _loaded(inputs: Inputs, departments: Mapping[str, Department]) -> list[RoutedAdapter]:
+    """What every replica keeps: per department what answers, what should, and what it can go back to."""
+    wanted_by: dict[str, list[str]] = {}
+    for name, found in departments.items():
+        usable = [found.wanted] if unfit(inputs, found.wanted) is None else []
+        routed = [found.routed] if found.routed else []
+        for adapter in dict.fromkeys([*routed, *usable, *found.previous]):
+            wanted_by.setdefault(adapter, []).append(name)
+    return [
+        _routed_adapter(inputs, adapter, names)
+        for adapter, names in sorted(wanted_by.items())
+        if not inputs.obstacle or inputs.loaded(adapter)
+    ]
+
+
+def _routed_adapter(inputs: Inputs, adapter: AdapterName, departments: list[str]) -> RoutedAdapter:
+    if adapter not in inputs.adapters and (loaded := inputs.loaded(adapter)):
+        return loaded.model_copy(update={"departments": departments})
+    spec = inputs.adapters[adapter].spec
+    return RoutedAdapter(
+        version=inputs.engine_name(adapter),
+        adapter=adapter,
+        departments=departments,
+        artifact=spec.artifact.path,
+        digest=spec.digest,
+        manifest_digest=spec.manifest_digest,
+    )

@@ -1,0 +1,1 @@
+"""What manifests of all kinds are built with."""

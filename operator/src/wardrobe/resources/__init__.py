@@ -1,1 +1,0 @@
-"""Pure builders of manifests: one file per thing that is built."""

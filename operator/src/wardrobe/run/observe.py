@@ -1,0 +1,79 @@
+"""What the decision on a FineTuneJob needs to know, read live: never from an event or a cache."""
+
+from pydantic import ValidationError
+
+from wardrobe.api import adapter, finetunejob
+from wardrobe.api.adapter import AdapterResource
+from wardrobe.api.finetunejob import FineTuneJobResource
+from wardrobe.api.meta import Key, Manifest
+from wardrobe.base.observe import base_model
+from wardrobe.kube.client import Kube
+from wardrobe.plan.needs import Missing
+from wardrobe.stage.attempts import Attempts, Owner
+from wardrobe.stage.observe import attempts, missing
+
+from .decide import wants
+from .lines import Line, line_name, read_line
+from .published import adapter_name
+from .seen import NOT_ASKED, Existing, Numbering, Seen, is_its_own
+from .stages import JOBS
+from .stages.check import needs
+from .stages.publish import assessment_to_publish
+
+
+async def for_run(kube: Kube, run: FineTuneJobResource, now: str) -> Seen:
+    """A run's attempts; its base, what the first pod would mount, and the line, where the stage asks for them."""
+    namespace = run.metadata.namespace
+    seen, trouble = await attempts(kube, Owner(finetunejob.KIND, run.metadata, run.run, JOBS), now)
+    wanted = wants(run, seen)
+    base = await base_model(kube, namespace, run.spec.base_model.name) if wanted.base else None
+    lacking = trouble or await missing(kube, namespace, needs(run, base, seen))
+    numbering = await _numbering(kube, run, seen) if wanted.numbering else NOT_ASKED
+    return Seen(seen, base, lacking, numbering)
+
+
+async def _numbering(kube: Kube, run: FineTuneJobResource, seen: Attempts) -> Numbering | Missing:
+    line = await the_line(kube, run.metadata.namespace, run.spec.output.adapter)
+    return line if isinstance(line, Missing) else Numbering(line, await _taken(kube, run, line, seen))
+
+
+async def the_line(kube: Kube, namespace: str, line: str) -> Line | Missing:
+    """The line's record, or the beginning of one; or that it cannot be read."""
+    key = Key("ConfigMap", namespace, line_name(line))
+    try:
+        return read_line(line, await kube.get(key))
+    except (KeyError, ValueError) as error:
+        return Missing.unreadable(key, error, f"mend its entries; next is above all versions of line {line} ever made")
+
+
+async def _taken(kube: Kube, run: FineTuneJobResource, line: Line, seen: Attempts) -> tuple[Existing, ...]:
+    """Adapters of the line that matter to a run's number: all before it has one, then the one under its number.
+
+    All again where that is another's: somebody imported it meanwhile.
+    """
+    namespace, claim = run.metadata.namespace, line.claims.get(run.metadata.uid)
+    if claim is None:
+        return await _versions(kube, namespace, line.name)
+    found = await kube.get(Key(adapter.KIND, namespace, adapter_name(line.name, claim)))
+    if found is None:
+        return ()
+    assessment = assessment_to_publish(seen)
+    mine = _existing(found)
+    if assessment and is_its_own(mine.spec, run.metadata.uid, assessment):
+        return (mine,)
+    return await _versions(kube, namespace, line.name)
+
+
+async def _versions(kube: Kube, namespace: str, line: str) -> tuple[Existing, ...]:
+    """All Adapters of the line, imports included."""
+    return tuple(map(_existing, await kube.list(adapter.KIND, namespace, fields=f"spec.line={line}")))
+
+
+def _existing(manifest: Manifest) -> Existing:
+    """By its name, which its schema ties to line and version: the rest of it may be of another release of Wardrobe."""
+    name = manifest["metadata"]["name"]
+    try:
+        spec = AdapterResource.parse(manifest).spec
+    except ValidationError:
+        spec = None
+    return Existing(name, int(name.rpartition("-v")[2]), spec)

@@ -1,0 +1,45 @@
+"""What the orders of a run's Jobs have in common: hyperparameters as the trainer takes them, folders, mounts."""
+
+from wardrobe.api.finetunejob import FineTuneJobResource
+from wardrobe_contracts import paths
+from wardrobe_contracts.training import Lora, LoraMethod, QloraMethod, Quantization, Schedule, TrainingMethod
+
+CHECK_FOLDER = f"{paths.RUN}/check"
+
+
+def attempt_folder(number: int) -> str:
+    """Where a training attempt writes, and nowhere else."""
+    return f"{paths.RUN}/{number}"
+
+
+def method(run: FineTuneJobResource) -> TrainingMethod:
+    """The method with the settings that are its own."""
+    quantized = quantization(run)
+    return LoraMethod(lora=lora(run)) if quantized is None else QloraMethod(lora=lora(run), quantization=quantized)
+
+
+def lora(run: FineTuneJobResource) -> Lora:
+    """Hyperparameters as the trainer takes them."""
+    spec = run.spec.lora
+    return Lora(rank=spec.rank, alpha=spec.alpha, dropout=float(spec.dropout), target_modules=list(spec.target_modules))
+
+
+def quantization(run: FineTuneJobResource) -> Quantization | None:
+    """How QLoRA holds the base; None for LoRA."""
+    spec = run.spec.effective_quantization
+    if spec is None:
+        return None
+    return Quantization(type=spec.type, double_quantization=spec.double_quantization == "Enabled")
+
+
+def schedule(run: FineTuneJobResource) -> Schedule:
+    """The schedule with its strings read as numbers."""
+    spec = run.spec.training
+    return Schedule(
+        epochs=float(spec.epochs),
+        learning_rate=float(spec.learning_rate),
+        batch_size=spec.batch_size,
+        micro_batch_size=spec.micro_batch_size,
+        sequence_length=spec.sequence_length,
+        seed=spec.seed,
+    )

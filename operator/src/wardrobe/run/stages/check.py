@@ -1,0 +1,72 @@
+"""Check: the dataset against its rules, and its split into what is trained on and what is held out."""
+
+from functools import partial
+
+from wardrobe.api.basemodel import BaseModelResource
+from wardrobe.api.finetunejob import FineTuneJobResource
+from wardrobe.api.meta import Manifest
+from wardrobe.api.reasons import ConditionType, Done, Waiting
+from wardrobe.api.sources import ConfigMapSource, parse_source
+from wardrobe.base.ready import ReadyBase, files_of
+from wardrobe.manifests import volumes
+from wardrobe.plan.needs import Need
+from wardrobe.run.orders import CHECK_FOLDER
+from wardrobe.stage.attempts import Attempts
+from wardrobe_contracts import paths
+from wardrobe_contracts.check import CheckConfig, CheckReport
+
+from .stage import Give, JobStage, Words, Work
+
+RESOURCES: Manifest = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "4Gi"}}
+"""The check tokenizes on CPU and asks for no accelerator."""
+
+
+def needs(run: FineTuneJobResource, base: BaseModelResource | None, attempts: Attempts) -> list[Need]:
+    """What the run's pods will mount; asked for before the first of them is made."""
+    if base is None or base.status.digest is None or attempts.newest(CHECK.task) is not None:
+        return []
+    return [
+        Need.claim("the namespace's store", paths.STORE_CLAIM, "Wardrobe keeps runs and adapters in it"),
+        files_of(base),
+        _dataset(run),
+    ]
+
+
+def _work(run: FineTuneJobResource, _: Attempts) -> Give:
+    return partial(_check, run)
+
+
+def _check(run: FineTuneJobResource, base: ReadyBase, _: int) -> Work:
+    source = parse_source(run.spec.dataset.source)
+    order = CheckConfig(
+        base=base.location,
+        dataset_file=volumes.dataset_file(source),
+        source=run.spec.dataset.source,
+        sequence_length=run.spec.training.sequence_length,
+        validation_fraction=float(run.spec.dataset.validation.fraction),
+        seed=run.spec.dataset.validation.seed,
+        output_folder=CHECK_FOLDER,
+    )
+    return Work(order, (volumes.dataset(source),))
+
+
+def _dataset(run: FineTuneJobResource) -> Need:
+    source = parse_source(run.spec.dataset.source)
+    if isinstance(source, ConfigMapSource):
+        return Need.config_map("spec.dataset.source", source.name, source.key)
+    return Need.claim("spec.dataset.source", source.claim, "it holds the dataset")
+
+
+def _came_to(report: CheckReport, _: int) -> str:
+    return f"{report.train_rows} rows to train on, {report.heldout_rows} held out"
+
+
+CHECK = JobStage(
+    task="check",
+    more_memory="The limit is Wardrobe's own",
+    brings=CheckReport,
+    words=Words(ConditionType.DATASET_CHECKED, "checking the dataset", Done.CHECKED, Waiting.CHECKING),
+    work=_work,
+    came_to=_came_to,
+    resources=RESOURCES,
+)

@@ -1,0 +1,89 @@
+"""Publish: the Adapter, under the line's next number. No Job: what it needs is known."""
+
+from wardrobe.api.children import ADAPTER_ANNOTATION
+from wardrobe.api.finetunejob import FineTuneJobResource
+from wardrobe.api.reasons import ConditionType, Done
+from wardrobe.base.ready import ReadyBase
+from wardrobe.plan.needs import LOOK_AGAIN_SECONDS, Missing
+from wardrobe.run.lines import Line, line_manifest
+from wardrobe.run.published import Outcome, adapter_manifest
+from wardrobe.run.seen import Seen
+from wardrobe.settings import Settings
+from wardrobe.stage.attempt import Pending
+from wardrobe.stage.attempts import Attempts
+from wardrobe.writes import Create, Write, create_or_replace
+from wardrobe_contracts.assessment import Assessment
+from wardrobe_contracts.check import CheckReport
+from wardrobe_contracts.training import TrainingSummary
+
+from .assess import ASSESS
+from .stage import Published, Step, Wants, Words, usable_base
+
+
+class Publish:
+    """Due once the adapter is assessed."""
+
+    words = Words(ConditionType.PUBLISHED, "publishing", Done.PUBLISHED)
+    reports_progress = False
+
+    def wants(self, run: FineTuneJobResource, attempts: Attempts) -> Wants | None:
+        """A base to name and a number, unless the run has said under which name it published."""
+        if _outcome(attempts) is None:
+            return None
+        unsaid = _made(attempts) is None
+        return Wants(base=unsaid, numbering=unsaid)
+
+    def step(self, run: FineTuneJobResource, seen: Seen, settings: Settings) -> Step | None:
+        """Create the Adapter, and record that it was."""
+        outcome = _outcome(seen.attempts)
+        if outcome is None:
+            return None
+        if made := _made(seen.attempts):
+            return Step(Published(made))
+        numbering = seen.numbering
+        if isinstance(numbering, Missing):
+            return Step(Pending(numbering.reason, numbering.message, look_again=LOOK_AGAIN_SECONDS))
+        if mine := numbering.made_by(run.metadata.uid, outcome.assessment):
+            # what cannot be read is not written either; what was published is known without
+            return Step(Published(mine), () if seen.missing else _record(seen.attempts, mine))
+        base = usable_base(run, seen, ASSESS.task)
+        if not isinstance(base, ReadyBase):
+            return Step(base)
+        line = numbering.claimed(run.metadata.uid)
+        adapter = adapter_manifest(run, base, outcome, line.claims[run.metadata.uid])
+        name = adapter["metadata"]["name"]
+        return Step(Published(name), (*_put(numbering.line, line, run), Create(adapter), *_record(seen.attempts, name)))
+
+    def message(self, attempts: Attempts) -> str:
+        """Under which name."""
+        return f"published as {_made(attempts)}"
+
+
+def assessment_to_publish(attempts: Attempts) -> Assessment | None:
+    """What the run has to publish."""
+    outcome = _outcome(attempts)
+    return outcome.assessment if outcome else None
+
+
+def _outcome(attempts: Attempts) -> Outcome | None:
+    checked, trained = attempts.success(CheckReport), attempts.success(TrainingSummary)
+    assessed = attempts.success(Assessment)
+    if checked is None or trained is None or assessed is None:
+        return None
+    return Outcome(checked.payload, trained.payload, assessed.payload)
+
+
+def _made(attempts: Attempts) -> str | None:
+    """As recorded; the first releases wrote it on the assess Job."""
+    assess = attempts.newest(ASSESS.task)
+    return attempts.record.adapter or (assess.annotation(ADAPTER_ANNOTATION) if assess else None)
+
+
+def _record(attempts: Attempts, name: str) -> tuple[Write, ...]:
+    return attempts.put(attempts.known().published(name))
+
+
+def _put(before: Line, after: Line, run: FineTuneJobResource) -> tuple[Write, ...]:
+    if before == after:
+        return ()
+    return (create_or_replace(line_manifest(after, run.metadata.namespace)),)

@@ -1,0 +1,173 @@
+"""What a stage of a run is, and the common part of those that are Jobs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from wardrobe.api import finetunejob
+from wardrobe.api.children import BASE_DIGEST_ANNOTATION
+from wardrobe.api.finetunejob import FineTuneJobResource
+from wardrobe.api.meta import Manifest
+from wardrobe.api.reasons import ConditionType, Done, Waiting
+from wardrobe.base.ready import ReadyBase, ready_base
+from wardrobe.manifests import volumes
+from wardrobe.manifests.volumes import Mount
+from wardrobe.plan.needs import Missing
+from wardrobe.run.seen import Seen
+from wardrobe.settings import Settings
+from wardrobe.stage import job
+from wardrobe.stage.advance import Turn, take, turn
+from wardrobe.stage.attempt import Ended, Pending
+from wardrobe.stage.attempts import Attempts
+from wardrobe.stage.job import TaskJob
+from wardrobe.stage.stage import Stage
+from wardrobe.writes import Write
+from wardrobe_contracts.base import Accelerator, AdapterName, Order, Task, TaskPayload
+from wardrobe_contracts.exits import ExitCode, Reason
+from wardrobe_contracts.result import Result
+
+P = TypeVar("P", bound=TaskPayload)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a Job's program is told, and what it has mounted besides base and run."""
+
+    order: Order
+    mounts: tuple[Mount, ...] = ()
+
+
+Give = Callable[[ReadyBase, int], Work]
+"""The work of attempt n (from 1) on a Ready base."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a stage is said."""
+
+    condition: ConditionType
+    doing: str
+    done: Done
+    running: Waiting = Waiting.RUNNING
+    """Reason of the run's own condition while the stage's Job runs."""
+
+
+@dataclass(frozen=True)
+class Wants:
+    """What has to be observed before a stage is decided on."""
+
+    base: bool = False
+    numbering: bool = False
+
+
+@dataclass(frozen=True)
+class Published:
+    """The end of a run."""
+
+    adapter: AdapterName
+
+
+@dataclass(frozen=True)
+class Step:
+    """How a stage stands, and the writes that carry it on."""
+
+    state: Pending | Ended | Published
+    writes: tuple[Write, ...] = ()
+
+
+class RunStage(Protocol):
+    """A stage is due once what it works on is there; a run is at the last one that is due."""
+
+    @property
+    def words(self) -> Words:
+        """How it is said."""
+
+    @property
+    def reports_progress(self) -> bool:
+        """Whether its pod answers on a port how far it is."""
+
+    def wants(self, run: FineTuneJobResource, attempts: Attempts) -> Wants | None:
+        """What it has to know; None while it is not due."""
+
+    def step(self, run: FineTuneJobResource, seen: Seen, settings: Settings) -> Step | None:
+        """What it does now; None while it is not due."""
+
+    def message(self, attempts: Attempts) -> str:
+        """What it came to. Asked for where a later one is due."""
+
+
+@dataclass(frozen=True)
+class JobStage(Stage, Generic[P]):
+    """A stage that is a Job."""
+
+    brings: type[P]
+    """What its result is read as."""
+    words: Words
+    work: Callable[[FineTuneJobResource, Attempts], Give | None]
+    """What its Jobs are given; None while what it works on is not there."""
+    came_to: Callable[[P, int], str] | None = None
+    """Its result, which attempt n brought, in words; None where a later stage tells the condition."""
+    resources: Manifest | None = None
+    """What its pods ask for; None for what the person gave."""
+
+    def wants(self, run: FineTuneJobResource, attempts: Attempts) -> Wants | None:
+        """The base, where a Job is to be made."""
+        if self.work(run, attempts) is None:
+            return None
+        return Wants(base=isinstance(turn(attempts, self), Turn))
+
+    def step(self, run: FineTuneJobResource, seen: Seen, settings: Settings) -> Step | None:
+        """Make the Job, make the next where infrastructure took it, or say how it stands."""
+        give = self.work(run, seen.attempts)
+        if give is None:
+            return None
+        found = turn(seen.attempts, self)
+        if isinstance(found, Turn):
+            base = usable_base(run, seen, self.task)
+            if not isinstance(base, ReadyBase):
+                return Step(base)
+            work = give(base, found.number)
+            found = take(seen.attempts, self, found, self._job(run, base, found.number, work, settings))
+        return Step(found.state, found.writes)
+
+    def message(self, attempts: Attempts) -> str:
+        """Its result in words."""
+        success = attempts.success(self.brings)
+        return self.came_to(success.payload, success.number) if success and self.came_to else ""
+
+    def _job(self, run: FineTuneJobResource, base: ReadyBase, number: int, work: Work, settings: Settings) -> Manifest:
+        made = TaskJob(
+            stage=self,
+            number=number,
+            run=run.run,
+            owner_kind=finetunejob.KIND,
+            owner=run.metadata,
+            base_digest=base.digest,
+            order=work.order,
+            mounts=[base.mount, volumes.run(run.run), *work.mounts],
+            resources=_accelerated(run) if self.resources is None else self.resources,
+            pod=run.spec.pod,
+        )
+        return job.build(made, settings)
+
+
+def _accelerated(run: FineTuneJobResource) -> Manifest:
+    """The person's resources; a GPU run that names no GPU gets one."""
+    resources = run.spec.pod.resources
+    if run.spec.parallelism.accelerator is Accelerator.CPU:
+        return resources
+    limits = {"nvidia.com/gpu": "1"} | resources.get("limits", {})
+    return {**resources, "limits": limits}
+
+
+def usable_base(run: FineTuneJobResource, seen: Seen, task: Task) -> ReadyBase | Pending | Ended:
+    """The base that a Job or an Adapter would name; or why there can be none now."""
+    base = ready_base(seen.base, run.spec.base_model.name)
+    if isinstance(base, Missing):
+        return Pending(base.reason, base.message)
+    began_with = {found.annotation(BASE_DIGEST_ANNOTATION) for found in seen.attempts.there} - {None}
+    if began_with - {base.digest}:
+        message = f"BaseModel {base.name} now has other files than the run began with. Create a new FineTuneJob"
+        changed = Result.failure(task, ExitCode.BAD_BASE, Reason.BASE_CHANGED, message)
+        return Ended(changed, recorded=True)
+    return Pending(seen.missing.reason, seen.missing.message) if seen.missing else base

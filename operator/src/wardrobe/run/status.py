@@ -1,0 +1,119 @@
+"""The status of a FineTuneJob: from how far its run has come, to conditions, columns and numbers."""
+
+from itertools import pairwise
+
+from wardrobe.api.finetunejob import DatasetStatus, FineTuneJobResource, FineTuneJobStatus, ProgressStatus
+from wardrobe.api.reasons import ConditionType, Done, Waiting
+from wardrobe.plan.conditions import Fact, conditions, kstatus
+from wardrobe.stage.attempt import Ended, Pending
+from wardrobe.stage.attempts import Attempts
+from wardrobe_contracts.assessment import Assessment
+from wardrobe_contracts.base import Method, Variant
+from wardrobe_contracts.check import CheckReport
+from wardrobe_contracts.manifest import Evaluation
+
+from .stages import STAGES
+from .stages.stage import Published, RunStage
+from .stages.train import TRAIN
+
+State = Pending | Ended | Published
+
+
+def status(run: FineTuneJobResource, stage: RunStage, state: State, attempts: Attempts, now: str) -> FineTuneJobStatus:
+    """The whole status of a run that is at `stage`; what was pulled of its progress meanwhile is left as it is."""
+    top = _top(stage, state)
+    marks = dict.fromkeys(found.words.condition for found in STAGES)
+    facts = [top, *(_mark(mark, stage, state, attempts) for mark in marks), *kstatus(top)]
+    training = attempts.newest(TRAIN.task)
+    return FineTuneJobStatus(
+        observed_generation=run.metadata.generation,
+        conditions=conditions(run.status, facts, run.metadata.generation, now),
+        run=run.run,
+        attempts=training.number if training else 0,
+        adapter=state.adapter if isinstance(state, Published) else None,
+        score=_score(run, attempts),
+        dataset=_dataset(attempts),
+        progress=_progress(run, stage, state),
+    )
+
+
+def _top(stage: RunStage, state: State) -> Fact:
+    if isinstance(state, Published):
+        return Fact(ConditionType.SUCCEEDED, "True", Done.SUCCEEDED, f"Adapter {state.adapter} is published")
+    fact = _current(stage, state)
+    reason = stage.words.running if fact.reason == Waiting.RUNNING else fact.reason
+    return Fact(ConditionType.SUCCEEDED, fact.status, reason, f"{stage.words.doing}: {fact.message}")
+
+
+def _mark(mark: ConditionType, current: RunStage, state: State, attempts: Attempts) -> Fact:
+    """A condition, which one stage tells or several one after another."""
+    stages = [stage for stage in STAGES if stage.words.condition == mark]
+    if current in stages:
+        return _current(current, state)
+    last = stages[-1]
+    if STAGES.index(last) < STAGES.index(current):
+        return Fact(mark, "True", last.words.done, last.message(attempts))
+    before = next(one.words.condition for one, other in pairwise(STAGES) if other is stages[0])
+    return Fact(mark, "Unknown", Waiting.PENDING, f"waits for {before}")
+
+
+def _current(stage: RunStage, state: State) -> Fact:
+    mark = stage.words.condition
+    match state:
+        case Pending():
+            return Fact(mark, "Unknown", state.reason, state.message)
+        case Ended():
+            return Fact(mark, "False", state.reason, state.message)
+        case Published():
+            return Fact(mark, "True", stage.words.done, f"published as {state.adapter}")
+
+
+def _dataset(attempts: Attempts) -> DatasetStatus | None:
+    checked = attempts.success(CheckReport)
+    if checked is None:
+        return None
+    report = checked.payload
+    return DatasetStatus(
+        digest=report.dataset_digest,
+        rows=report.rows,
+        train_rows=report.train_rows,
+        heldout_rows=report.heldout_rows,
+        dropped_rows=report.dropped_rows,
+        truncated_rows=report.truncated_rows,
+        warnings=report.warnings,
+    )
+
+
+def _progress(run: FineTuneJobResource, stage: RunStage, state: State) -> ProgressStatus:
+    match state:
+        case Published():
+            return ProgressStatus(summary="done")
+        case Ended():
+            return ProgressStatus(summary=f"failed {stage.words.doing}")
+        case Pending():
+            running, pulled = state.reason == Waiting.RUNNING, run.status.progress
+            if stage.reports_progress and running and pulled and pulled.stage:
+                return pulled
+            return ProgressStatus(summary=stage.words.doing if running else f"waiting: {stage.words.doing}")
+
+
+def _score(run: FineTuneJobResource, attempts: Attempts) -> str | None:
+    assessed = attempts.success(Assessment)
+    return score(assessed.payload.evaluations, run.spec.method) if assessed else None
+
+
+def score(evaluations: list[Evaluation], method: Method) -> str:
+    """`4.07 → 2.48 (-39 %)`: held-out loss of base and candidate, on the variant that the run trained on."""
+    shown = next((found for found in evaluations if found.variant is trained_on(method)), evaluations[0])
+    return phrase(shown.whole.base.loss, shown.whole.candidate.loss)
+
+
+def trained_on(method: Method | None) -> Variant:
+    """The variant whose scores stand for a run; an import, whose method nobody knows, is shown on the plain base."""
+    return Variant.NF4 if method is Method.QLORA else Variant.NONE
+
+
+def phrase(base: float, candidate: float) -> str:
+    """Two losses and their relative difference."""
+    change = (candidate - base) / base if base else 0.0
+    return f"{base:.2f} → {candidate:.2f} ({change:+.0%})"

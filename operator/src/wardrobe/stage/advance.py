@@ -1,0 +1,112 @@
+"""The next step of a stage that is a Job: whose turn it is, and the writes that make that attempt."""
+
+from dataclasses import dataclass
+
+from wardrobe.api.meta import Manifest
+from wardrobe.api.reasons import Waiting
+from wardrobe.plan.conditions import seconds_between
+from wardrobe.writes import Create, Delete, Write
+from wardrobe_contracts.exits import ExitCode, Reason
+from wardrobe_contracts.result import Result
+
+from . import endings
+from .attempt import Attempt, Ended, Lost, Pending
+from .attempts import Attempts
+from .record import BEGUN
+from .stage import Stage
+
+
+@dataclass(frozen=True)
+class Step:
+    """How a stage stands, and the writes that carry it on."""
+
+    state: Pending | Ended
+    writes: tuple[Write, ...] = ()
+
+
+@dataclass(frozen=True)
+class Turn:
+    """It is the turn of attempt `number` (from 1), after one that infrastructure took."""
+
+    number: int = 1
+    before: Attempt | None = None
+    lost: Result | None = None
+    """How the one before ended."""
+
+
+def turn(attempts: Attempts, stage: Stage) -> Turn | Step:
+    """Which attempt is to be made; or how the stage stands, where none is."""
+    newest = attempts.newest(stage.task)
+    if newest is None:
+        return Turn()
+    stands = newest.state
+    if isinstance(stands, Pending):
+        return Step(stands)
+    if isinstance(stands, Lost):
+        words = (Reason.UNKNOWN, "the Job's pod went before its result was read")
+        stands = Ended(endings.ending(stage.task, ExitCode.UNKNOWN, *words), recorded=True)
+    elif not stands.result.exit_code.infrastructure:
+        return Step(stands)
+    if newest.number > stage.retries.most:
+        return _exhausted(attempts, newest, stands)
+    return Turn(newest.number + 1, newest, stands.result)
+
+
+def take(attempts: Attempts, stage: Stage, turn: Turn, job: Manifest) -> Step:
+    """Make the attempt as `job`, after a pause where one was lost: what took that may take a while to be mended."""
+    if turn.before is None or turn.lost is None:
+        return _make(attempts, stage, turn.number, job)
+    message = f"attempt {turn.before.number} was lost ({turn.lost.message}); attempt {turn.number}"
+    at_once = isinstance(turn.before.state, Lost) or turn.before.suspended
+    pause = 0.0 if at_once else stage.retries.pause(turn.before.number)
+    left = pause - _seconds_since_end(turn.before, attempts.now) if pause else 0.0
+    if left > 0:
+        return Step(Pending(Waiting.RETRYING, f"{message} begins in {left:.0f} s", look_again=left))
+    step = _make(attempts, stage, turn.number, job)
+    if isinstance(step.state, Pending) and step.state.reason == Waiting.RUNNING:
+        return Step(Pending(Waiting.RETRYING, f"{message} is being made"), step.writes)
+    return step
+
+
+def _exhausted(attempts: Attempts, newest: Attempt, last: Ended) -> Step:
+    message = f"{newest.number} attempts were lost to the infrastructure; the last: {last.result.message}"
+    result = endings.ending(newest.task, last.result.exit_code, last.result.reason, message)
+    return Step(Ended(result, last.recorded, exhausted=True), _give_up(attempts))
+
+
+def _make(attempts: Attempts, stage: Stage, number: int, job: Manifest) -> Step:
+    """Make an attempt, once nothing of the run can run beside it.
+
+    A number that stands in the record is used up; so it is taken back where the API refuses the Job.
+    """
+    if given_up := _give_up(attempts):
+        message = f"attempt {number} is made when the Jobs that were given up before it are gone"
+        return Step(Pending(Waiting.RETRYING, message), given_up)
+    if other := attempts.occupied():
+        name, look_again = other
+        message = f"attempt {number} is made when {name} has ended"
+        return Step(Pending(Waiting.RETRYING, message, look_again=look_again))
+    begun = attempts.put(attempts.known().marked(stage.task, number, BEGUN))
+    create = Create(job, if_refused=attempts.unmark(stage.task, number))
+    return Step(Pending(Waiting.RUNNING, f"Job {job['metadata']['name']}"), (*begun, create))
+
+
+def _give_up(attempts: Attempts) -> tuple[Write, ...]:
+    """Delete what has ended and could still start pods, such as a suspended Job; how it ended is written first."""
+    stale = attempts.given_up()
+    deletions = (Delete(found.key, found.uid) for found in stale)
+    return (*attempts.put(attempts.known()), *deletions) if stale else ()
+
+
+def _seconds_since_end(ended: Attempt, now: str) -> float:
+    """Since the Job ended, by the control plane's clock: a node's may be hours wrong.
+
+    It begins anew until the Job has ended, which follows its pod within moments, unless that pod's node is not there.
+    For ever where nothing says when.
+    """
+    if ended.job is None:
+        return float("inf")
+    ends = ended.condition("Failed") or ended.condition("Complete")
+    given_up = max((pod["metadata"].get("deletionTimestamp") or now for pod in ended.pods), default=now)
+    at: str | None = ends.get("lastTransitionTime") if ends else given_up
+    return float("inf") if at is None else max(0.0, seconds_between(at, now))

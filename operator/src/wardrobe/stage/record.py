@@ -1,0 +1,122 @@
+"""Numbers of attempts, how each ended and with what result: kept beside the Jobs, which anybody may delete.
+
+The record is the ConfigMap `<run>-attempts`, owned by the run's object. An attempt stands in it before its Job is made,
+so that no number is used twice; and how it ended before its Job is deleted, so that none is forgotten. Results are
+annotations: the chart's policy lets nobody but the operator write these.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import cast, get_args
+
+from wardrobe.api import children
+from wardrobe.api.meta import Manifest, Metadata
+from wardrobe.manifests import labels
+from wardrobe_contracts.base import AdapterName, Task
+from wardrobe_contracts.exits import ExitCode
+from wardrobe_contracts.result import Result
+
+BEGUN = "Begun"
+"""It may run; where it has no Job any more, somebody deleted that, or the operator died before it was made."""
+
+MARKS = {BEGUN, *(code.name for code in ExitCode)}
+
+_RESULT = f"{children.RESULT_ANNOTATION}."
+_NOT_OURS = f"entry {{!r}} is {{!r}}: an attempt is written as train.2: {ExitCode.PREEMPTED.name}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """As read. `resource_version` is empty while there is none in the cluster."""
+
+    marks: Mapping[tuple[Task, int], str] = field(default_factory=dict)
+    """By task and number: BEGUN, or the name of the exit code that it ended with."""
+    results: Mapping[tuple[Task, int], str] = field(default_factory=dict)
+    """By task and number: what the attempt said, as it was said; a release of the operator may not understand it."""
+    adapter: AdapterName | None = None
+    """What the run published, so that an Adapter that somebody deleted is not made again."""
+    resource_version: str = ""
+
+    def of(self, task: Task) -> dict[int, str]:
+        """One task's."""
+        return {number: mark for (marked, number), mark in self.marks.items() if marked == task}
+
+    def marked(self, task: Task, number: int, mark: str) -> "Record":
+        """With one attempt marked."""
+        return replace(self, marks={**self.marks, (task, number): mark})
+
+    def ended(self, task: Task, number: int, result: Result) -> "Record":
+        """With what one attempt came to."""
+        marked = self.marked(task, number, result.exit_code.name)
+        return replace(marked, results={**self.results, (task, number): result.termination_message()})
+
+    def published(self, name: AdapterName) -> "Record":
+        """With the Adapter that the run made."""
+        return replace(self, adapter=name)
+
+    def begun_at(self, task: Task, number: int) -> int:
+        """The attempt whose work `number` does: its own, unless those before it did theirs and only the result is lost.
+
+        A training attempt has a folder of its own; one that merely asks again must look where the work was done.
+        """
+        while self.marks.get((task, number - 1)) == ExitCode.SUCCEEDED.name:
+            number -= 1
+        return number
+
+
+def record_name(run: str) -> str:
+    """Name of the run's ConfigMap."""
+    return f"{run}-attempts"
+
+
+def entry(task: Task, number: int) -> str:
+    """Under which the record has an attempt."""
+    return f"{task}.{number}"
+
+
+def record_manifest(run: str, owner_kind: str, owner: Metadata, record: Record) -> Manifest:
+    """The ConfigMap; it goes with its owner. Carries the resourceVersion that it was read at."""
+    metadata: Manifest = {
+        "name": record_name(run),
+        "namespace": owner.namespace,
+        "labels": {**labels.of_owner(owner_kind, owner), children.RUN_LABEL: run},
+        "ownerReferences": [labels.owner_reference(owner_kind, owner)],
+    }
+    annotations = {f"{_RESULT}{entry(*attempt)}": text for attempt, text in sorted(record.results.items())}
+    if record.adapter:
+        annotations[children.ADAPTER_ANNOTATION] = record.adapter
+    if annotations:
+        metadata["annotations"] = annotations
+    if record.resource_version:
+        metadata["resourceVersion"] = record.resource_version
+    data = {entry(task, number): mark for (task, number), mark in sorted(record.marks.items())}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def read_record(manifest: Manifest | None) -> Record:
+    """The record as read; a run without one has begun nothing. Raises ValueError on what we did not write."""
+    if manifest is None:
+        return Record()
+    metadata = manifest["metadata"]
+    annotations: dict[str, str] = metadata.get("annotations", {})
+    said = {name.removeprefix(_RESULT): text for name, text in annotations.items() if name.startswith(_RESULT)}
+    results = {_attempt(name, "a result"): text for name, text in said.items()}  # texts stay out of messages
+    return Record(
+        marks=dict(_mark(name, mark) for name, mark in manifest.get("data", {}).items()),
+        results=results,
+        adapter=annotations.get(children.ADAPTER_ANNOTATION),
+        resource_version=metadata["resourceVersion"],
+    )
+
+
+def _mark(name: str, mark: str) -> tuple[tuple[Task, int], str]:
+    if mark not in MARKS:
+        raise ValueError(_NOT_OURS.format(name, mark))
+    return _attempt(name, mark), mark
+
+
+def _attempt(name: str, value: str) -> tuple[Task, int]:
+    task, _, number = name.partition(".")
+    if task not in get_args(Task) or not number.isdecimal():
+        raise ValueError(_NOT_OURS.format(name, value))
+    return cast("Task", task), int(number)

@@ -1,0 +1,30 @@
+"""What is constant of a stage that is a Job: its task, how often it is tried, and what helps it to memory."""
+
+from dataclasses import dataclass, field
+
+from wardrobe_contracts.base import Task
+
+
+@dataclass(frozen=True)
+class Retries:
+    """Attempts that infrastructure may cost before the stage counts as failed, and the pauses between them."""
+
+    most: int = 10
+    first_pause_seconds: float = 10.0
+    last_pause_seconds: float = 600.0
+
+    def pause(self, number: int) -> float:
+        """Seconds between the end of attempt `number` and the next: each twice the one before."""
+        return min(self.first_pause_seconds * 2.0 ** (number - 1), self.last_pause_seconds)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One program of the trainer image, run in a Job of one pod per attempt."""
+
+    task: Task
+    more_memory: str
+    """What a person does where it was killed for using more than its limit."""
+    reports_progress: bool = field(default=False, kw_only=True)
+    """Whether it answers on a port how far it is."""
+    retries: Retries = field(default_factory=Retries, kw_only=True)

@@ -1,0 +1,391 @@
+"""When routes move, and to what; decided here, without a cluster."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import resources, results
+
+from wardrobe.api.adapter import USERS_LIMIT, AdapterResource
+from wardrobe.api.adapterdeployment import AdapterDeploymentSpec
+from wardrobe.api.reasons import Done, Waiting
+from wardrobe.deployment import proofs
+from wardrobe.deployment.children.revision import History, history, next_revision
+from wardrobe.deployment.proofs import Replica, RouterPod, unreached
+from wardrobe.deployment.rollout import Inputs, Rollout, roll_out
+from wardrobe.deployment.status import applied
+from wardrobe.plan.drift import differs, stamped
+from wardrobe_contracts.routes import Routes, engine_adapter_name
+from wardrobe_contracts.state import (
+    AgentState,
+    BackendState,
+    EngineState,
+    Reason,
+    RouterState,
+    Verdict,
+    VersionState,
+)
+
+BASE = results.digest("a")
+TIME = "2026-01-01T00:00:00Z"
+
+
+def digest_of(name: str) -> str:
+    digest: str = resources.adapter(name)["spec"]["digest"]
+    return digest
+
+
+def adapter(
+    name: str,
+    *,
+    base: str = BASE,
+    variants: tuple[str, ...] = ("None", "NF4"),
+    used_by: tuple[str, ...] = ("tantanila",),
+) -> AdapterResource:
+    manifest = resources.adapter(name, base=base, variants=variants)
+    return AdapterResource.parse(resources.stored(manifest, uid=name, usedBy=list(used_by)))
+
+
+def version(name: str) -> str:
+    return engine_adapter_name(name, digest_of(name))
+
+
+def replica(name: str = "engine-0", *, ready: bool = True, **verdicts: Verdict) -> Replica:
+    """A replica and its verdict on each version; keys are Adapter names with `_` for `-`."""
+    versions = {
+        version(key.replace("_", "-")): VersionState(
+            digest=digest_of(key.replace("_", "-")),
+            verdict=verdict,
+            reason=Reason.PROVED if verdict is Verdict.APPLIED else Reason.ANSWERS_AS_BASE,
+            served=verdict is Verdict.APPLIED,
+            since=TIME,
+        )
+        for key, verdict in verdicts.items()
+    }
+    state = AgentState(
+        deployment="tantanila",
+        generation=1,
+        incarnation="x",
+        ready=ready,
+        draining=False,
+        engine=EngineState(up=True, since=TIME),
+        versions=versions,
+    )
+    return Replica(name, ready=ready, state=state)
+
+
+def spec(**departments: str) -> AdapterDeploymentSpec:
+    wanted = {name: {"adapter": adapter, "keys": {"secretName": "k"}} for name, adapter in departments.items()}
+    return AdapterDeploymentSpec.model_validate(
+        {"baseModel": {"name": "base"}, "quantization": "NF4", "departments": wanted}
+    )
+
+
+V1, V2 = adapter("cardiology-v1"), adapter("cardiology-v2")
+
+
+def inputs(
+    wanted: AdapterDeploymentSpec,
+    *replicas: Replica,
+    current: Routes | None = None,
+    history: History | None = None,
+    adapters: tuple[AdapterResource, ...] = (V1, V2),
+) -> Inputs:
+    by_name = {found.metadata.name: found for found in adapters}
+    return Inputs("tantanila", wanted, BASE, by_name, history, current, replicas)
+
+
+def serving(wanted: AdapterDeploymentSpec, *replicas: Replica, **more: Any) -> Rollout:
+    return roll_out(inputs(wanted, *replicas, **more), 1)
+
+
+def routed(rolled: Rollout) -> dict[str, str | None]:
+    return {name: route.version for name, route in rolled.routes.departments.items()}
+
+
+ON_V1 = serving(spec(cardiology="cardiology-v1"), replica(cardiology_v1=Verdict.APPLIED)).routes
+HISTORY = History(1, {"cardiology": ["cardiology-v1"]})
+TO_V2 = spec(cardiology="cardiology-v2")
+
+STORIES = [
+    ("no replica yet", [], None, Waiting.NO_REPLICA_READY),
+    ("a replica that is not ready", [replica(ready=False)], None, Waiting.NO_REPLICA_READY),
+    ("a ready one that has not proved it", [replica()], None, Waiting.PROVING),
+    ("one that says nothing", [Replica("engine-0", ready=True, state=None)], None, Waiting.PROVING),
+    ("one that proved it", [replica(cardiology_v1=Verdict.APPLIED)], "cardiology-v1", Done.PROVED),
+    (
+        "two of which one has proved it",
+        [replica(cardiology_v1=Verdict.APPLIED), replica("engine-1")],
+        None,
+        Waiting.PROVING,
+    ),
+    (
+        "one that proved it beside one that is not ready",
+        [replica(cardiology_v1=Verdict.APPLIED), replica("engine-1", ready=False)],
+        "cardiology-v1",
+        Done.PROVED,
+    ),
+    (
+        "one that proved it beside one that nobody reaches",
+        [replica(cardiology_v1=Verdict.APPLIED), Replica("engine-1", ready=True, state=None, unreached=True)],
+        "cardiology-v1",
+        Done.PROVED,
+    ),
+    (
+        "one that proved it beside one that has only just fallen silent",
+        [replica(cardiology_v1=Verdict.APPLIED), Replica("engine-1", ready=True, state=None)],
+        None,
+        Waiting.PROVING,
+    ),
+    (
+        "only one that nobody reaches",
+        [Replica("engine-0", ready=True, state=None, unreached=True)],
+        None,
+        Waiting.NO_REPLICA_READY,
+    ),
+    ("one that shows it is not applied", [replica(cardiology_v1=Verdict.NOT_APPLIED)], None, Waiting.NOT_PROVED),
+    ("files that changed", [replica(cardiology_v1=Verdict.DIGEST_MISMATCH)], None, Waiting.NOT_PROVED),
+]
+
+
+@pytest.mark.parametrize(
+    ("replicas", "expected", "reason"), [story[1:] for story in STORIES], ids=[story[0] for story in STORIES]
+)
+def test_a_first_version_is_routed_when_proved(
+    replicas: list[Replica], expected: str | None, reason: Waiting | Done
+) -> None:
+    rolled = serving(spec(cardiology="cardiology-v1"), *replicas)
+    assert routed(rolled) == {"cardiology": version(expected) if expected else None}
+    assert rolled.departments["cardiology"].reason == reason
+
+
+def test_the_old_version_answers_until_the_new_one_is_proved() -> None:
+    rolled = serving(TO_V2, replica(cardiology_v1=Verdict.APPLIED), current=ON_V1, history=HISTORY)
+    assert routed(rolled) == {"cardiology": version("cardiology-v1")}
+    assert {found.adapter for found in rolled.routes.adapters} == {"cardiology-v1", "cardiology-v2"}
+    both = replica(cardiology_v1=Verdict.APPLIED, cardiology_v2=Verdict.APPLIED)
+    moved = serving(TO_V2, both, current=rolled.routes, history=HISTORY)
+    assert routed(moved) == {"cardiology": version("cardiology-v2")}
+    assert moved.departments["cardiology"].previous == ["cardiology-v1"]
+    assert {found.adapter for found in moved.routes.adapters} == {"cardiology-v1", "cardiology-v2"}
+
+
+ON_V2 = serving(TO_V2, replica(cardiology_v2=Verdict.APPLIED)).routes
+BOTH = History(2, {"cardiology": ["cardiology-v2", "cardiology-v1"]})
+SILENT = Replica("engine-1", ready=True, state=None)
+
+BACK = [
+    ("all serve it", [replica(cardiology_v1=Verdict.APPLIED)], True),
+    ("one serves it, one says nothing", [replica(cardiology_v1=Verdict.APPLIED), SILENT], True),
+    ("one serves it, one is still loading it", [replica(), replica(cardiology_v1=Verdict.APPLIED)], True),
+    (
+        "one serves it, one doubts it",
+        [replica(cardiology_v1=Verdict.APPLIED), replica("engine-1", cardiology_v1=Verdict.WRONG_VERSION)],
+        True,
+    ),
+    ("none serves it", [replica(cardiology_v2=Verdict.APPLIED), SILENT], False),
+    ("who serves it is not ready", [replica(cardiology_v1=Verdict.APPLIED, ready=False)], False),
+    ("nobody is there", [], False),
+]
+
+
+@pytest.mark.parametrize(("replicas", "moves"), [story[1:] for story in BACK], ids=[story[0] for story in BACK])
+def test_a_department_goes_back_as_soon_as_one_replica_serves_the_version(replicas: list[Replica], moves: bool) -> None:
+    rolled = serving(spec(cardiology="cardiology-v1"), *replicas, current=ON_V2, history=BOTH)
+    assert routed(rolled) == {"cardiology": version("cardiology-v1" if moves else "cardiology-v2")}
+
+
+def test_a_version_that_answered_for_another_department_is_new_to_this_one() -> None:
+    past = History(2, {"cardiology": ["cardiology-v2"], "paediatrics": ["cardiology-v1"]})
+    one = replica(cardiology_v1=Verdict.APPLIED, cardiology_v2=Verdict.APPLIED)
+    rolled = serving(spec(cardiology="cardiology-v1"), one, replica("engine-1"), current=ON_V2, history=past)
+    assert routed(rolled) == {"cardiology": version("cardiology-v2")}
+
+
+def router(*, ready: bool = True, generation: int | None = None, reaches: str | None = None) -> RouterPod:
+    """A router that works by the routes of a generation, or says nothing."""
+    if generation is None:
+        return RouterPod("router", None, ready)
+    backends = [BackendState(address=reaches, answering=True)] if reaches else []
+    state = RouterState(
+        deployment="tantanila",
+        generation=generation,
+        incarnation="x",
+        ready=ready,
+        draining=False,
+        connected=True,
+        backends=backends,
+        keys={},
+        missing_keys=[],
+        duplicate_keys=[],
+    )
+    return RouterPod("router", state, ready)
+
+
+@pytest.mark.parametrize(
+    ("silent", "routers", "lost"),
+    [
+        (0.0, [], False),
+        (1.9, [], False),
+        (2.0, [], True),
+        (60.0, [router(generation=1)], True),
+        (60.0, [router(generation=1), router(generation=1, reaches="10.0.0.7:8080")], False),
+        (60.0, [router(generation=1, reaches="10.0.0.70:8080")], True),
+    ],
+)
+def test_a_pod_is_unreached_when_neither_operator_nor_routers_reach_it(
+    silent: float, routers: list[RouterPod], lost: bool
+) -> None:
+    assert unreached("10.0.0.7", silent, routers) is lost
+
+
+def test_a_pod_is_known_by_its_address_of_either_family() -> None:
+    assert not unreached("fd00::7", 60.0, [router(generation=1, reaches="[fd00::7]:8080")])
+
+
+@pytest.mark.parametrize(
+    ("routers", "expected"),
+    [
+        ([], False),
+        ([router(generation=1)], True),
+        ([router(generation=1), router()], False),
+        ([router(generation=1), router(ready=False)], True),
+        ([router(generation=1), router(generation=0, ready=False)], False),
+        ([router(ready=False)], False),
+    ],
+)
+def test_routes_are_applied_by_all_routers_that_requests_may_come_through(
+    routers: list[RouterPod], expected: bool
+) -> None:
+    assert applied(ON_V1, routers) is expected
+
+
+verdicts = st.sampled_from([Verdict.APPLIED, Verdict.PENDING, Verdict.WRONG_VERSION])
+pods = st.builds(
+    lambda number, ready, silent, unreached, v1, v2: Replica(
+        f"engine-{number}",
+        ready=ready,
+        state=None if silent or unreached else replica(cardiology_v1=v1, cardiology_v2=v2).state,
+        unreached=unreached,
+    ),
+    *(st.integers(0, 9), st.booleans(), st.booleans(), st.booleans(), verdicts, verdicts),
+)
+
+
+@given(st.lists(pods, max_size=4), st.sampled_from([HISTORY, BOTH]), st.sampled_from([ON_V1, ON_V2]))
+def test_what_answers_is_served_somewhere_and_what_moved_stays(
+    fleet: list[Replica], past: History, current: Routes
+) -> None:
+    """Deciding again on the routes just made changes nothing: a rollout comes to rest wherever it stands."""
+    rolled = serving(TO_V2, *fleet, current=current, history=past)
+    moved = rolled.routes.departments != current.departments
+    if moved:
+        assert proofs.served(version("cardiology-v2"), fleet)
+    assert roll_out(inputs(TO_V2, *fleet, current=rolled.routes, history=past), 9).routes == rolled.routes
+
+
+def test_a_version_that_is_refused_changes_nothing_but_what_is_said() -> None:
+    foreign = adapter("cardiology-v2", base=results.digest("9"))
+    unassessed = adapter("cardiology-v2", variants=("None",))
+    live = replica(cardiology_v1=Verdict.APPLIED)
+    for adapters, reason in (
+        ((V1,), Waiting.ADAPTER_NOT_FOUND),
+        ((V1, foreign), Waiting.ADAPTER_NOT_READY),
+        ((V1, unassessed), Waiting.VARIANT_NOT_ASSESSED),
+    ):
+        rolled = serving(TO_V2, live, current=ON_V1, history=HISTORY, adapters=adapters)
+        assert routed(rolled) == {"cardiology": version("cardiology-v1")}
+        assert [found.adapter for found in rolled.routes.adapters] == ["cardiology-v1"]
+        assert rolled.departments["cardiology"].reason == reason
+        assert "spec.departments.cardiology.adapter" in rolled.departments["cardiology"].message
+
+
+def test_a_version_that_can_name_no_more_users_waits() -> None:
+    both = replica(cardiology_v1=Verdict.APPLIED, cardiology_v2=Verdict.APPLIED)
+    full = adapter("cardiology-v2", used_by=tuple(f"other-{number}" for number in range(USERS_LIMIT)))
+    rolled = serving(TO_V2, both, current=ON_V1, history=HISTORY, adapters=(V1, full))
+    assert routed(rolled) == {"cardiology": version("cardiology-v1")}
+    assert rolled.departments["cardiology"].reason == Waiting.MARKING_IN_USE
+    assert "names 100 AdapterDeployments, and no more fit" in rolled.departments["cardiology"].message
+    assert "; cardiology-v1 goes on" in rolled.departments["cardiology"].message
+
+
+def test_what_is_routed_stays_routed_while_its_adapters_status_is_wiped() -> None:
+    live = replica(cardiology_v1=Verdict.APPLIED)
+    wiped = adapter("cardiology-v1", used_by=())
+    rolled = serving(spec(cardiology="cardiology-v1"), live, current=ON_V1, history=HISTORY, adapters=(wiped,))
+    assert rolled.routes == ON_V1
+    assert rolled.departments["cardiology"].reason == Done.PROVED
+
+
+def test_a_routed_adapter_that_somebody_deletes_goes_on_answering() -> None:
+    live = replica(cardiology_v1=Verdict.APPLIED)
+    rolled = serving(spec(cardiology="cardiology-v1"), live, current=ON_V1, history=HISTORY, adapters=())
+    assert rolled.routes == ON_V1
+    assert rolled.departments["cardiology"].reason == Waiting.ADAPTER_NOT_FOUND
+
+
+def test_routes_that_somebody_deletes_come_back_from_history() -> None:
+    live = replica(cardiology_v1=Verdict.APPLIED)
+    rolled = serving(TO_V2, live, current=None, history=HISTORY)
+    assert routed(rolled) == {"cardiology": version("cardiology-v1")}
+
+
+def test_nothing_is_called_served_while_no_replica_is_ready() -> None:
+    wanted = spec(cardiology="cardiology-v1")
+    for replicas, reason in (((), Waiting.NO_REPLICA_READY), ((replica(),), Waiting.PROVING)):
+        rolled = serving(wanted, *replicas, current=ON_V1, history=HISTORY)
+        assert routed(rolled) == {"cardiology": version("cardiology-v1")}
+        assert rolled.departments["cardiology"].reason == reason
+
+
+def test_an_unchanged_world_has_unchanged_routes() -> None:
+    live = replica(cardiology_v1=Verdict.APPLIED)
+    again = roll_out(inputs(spec(cardiology="cardiology-v1"), live, current=ON_V1, history=HISTORY), 2)
+    assert again.routes == ON_V1
+
+
+def test_a_routed_version_that_a_replica_doubts_stays_and_is_said() -> None:
+    doubting = replica("engine-1", cardiology_v1=Verdict.WRONG_VERSION)
+    rolled = serving(spec(cardiology="cardiology-v1"), doubting, current=ON_V1, history=HISTORY)
+    assert routed(rolled) == {"cardiology": version("cardiology-v1")}
+    assert rolled.departments["cardiology"].reason == Waiting.NOT_PROVED
+
+
+def test_only_as_many_previous_versions_are_kept_as_asked_for() -> None:
+    past = History(9, {"cardiology": ["cardiology-v1", "cardiology-v4", "cardiology-v3", "cardiology-v2"]})
+    adapters = tuple(adapter(f"cardiology-v{number}") for number in (1, 2, 3))
+    live = replica(cardiology_v1=Verdict.APPLIED)
+    wanted = spec(cardiology="cardiology-v1")
+    rolled = serving(wanted, live, current=ON_V1, history=past, adapters=adapters)
+    assert rolled.departments["cardiology"].previous == ["cardiology-v3", "cardiology-v2"], "v4 was deleted"
+
+
+@given(st.lists(st.sampled_from(["cardiology-v1", "cardiology-v2", "cardiology-v3"]), min_size=1, max_size=12))
+def test_history_knows_each_version_once_the_latest_first(flips: list[str]) -> None:
+    latest: History | None = None
+    for number, name in enumerate(flips):
+        added = next_revision(latest, {"cardiology": name})
+        if added is None:
+            assert number
+            assert flips[number - 1] == name
+        latest = history([added]) if added else latest
+    assert latest is not None
+    known = latest.adapters["cardiology"]
+    assert known[0] == flips[-1]
+    assert sorted(known) == sorted(set(flips))
+
+
+def test_what_the_api_adds_is_no_drift_and_what_somebody_changes_is() -> None:
+    wanted: dict[str, Any] = {
+        "kind": "X",
+        "metadata": {"name": "a"},
+        "spec": {"replicas": 2, "list": [{"a": 1}], "empty": {}},
+    }
+    found = stamped(wanted)
+    found = {**found, "status": {}, "spec": {"replicas": 2, "list": [{"a": 1, "b": "defaulted"}], "more": 1}}
+    assert not differs(wanted, found)
+    assert differs(wanted, None)
+    assert differs(wanted, {**found, "spec": {**found["spec"], "replicas": 3}})
+    assert differs({**wanted, "spec": {**wanted["spec"], "resources": {"cpu": "1"}}}, found), "quantities by digest"
