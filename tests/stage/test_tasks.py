@@ -7,7 +7,7 @@ from support import results
 
 from wardrobe.api.meta import Key, Manifest, Metadata
 from wardrobe.api.reasons import Waiting
-from wardrobe.stage.advance import Step, Turn, take, turn
+from wardrobe.stage.advance import JobStep, Turn, take, turn
 from wardrobe.stage.attempt import Ended, Lost, Pending, State
 from wardrobe.stage.attempts import Attempts, Owner, see
 from wardrobe.stage.record import BEGUN, Record, read_record, record_manifest
@@ -80,7 +80,7 @@ def state(view: Attempts) -> State:
     return newest.state
 
 
-def advance(view: Attempts) -> Step:
+def advance(view: Attempts) -> JobStep:
     found = turn(view, TRAIN)
     return take(view, TRAIN, found, build(found.number)) if isinstance(found, Turn) else found
 
@@ -235,7 +235,7 @@ def build(number: int) -> Manifest:
     return {"metadata": {"name": f"heart-train-{number}"}}
 
 
-def made(step: Step) -> int | None:
+def made(step: JobStep) -> int | None:
     """Number of the attempt that a step makes, after it has been written down."""
     match step.writes:
         case (Replace(record), Create(job, DropEntry(_, entry))):
@@ -417,7 +417,7 @@ def test_how_often_and_after_which_pauses_is_the_stages_own() -> None:
         Waiting.RETRYING, "attempt 1 was lost (the node drains); attempt 2 begins in 95 s", look_again=95.0
     )
     last = turn(seen(job(2, conditions=[FAILED]), ended(75, 2, **SKEWED)), patient)
-    assert isinstance(last, Step)
+    assert not isinstance(last, Turn)
     assert isinstance(last.state, Ended)
     assert last.state.exhausted
 

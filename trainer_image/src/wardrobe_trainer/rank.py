@@ -11,7 +11,7 @@ from wardrobe_contracts.training import Progress, TrainConfig, TrainingSummary
 from . import console, progress
 from .files import write_durably
 from .launcher import RANK_FOLDER_VARIABLE
-from .task import outcome, parse_order
+from .task import outcome
 
 _RENDEZVOUS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -26,7 +26,7 @@ def main() -> None:
     folder = Path(os.environ[RANK_FOLDER_VARIABLE])
 
     def work() -> TrainingSummary:
-        config = parse_order(TrainConfig, os.environ.get(CONFIG_VARIABLE))
+        config = TrainConfig.model_validate_json(os.environ[CONFIG_VARIABLE])
         progress.write(folder, Progress(stage="Loading"))
         from .train import train  # noqa: PLC0415 - torch takes seconds, in which the progress already says Loading
 

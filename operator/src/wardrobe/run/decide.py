@@ -8,14 +8,13 @@ from wardrobe.plan.needs import LOOK_AGAIN_SECONDS, Missing
 from wardrobe.plan.plan import RESYNC_SECONDS, Plan
 from wardrobe.settings import Settings
 from wardrobe.stage.attempt import Pending
-from wardrobe.stage.attempts import Attempts
 from wardrobe.writes import DropEntry, Write
 from wardrobe_contracts.training import PROGRESS_PORT
 
 from .lines import Line, claim_entry, line_name
 from .seen import Seen
-from .stages import STAGES
-from .stages.stage import Published, RunStage, Step, Wants
+from .stages import stage_of
+from .stages.stage import Published, RunStage, RunStep
 from .status import status
 
 WAITS_ON_BASE = {Waiting.BASE_MODEL_NOT_FOUND, Waiting.BASE_MODEL_NOT_READY}
@@ -37,15 +36,10 @@ def tidy(run: FineTuneJobResource, line: Line | Missing) -> Plan:
     return Plan(writes=(_drop_claim(run),))
 
 
-def wants(run: FineTuneJobResource, attempts: Attempts) -> Wants:
-    """What has to be observed besides: what the last stage that is due asks for."""
-    return next(found for stage in reversed(STAGES) if (found := stage.wants(run, attempts)))
-
-
 def decide(run: FineTuneJobResource, seen: Seen, settings: Settings, now: str) -> Plan:
-    """What a FineTuneJob asks for now. The last stage that is due is where the run is."""
-    steps = ((stage, stage.step(run, seen, settings)) for stage in reversed(STAGES))
-    stage, step = next((stage, step) for stage, step in steps if step)
+    """What a FineTuneJob asks for now."""
+    stage = stage_of(seen.attempts)
+    step = stage.step(run, seen, settings)
     return Plan(
         status=status(run, stage, step.state, seen.attempts, now),
         writes=step.writes or seen.attempts.put(seen.attempts.known()),
@@ -61,14 +55,14 @@ def _drop_claim(run: FineTuneJobResource) -> Write:
     return DropEntry(key, claim_entry(run.metadata.uid))
 
 
-def _look_again(step: Step, seen: Seen) -> float | None:
+def _look_again(step: RunStep, seen: Seen) -> float | None:
     if not isinstance(step.state, Pending):
         return None
     waits = seen.missing is not None or step.state.reason in WAITS_ON_BASE
     return step.state.look_again or (LOOK_AGAIN_SECONDS if waits else RESYNC_SECONDS)
 
 
-def _waits_on(run: FineTuneJobResource, step: Step) -> frozenset[Key]:
+def _waits_on(run: FineTuneJobResource, step: RunStep) -> frozenset[Key]:
     """The base, while it is what is missing; afterwards nothing that happens to it concerns the run."""
     reason = step.state.reason if isinstance(step.state, Pending) else None
     if reason not in WAITS_ON_BASE:
@@ -76,7 +70,7 @@ def _waits_on(run: FineTuneJobResource, step: Step) -> frozenset[Key]:
     return frozenset({Key(basemodel.KIND, run.metadata.namespace, run.spec.base_model.name)})
 
 
-def _progress_url(stage: RunStage, step: Step) -> str | None:
+def _progress_url(stage: RunStage, step: RunStep) -> str | None:
     address = step.state.pod_ip if isinstance(step.state, Pending) else None
     if not stage.reports_progress or not address:
         return None

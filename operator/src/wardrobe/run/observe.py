@@ -11,21 +11,20 @@ from wardrobe.kube.client import Kube
 from wardrobe.plan.needs import Missing
 from wardrobe.stage.attempts import Attempts, Owner
 from wardrobe.stage.observe import attempts, missing
+from wardrobe_contracts.assessment import Assessment
 
-from .decide import wants
 from .lines import Line, line_name, read_line
 from .published import adapter_name
 from .seen import NOT_ASKED, Existing, Numbering, Seen, is_its_own
-from .stages import JOBS
+from .stages import JOBS, stage_of
 from .stages.check import needs
-from .stages.publish import assessment_to_publish
 
 
 async def for_run(kube: Kube, run: FineTuneJobResource, now: str) -> Seen:
     """A run's attempts; its base, what the first pod would mount, and the line, where the stage asks for them."""
     namespace = run.metadata.namespace
     seen, trouble = await attempts(kube, Owner(finetunejob.KIND, run.metadata, run.run, JOBS), now)
-    wanted = wants(run, seen)
+    wanted = stage_of(seen).wants(seen)
     base = await base_model(kube, namespace, run.spec.base_model.name) if wanted.base else None
     lacking = trouble or await missing(kube, namespace, needs(run, base, seen))
     numbering = await _numbering(kube, run, seen) if wanted.numbering else NOT_ASKED
@@ -57,9 +56,8 @@ async def _taken(kube: Kube, run: FineTuneJobResource, line: Line, seen: Attempt
     found = await kube.get(Key(adapter.KIND, namespace, adapter_name(line.name, claim)))
     if found is None:
         return ()
-    assessment = assessment_to_publish(seen)
     mine = _existing(found)
-    if assessment and is_its_own(mine.spec, run.metadata.uid, assessment):
+    if is_its_own(mine.spec, run.metadata.uid, seen.found(Assessment).payload):
         return (mine,)
     return await _versions(kube, namespace, line.name)
 

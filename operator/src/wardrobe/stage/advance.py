@@ -1,6 +1,7 @@
 """The next step of a stage that is a Job: whose turn it is, and the writes that make that attempt."""
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from wardrobe.api.meta import Manifest
 from wardrobe.api.reasons import Waiting
@@ -15,13 +16,18 @@ from .attempts import Attempts
 from .record import BEGUN
 from .stage import Stage
 
+State_co = TypeVar("State_co", covariant=True)
+
 
 @dataclass(frozen=True)
-class Step:
+class Step(Generic[State_co]):
     """How a stage stands, and the writes that carry it on."""
 
-    state: Pending | Ended
+    state: State_co
     writes: tuple[Write, ...] = ()
+
+
+JobStep = Step[Pending | Ended]
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Turn:
     """How the one before ended."""
 
 
-def turn(attempts: Attempts, stage: Stage) -> Turn | Step:
+def turn(attempts: Attempts, stage: Stage) -> Turn | JobStep:
     """Which attempt is to be made; or how the stage stands, where none is."""
     newest = attempts.newest(stage.task)
     if newest is None:
@@ -52,7 +58,7 @@ def turn(attempts: Attempts, stage: Stage) -> Turn | Step:
     return Turn(newest.number + 1, newest, stands.result)
 
 
-def take(attempts: Attempts, stage: Stage, turn: Turn, job: Manifest) -> Step:
+def take(attempts: Attempts, stage: Stage, turn: Turn, job: Manifest) -> JobStep:
     """Make the attempt as `job`, after a pause where one was lost: what took that may take a while to be mended."""
     if turn.before is None or turn.lost is None:
         return _make(attempts, stage, turn.number, job)
@@ -68,13 +74,13 @@ def take(attempts: Attempts, stage: Stage, turn: Turn, job: Manifest) -> Step:
     return step
 
 
-def _exhausted(attempts: Attempts, newest: Attempt, last: Ended) -> Step:
+def _exhausted(attempts: Attempts, newest: Attempt, last: Ended) -> JobStep:
     message = f"{newest.number} attempts were lost to the infrastructure; the last: {last.result.message}"
     result = endings.ending(newest.task, last.result.exit_code, last.result.reason, message)
     return Step(Ended(result, last.recorded, exhausted=True), _give_up(attempts))
 
 
-def _make(attempts: Attempts, stage: Stage, number: int, job: Manifest) -> Step:
+def _make(attempts: Attempts, stage: Stage, number: int, job: Manifest) -> JobStep:
     """Make an attempt, once nothing of the run can run beside it.
 
     A number that stands in the record is used up; so it is taken back where the API refuses the Job.

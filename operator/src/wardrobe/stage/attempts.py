@@ -69,6 +69,12 @@ class Attempts:
                 return Success(payload, newest.number)
         return None
 
+    def found(self, kind: type[P]) -> Success[P]:
+        """The same, for whoever is due only once it is there."""
+        success = self.success(kind)
+        assert success is not None  # noqa: S101  `is_due` looked
+        return success
+
     def waits(self) -> bool:
         """Whether Jobs and pods alone say that nothing is to be made: the stage that is due goes on."""
         for stage in self.owner.stages:

@@ -1,7 +1,5 @@
 """Assess: base and adapter on the held-out rows, and the adapter's files in the store under their digest."""
 
-from functools import partial
-
 from wardrobe.api.finetunejob import FineTuneJobResource
 from wardrobe.api.reasons import ConditionType, Done, Waiting
 from wardrobe.base.ready import ReadyBase
@@ -10,29 +8,17 @@ from wardrobe.run.orders import CHECK_FOLDER, attempt_folder, lora, quantization
 from wardrobe.stage.attempts import Attempts
 from wardrobe_contracts import paths, training
 from wardrobe_contracts.assessment import AssessConfig, Assessment
-from wardrobe_contracts.base import Digest
 from wardrobe_contracts.check import CheckReport
 from wardrobe_contracts.manifest import BaseReference, Lineage
 from wardrobe_contracts.training import TrainingSummary
 
-from .stage import Give, JobStage, Words, Work
+from .stage import JobStage, Words, Work
 from .train import TRAIN
 
 
-def _work(run: FineTuneJobResource, attempts: Attempts) -> Give | None:
-    checked, trained = attempts.success(CheckReport), attempts.success(TrainingSummary)
-    if checked is None or trained is None:
-        return None
-    attempt = attempts.known().begun_at(TRAIN.task, trained.number)
-    candidate = f"{attempt_folder(attempt)}/{training.ADAPTER_FOLDER}"
-    lineage = _lineage(run, checked.payload, trained.payload)
-    return partial(_assess, run, checked.payload.heldout_digest, candidate, lineage)
-
-
-def _assess(
-    run: FineTuneJobResource, heldout_digest: Digest, candidate: str, lineage: Lineage, base: ReadyBase, *_: int
-) -> Work:
-    """Of what lies in the candidate's folder."""
+def _work(run: FineTuneJobResource, attempts: Attempts, base: ReadyBase, _: int) -> Work:
+    checked, trained = attempts.found(CheckReport), attempts.found(TrainingSummary)
+    trained_in = attempt_folder(attempts.known().begun_at(TRAIN.task, trained.number))
     order = AssessConfig(
         run=run.run,
         line=run.spec.output.adapter,
@@ -41,12 +27,12 @@ def _assess(
             name=base.name, digest=base.digest, chat_template_digest=base.chat_template_digest
         ),
         data_folder=CHECK_FOLDER,
-        heldout_digest=heldout_digest,
-        candidate_folder=candidate,
+        heldout_digest=checked.payload.heldout_digest,
+        candidate_folder=f"{trained_in}/{training.ADAPTER_FOLDER}",
         line_folder=paths.LINE,
         output_folder=f"{paths.RUN}/assess",
         variants=base.variants,
-        lineage=lineage,
+        lineage=_lineage(run, checked.payload, trained.payload),
         accelerator=run.spec.parallelism.accelerator,
     )
     return Work(order, (volumes.line(run.spec.output.adapter),))
@@ -71,6 +57,7 @@ def _lineage(run: FineTuneJobResource, report: CheckReport, summary: TrainingSum
 ASSESS = JobStage(
     task="assess",
     more_memory="Raise spec.pod.resources.limits.memory",
+    works_on=(CheckReport, TrainingSummary),
     brings=Assessment,
     words=Words(ConditionType.PUBLISHED, "assessing", Done.PUBLISHED, Waiting.ASSESSING),
     work=_work,

@@ -1,7 +1,5 @@
 """Check: the dataset against its rules, and its split into what is trained on and what is held out."""
 
-from functools import partial
-
 from wardrobe.api.basemodel import BaseModelResource
 from wardrobe.api.finetunejob import FineTuneJobResource
 from wardrobe.api.meta import Manifest
@@ -15,7 +13,7 @@ from wardrobe.stage.attempts import Attempts
 from wardrobe_contracts import paths
 from wardrobe_contracts.check import CheckConfig, CheckReport
 
-from .stage import Give, JobStage, Words, Work
+from .stage import JobStage, Words, Work
 
 RESOURCES: Manifest = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "4Gi"}}
 """The check tokenizes on CPU and asks for no accelerator."""
@@ -32,11 +30,7 @@ def needs(run: FineTuneJobResource, base: BaseModelResource | None, attempts: At
     ]
 
 
-def _work(run: FineTuneJobResource, _: Attempts) -> Give:
-    return partial(_check, run)
-
-
-def _check(run: FineTuneJobResource, base: ReadyBase, _: int) -> Work:
+def _work(run: FineTuneJobResource, _: Attempts, base: ReadyBase, __: int) -> Work:
     source = parse_source(run.spec.dataset.source)
     order = CheckConfig(
         base=base.location,
@@ -64,6 +58,7 @@ def _came_to(report: CheckReport, _: int) -> str:
 CHECK = JobStage(
     task="check",
     more_memory="The limit is Wardrobe's own",
+    works_on=(),
     brings=CheckReport,
     words=Words(ConditionType.DATASET_CHECKED, "checking the dataset", Done.CHECKED, Waiting.CHECKING),
     work=_work,

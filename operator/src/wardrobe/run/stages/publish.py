@@ -9,6 +9,7 @@ from wardrobe.run.lines import Line, line_manifest
 from wardrobe.run.published import Outcome, adapter_manifest
 from wardrobe.run.seen import Seen
 from wardrobe.settings import Settings
+from wardrobe.stage.advance import Step
 from wardrobe.stage.attempt import Pending
 from wardrobe.stage.attempts import Attempts
 from wardrobe.writes import Create, Write, create_or_replace
@@ -17,30 +18,26 @@ from wardrobe_contracts.check import CheckReport
 from wardrobe_contracts.training import TrainingSummary
 
 from .assess import ASSESS
-from .stage import Published, Step, Wants, Words, usable_base
+from .stage import Published, RunStep, Wants, Words, usable_base
 
 
 class Publish:
     """Due once the adapter is assessed."""
 
+    works_on = (CheckReport, TrainingSummary, Assessment)
     words = Words(ConditionType.PUBLISHED, "publishing", Done.PUBLISHED)
     reports_progress = False
 
-    def wants(self, run: FineTuneJobResource, attempts: Attempts) -> Wants | None:
+    def wants(self, attempts: Attempts) -> Wants:
         """A base to name and a number, unless the run has said under which name it published."""
-        if _outcome(attempts) is None:
-            return None
         unsaid = _made(attempts) is None
         return Wants(base=unsaid, numbering=unsaid)
 
-    def step(self, run: FineTuneJobResource, seen: Seen, settings: Settings) -> Step | None:
+    def step(self, run: FineTuneJobResource, seen: Seen, settings: Settings) -> RunStep:
         """Create the Adapter, and record that it was."""
-        outcome = _outcome(seen.attempts)
-        if outcome is None:
-            return None
         if made := _made(seen.attempts):
             return Step(Published(made))
-        numbering = seen.numbering
+        outcome, numbering = _outcome(seen.attempts), seen.numbering
         if isinstance(numbering, Missing):
             return Step(Pending(numbering.reason, numbering.message, look_again=LOOK_AGAIN_SECONDS))
         if mine := numbering.made_by(run.metadata.uid, outcome.assessment):
@@ -59,18 +56,9 @@ class Publish:
         return f"published as {_made(attempts)}"
 
 
-def assessment_to_publish(attempts: Attempts) -> Assessment | None:
-    """What the run has to publish."""
-    outcome = _outcome(attempts)
-    return outcome.assessment if outcome else None
-
-
-def _outcome(attempts: Attempts) -> Outcome | None:
-    checked, trained = attempts.success(CheckReport), attempts.success(TrainingSummary)
-    assessed = attempts.success(Assessment)
-    if checked is None or trained is None or assessed is None:
-        return None
-    return Outcome(checked.payload, trained.payload, assessed.payload)
+def _outcome(attempts: Attempts) -> Outcome:
+    found = attempts.found
+    return Outcome(found(CheckReport).payload, found(TrainingSummary).payload, found(Assessment).payload)
 
 
 def _made(attempts: Attempts) -> str | None:

@@ -16,12 +16,11 @@ from wardrobe.plan.needs import Missing
 from wardrobe.run.seen import Seen
 from wardrobe.settings import Settings
 from wardrobe.stage import job
-from wardrobe.stage.advance import Turn, take, turn
+from wardrobe.stage.advance import JobStep, Step, Turn, take, turn
 from wardrobe.stage.attempt import Ended, Pending
 from wardrobe.stage.attempts import Attempts
 from wardrobe.stage.job import TaskJob
 from wardrobe.stage.stage import Stage
-from wardrobe.writes import Write
 from wardrobe_contracts.base import Accelerator, AdapterName, Order, Task, TaskPayload
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.result import Result
@@ -35,10 +34,6 @@ class Work:
 
     order: Order
     mounts: tuple[Mount, ...] = ()
-
-
-Give = Callable[[ReadyBase, int], Work]
-"""The work of attempt n (from 1) on a Ready base."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +62,15 @@ class Published:
     adapter: AdapterName
 
 
-@dataclass(frozen=True)
-class Step:
-    """How a stage stands, and the writes that carry it on."""
-
-    state: Pending | Ended | Published
-    writes: tuple[Write, ...] = ()
+RunStep = Step[Pending | Ended | Published]
 
 
 class RunStage(Protocol):
-    """A stage is due once what it works on is there; a run is at the last one that is due."""
+    """A run is at the last of its stages that is due. Only that one is asked for what it wants and does."""
+
+    @property
+    def works_on(self) -> tuple[type[TaskPayload], ...]:
+        """What earlier stages must have found or made before it is due."""
 
     @property
     def words(self) -> Words:
@@ -86,14 +80,19 @@ class RunStage(Protocol):
     def reports_progress(self) -> bool:
         """Whether its pod answers on a port how far it is."""
 
-    def wants(self, run: FineTuneJobResource, attempts: Attempts) -> Wants | None:
-        """What it has to know; None while it is not due."""
+    def wants(self, attempts: Attempts) -> Wants:
+        """What it has to know."""
 
-    def step(self, run: FineTuneJobResource, seen: Seen, settings: Settings) -> Step | None:
-        """What it does now; None while it is not due."""
+    def step(self, run: FineTuneJobResource, seen: Seen, settings: Settings) -> RunStep:
+        """What it does now."""
 
     def message(self, attempts: Attempts) -> str:
         """What it came to. Asked for where a later one is due."""
+
+
+def is_due(stage: RunStage, attempts: Attempts) -> bool:
+    """Whether all that it works on is there."""
+    return all(attempts.success(kind) for kind in stage.works_on)
 
 
 @dataclass(frozen=True)
@@ -103,32 +102,28 @@ class JobStage(Stage, Generic[P]):
     brings: type[P]
     """What its result is read as."""
     words: Words
-    work: Callable[[FineTuneJobResource, Attempts], Give | None]
-    """What its Jobs are given; None while what it works on is not there."""
+    works_on: tuple[type[TaskPayload], ...]
+    work: Callable[[FineTuneJobResource, Attempts, ReadyBase, int], Work]
+    """What attempt n (from 1) is given."""
     came_to: Callable[[P, int], str] | None = None
     """Its result, which attempt n brought, in words; None where a later stage tells the condition."""
     resources: Manifest | None = None
     """What its pods ask for; None for what the person gave."""
 
-    def wants(self, run: FineTuneJobResource, attempts: Attempts) -> Wants | None:
+    def wants(self, attempts: Attempts) -> Wants:
         """The base, where a Job is to be made."""
-        if self.work(run, attempts) is None:
-            return None
         return Wants(base=isinstance(turn(attempts, self), Turn))
 
-    def step(self, run: FineTuneJobResource, seen: Seen, settings: Settings) -> Step | None:
+    def step(self, run: FineTuneJobResource, seen: Seen, settings: Settings) -> JobStep:
         """Make the Job, make the next where infrastructure took it, or say how it stands."""
-        give = self.work(run, seen.attempts)
-        if give is None:
-            return None
         found = turn(seen.attempts, self)
-        if isinstance(found, Turn):
-            base = usable_base(run, seen, self.task)
-            if not isinstance(base, ReadyBase):
-                return Step(base)
-            work = give(base, found.number)
-            found = take(seen.attempts, self, found, self._job(run, base, found.number, work, settings))
-        return Step(found.state, found.writes)
+        if not isinstance(found, Turn):
+            return found
+        base = usable_base(run, seen, self.task)
+        if not isinstance(base, ReadyBase):
+            return Step(base)
+        work = self.work(run, seen.attempts, base, found.number)
+        return take(seen.attempts, self, found, self._job(run, base, found.number, work, settings))
 
     def message(self, attempts: Attempts) -> str:
         """Its result in words."""

@@ -1,7 +1,5 @@
 """Train: one Job per attempt, each in a folder of its own."""
 
-from functools import partial
-
 from wardrobe.api.finetunejob import FineTuneJobResource
 from wardrobe.api.reasons import ConditionType, Done, Waiting
 from wardrobe.base.ready import ReadyBase
@@ -10,20 +8,15 @@ from wardrobe.stage.attempts import Attempts
 from wardrobe_contracts.check import CheckReport
 from wardrobe_contracts.training import TrainConfig, TrainingSummary
 
-from .stage import Give, JobStage, Words, Work
+from .stage import JobStage, Words, Work
 
 
-def _work(run: FineTuneJobResource, attempts: Attempts) -> Give | None:
-    checked = attempts.success(CheckReport)
-    return partial(_train, run, attempts, checked.payload) if checked else None
-
-
-def _train(run: FineTuneJobResource, attempts: Attempts, report: CheckReport, base: ReadyBase, number: int) -> Work:
+def _work(run: FineTuneJobResource, attempts: Attempts, base: ReadyBase, number: int) -> Work:
     """In a folder of its own, or in that of the attempt whose work is done and whose result is lost."""
     order = TrainConfig(
         base=base.location,
         data_folder=CHECK_FOLDER,
-        train_digest=report.train_digest,
+        train_digest=attempts.found(CheckReport).payload.train_digest,
         output_folder=attempt_folder(attempts.known().begun_at(TRAIN.task, number)),
         method=method(run),
         schedule=schedule(run),
@@ -39,6 +32,7 @@ def _came_to(_: TrainingSummary, attempt: int) -> str:
 TRAIN = JobStage(
     task="train",
     more_memory="Raise spec.pod.resources.limits.memory",
+    works_on=(CheckReport,),
     brings=TrainingSummary,
     words=Words(ConditionType.TRAINED, "training", Done.TRAINED, Waiting.TRAINING),
     work=_work,
