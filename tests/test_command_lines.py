@@ -15,7 +15,12 @@ IDENTITY = ["--deployment", "tantanila", "--namespace", "ward", "--routes", "tan
 WORKING: dict[type[CommandLine], list[str]] = {
     OperatorOptions: [
         *("--trainer-image=r/wardrobe-trainer:1", "--gateway-image=r/wardrobe-gateway:1"),
-        *("--engine-image=r/wardrobe-engine:1", "--user-id=10001", "--log-level=info", "--namespaces=ward,theatre"),
+        *(
+            "--engine-image=Transformers=r/wardrobe-engine:1",
+            "--user-id=10001",
+            "--log-level=info",
+            "--namespaces=ward,theatre",
+        ),
     ],
     EngineOptions: [
         *("--model", "/models/base", "--fingerprint", f"sampled:sha256:{'0' * 64}", "--quantization", "None"),
@@ -74,6 +79,13 @@ def test_help_lists_every_option_with_its_default(
             "--ops-port 65536 is not allowed: it must be less than or equal to 65535",
         ),
         (RouterOptions, ["--key", "/keys"], "unrecognized arguments: --key /keys"),
+        (OperatorOptions, ["--engine-image", "TIG=x"], "--engine-image TIG is not allowed: it must be 'Transformers'"),
+        (
+            OperatorOptions,
+            ["--engine-image", "Transformers="],
+            "it must have an image for Transformers: give Transformers",
+        ),
+        (OperatorOptions, ["--engine-image", "r/e:1"], "for engine_image: not enough values to unpack"),
         (OperatorOptions, ["--log-level", "loud"], "--log-level loud is not allowed: it must be one of debug, info"),
     ],
 )

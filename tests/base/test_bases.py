@@ -16,7 +16,7 @@ from wardrobe_contracts.result import Result
 
 NAMESPACE = "hospital"
 BASE = Key("BaseModel", NAMESPACE, "base")
-SETTINGS = Settings("none", "none", "none")
+SETTINGS = Settings("none", "none", {})
 OLDER = results.INSPECTION.model_copy(update={"fingerprint": results.digest("0")})
 
 

@@ -70,7 +70,7 @@ def test_a_typo_is_refused_by_name(offline: Helm, typo: str, wrong: str) -> None
     [
         ("images.registry=registry.example/", "/images/registry"),
         ("images.tag=a/b", "/images/tag"),
-        ("images.engine.digest=sha256:12", "/images/engine/digest"),
+        ("images.engines.Transformers.digest=sha256:12", "/images/engines/Transformers/digest"),
         ("images.operator.pullPolicy=Sometimes", "/images/operator/pullPolicy"),
         ("namespaces={Ward}", "/namespaces/0"),
         ("namespaces={a,a}", "/namespaces"),
@@ -124,13 +124,16 @@ def test_images_come_from_one_registry_or_one_by_one(offline: Helm) -> None:
     def images(*values: str) -> list[str]:
         container = operator_container(offline.template(*values))
         given = Options.parse(container["args"])
-        return [container["image"], given.trainer_image, given.gateway_image, given.engine_image]
+        return [container["image"], given.trainer_image, given.gateway_image, *given.engine_image.values()]
 
     parts = ("operator", "trainer", "gateway", "engine")
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
     assert images("images.registry=r:5000/w") == [f"r:5000/w/wardrobe-{part}:{version}" for part in parts]
     assert images("images.registry=r", "images.tag=dev") == [f"r/wardrobe-{part}:dev" for part in parts]
-    single = ("images.trainer.repository=mine/t", "images.gateway.tag=v2", f"images.engine.digest={DIGEST}")
+    single = (
+        *("images.trainer.repository=mine/t", "images.gateway.tag=v2"),
+        f"images.engines.Transformers.digest={DIGEST}",
+    )
     assert images("images.registry=r", "images.tag=dev", *single) == [
         "r/wardrobe-operator:dev",
         "mine/t:dev",

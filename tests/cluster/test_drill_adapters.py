@@ -86,7 +86,7 @@ def faulty(serve: Serve) -> Hospital:
     """Two engines with faults that can be switched on; both versions of cardiology were loaded while all was well."""
     image = on_the_node.import_faulty_engine()
     departments = {"cardiology": "cardiology-v1", "paediatrics": "paediatrics-v1"}
-    hospital = serve(deployed.deployment(replicas=2, **departments), more=f"--engine-image {image}")
+    hospital = serve(deployed.deployment(replicas=2, **departments), more=f"--engine-image Transformers={image}")
     hospital.flip("cardiology", "cardiology-v2")
     hospital.flip("cardiology", "cardiology-v1")
     return hospital

@@ -43,7 +43,7 @@ def hospital(serve: Serve) -> Hospital:
     """Three engines with faults that can be switched on; cardiology has a version before its present one."""
     image = on_the_node.import_faulty_engine()
     departments = {"cardiology": "cardiology-v1", "paediatrics": "paediatrics-v1"}
-    made = serve(deployed.deployment(replicas=3, **departments), more=f"--engine-image {image}")
+    made = serve(deployed.deployment(replicas=3, **departments), more=f"--engine-image Transformers={image}")
     eventually(lambda: made.engines_ready() == 3, what="three engines")
     return made
 

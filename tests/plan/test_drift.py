@@ -19,8 +19,9 @@ from wardrobe.kube.client import Kube
 from wardrobe.plan.drift import differs, stamped
 from wardrobe.settings import Settings
 from wardrobe.writes import FIELD_MANAGER, Apply
+from wardrobe_contracts.engines import EngineType
 
-SETTINGS = Settings("trainer:1", "gateway:1", "engine:1")
+SETTINGS = Settings("trainer:1", "gateway:1", {EngineType.TRANSFORMERS: "engine:1"})
 ADMISSION, VERSION = "admissionregistration.k8s.io", "v1beta1"
 ADDED = {"key": "example.com/zone", "operator": "Exists"}
 

@@ -22,6 +22,7 @@ from wardrobe.reconcile import Reconciler
 from wardrobe.run.progress import ProgressPoller
 from wardrobe.settings import Settings
 from wardrobe.writes import FIELD_MANAGER, Apply, Create, Delete, DropEntry, MarkInUse, Replace, Write
+from wardrobe_contracts.engines import EngineType
 from wardrobe_contracts.result import Result
 from wardrobe_contracts.routes import Routes
 
@@ -35,7 +36,7 @@ Manifests = list[Manifest]
 """`list` is a method of the class below."""
 UPDATES = f"{FIELD_MANAGER} (update)"
 
-SETTINGS = Settings("trainer", "gateway", "engine", user_id=4242)
+SETTINGS = Settings("trainer", "gateway", {EngineType.TRANSFORMERS: "engine"}, user_id=4242)
 GRACE_ENDS = "2026-01-01T00:01:00Z"
 """A minute after the time that stories take place at."""
 

@@ -20,6 +20,7 @@ from wardrobe.metrics import Metrics
 from wardrobe.reconcile import Reconciler
 from wardrobe.run.progress import ProgressPoller
 from wardrobe.settings import Settings
+from wardrobe_contracts.engines import EngineType
 
 from .documented import require_documented
 from .fake_cluster import KilledError
@@ -65,7 +66,8 @@ def reconciler(kube: KubeClient, images: str = "none/{}", states: PodStates | No
     trainer, gateway, engine = (images.format(member) for member in ("trainer", "gateway", "engine"))
     now = kube.clock.timestamp
     poller = ProgressPoller(kube, time.monotonic, now)
-    return Reconciler(kube, Settings(trainer, gateway, engine), poller, states or PodStates(), now)
+    settings = Settings(trainer, gateway, {EngineType.TRANSFORMERS: engine})
+    return Reconciler(kube, settings, poller, states or PodStates(), now)
 
 
 @contextlib.asynccontextmanager

@@ -1,6 +1,7 @@
 """The operator as a process of its own, outside the cluster, as `python -m wardrobe` or dying on purpose."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -10,6 +11,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from wardrobe_contracts.engines import EngineType
 
 from .cluster import Namespace
 from .waiting import eventually
@@ -77,9 +80,8 @@ def start(
         port: int = probe.getsockname()[1]
     log = folder / f"operator-{port}.log"
     arguments = ["--namespaces", namespace, "--port", str(port), *more.split()]
-    variables = {
-        f"WARDROBE_{member.upper()}_IMAGE": images.format(member) for member in ("trainer", "gateway", "engine")
-    }
+    variables = {f"WARDROBE_{member.upper()}_IMAGE": images.format(member) for member in ("trainer", "gateway")}
+    variables["WARDROBE_ENGINE_IMAGE"] = json.dumps({engine: images.format("engine") for engine in EngineType})
     path = {"KUBECONFIG": str(kubeconfig), "PYTHONPATH": str(Path(__file__).parents[1])}
     environment = {**os.environ, **variables, **path}
     with log.open("wb") as file:

@@ -11,16 +11,17 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
-{{/* An image's reference, from a list of the root and the image's name. */}}
+{{/* An image's reference, from a list of the root, its values, where these are, and its name in the registry. */}}
 {{- define "wardrobe.image" -}}
 {{- $root := index . 0 -}}
-{{- $name := index . 1 -}}
+{{- $image := index . 1 -}}
+{{- $where := index . 2 -}}
+{{- $name := index . 3 -}}
 {{- $images := $root.Values.images -}}
-{{- $image := index $images $name -}}
 {{- $repository := $image.repository -}}
 {{- if not $repository -}}
-{{- $missing := printf "images.registry is not set, nor is images.%s.repository: say where the images are, with --set images.registry=registry.hospital.example/wardrobe" $name -}}
-{{- $repository = printf "%s/wardrobe-%s" (required $missing $images.registry) $name -}}
+{{- $missing := printf "images.registry is not set, nor is %s.repository: say where the images are, with --set images.registry=registry.hospital.example/wardrobe" $where -}}
+{{- $repository = printf "%s/%s" (required $missing $images.registry) $name -}}
 {{- end -}}
 {{- if $image.digest -}}
 {{ $repository }}@{{ $image.digest }}

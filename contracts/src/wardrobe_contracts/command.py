@@ -6,7 +6,14 @@ from typing import Any, Self, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, CliApp, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    CliApp,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 
 class _Environment(EnvSettingsSource):
@@ -33,9 +40,11 @@ class CommandLine(BaseSettings):
         try:
             return CliApp.run(cls, cli_args=list(arguments))
         except ValidationError as error:
-            for found in error.errors():
-                sys.stderr.write(f"{cls.model_config.get('cli_prog_name')}: {_problem(cls, found)}\n")
-            sys.exit(2)
+            problems = [_problem(cls, found) for found in error.errors()]
+        except SettingsError as error:  # a map that is none; which option it was stands in the message
+            problems = [f"{error}; --help says how it is written"]
+        sys.stderr.writelines(f"{cls.model_config.get('cli_prog_name')}: {problem}\n" for problem in problems)
+        sys.exit(2)
 
     @classmethod
     def settings_customise_sources(

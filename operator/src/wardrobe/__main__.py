@@ -5,12 +5,13 @@ import sys
 from typing import Literal
 
 import uvloop
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from wardrobe.runtime import Process, run
 from wardrobe.settings import Settings
 from wardrobe_contracts.command import CommandLine
+from wardrobe_contracts.engines import EngineType
 
 
 class Options(CommandLine):
@@ -20,11 +21,19 @@ class Options(CommandLine):
 
     trainer_image: str = Field(description="image of all training tasks")
     gateway_image: str = Field(description="image of agents and routers")
-    engine_image: str = Field(description="image of the Transformers engine")
+    engine_image: dict[EngineType, str] = Field(description="image of each engine, as Transformers=<image>")
     namespaces: str | None = Field(None, description="comma-separated namespaces to watch; unset: all")
     user_id: int = Field(10001, ge=0, description="uid, gid and fsGroup of every pod that touches the store")
     port: int = Field(8080, ge=0, le=65535, description="port of /metrics and /healthz")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+
+    @field_validator("engine_image")
+    @classmethod
+    def _every_engine_has_one(cls, images: dict[EngineType, str]) -> dict[EngineType, str]:
+        """A deployment may name any of them."""
+        if lacking := [engine.value for engine in EngineType if not images.get(engine)]:
+            raise ValueError(f"it must have an image for {', '.join(lacking)}: give {lacking[0]}=<image>")
+        return images
 
 
 def main() -> None:
@@ -35,7 +44,7 @@ def main() -> None:
     settings = Settings(
         trainer_image=options.trainer_image,
         gateway_image=options.gateway_image,
-        engine_image=options.engine_image,
+        engine_images=options.engine_image,
         user_id=options.user_id,
     )
     namespaces = tuple(name for name in (options.namespaces or "").split(",") if name)

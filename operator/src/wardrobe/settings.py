@@ -1,6 +1,9 @@
 """What the operator is told at its start."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from wardrobe_contracts.engines import EngineType
 
 
 @dataclass(frozen=True)
@@ -9,6 +12,7 @@ class Settings:
 
     trainer_image: str
     gateway_image: str
-    engine_image: str
+    engine_images: Mapping[EngineType, str]
+    """Of every engine."""
     user_id: int = 10001
     """uid, gid and fsGroup of every pod that touches the store."""

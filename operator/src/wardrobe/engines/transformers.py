@@ -7,6 +7,7 @@ from wardrobe.api.adapterdeployment import AdapterDeploymentSpec
 from wardrobe.api.meta import Manifest
 from wardrobe.settings import Settings
 from wardrobe_contracts.base import BaseLocation
+from wardrobe_contracts.engines import EngineType
 from wardrobe_contracts.routes import ENGINE_PORT
 
 DRAIN_SECONDS = 60
@@ -24,7 +25,7 @@ def container(spec: AdapterDeploymentSpec, base: BaseLocation, settings: Setting
         "--drain-seconds": str(DRAIN_SECONDS),
     }
     return {
-        "image": settings.engine_image,
+        "image": settings.engine_images[EngineType.TRANSFORMERS],
         "args": [part for pair in arguments.items() for part in pair],
         "env": [{"name": "HF_HUB_OFFLINE", "value": "1"}, {"name": "HF_HOME", "value": "/tmp/huggingface"}],  # noqa: S108
     }
