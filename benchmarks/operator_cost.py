@@ -30,11 +30,11 @@ def main() -> None:
         plane.run("apply", f"--filename={ROOT / 'crds'}")
         plane.run("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
         running, finished = asyncio.run(no_op_requests(plane))
-        print(f"no-op reconcile of a running FineTuneJob:  {running:3d} API requests (wanted: at most 7)")
+        print(f"no-op reconcile of a running FineTuneJob:  {running:3d} API requests (wanted: at most 3)")
         print(f"no-op reconcile of a finished FineTuneJob: {finished:3d} API requests (wanted: at most 3)")
         print(f"a whole life, from applied to Adapter:     {life_requests(plane, Path(folder)):3d} API requests,")
         progress = f"{WRITES_PER_TRAINING} more tell how far it is"
-        print(f"  its Adapter's first reconcile included; {progress} (wanted: at most 60)")
+        print(f"  its Adapter's first reconcile included; {progress} (wanted: at most 50)")
         print(
             f"operator RSS with {JOBS} FineTuneJobs:        {memory(plane, Path(folder)):4.0f} MiB (wanted: below 200)"
         )

@@ -134,7 +134,7 @@ def test_requests_of_reconciles_that_change_nothing(
             return running, await requests_of_one(kube, key)
 
     running, finished = asyncio.run(measure())
-    assert running <= 7
+    assert running <= 3
     assert finished <= 3
 
 

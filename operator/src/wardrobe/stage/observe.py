@@ -46,5 +46,8 @@ def _record(owner: Owner, key: Key, found: Manifest | None) -> tuple[Record, Mis
     try:
         return read_record(found), None
     except ValueError as error:
-        mend = "mend the entry, or delete the ConfigMap while the run's Jobs are there: it is made again from them"
+        mend = (
+            "mend the entry, or delete the ConfigMap while the run's Jobs and pods are there: it is made again from "
+            "them, and what only it knew, such as the result of a Job that is gone, is asked for or made again"
+        )
         return Record(), Missing.unreadable(key, error, mend)
