@@ -29,7 +29,7 @@ from support.artifacts import publish
 from support.fake_engine import FakeEngine
 from support.gateway import DEPLOYMENT, routes, text
 
-from wardrobe_contracts.state import VERSION_HEADER, AgentState, EngineState, Reason, Verdict, VersionState
+from wardrobe_contracts.state import ADAPTER_HEADER, AdapterState, AgentState, EngineState, Reason, Verdict
 from wardrobe_gateway.agent import __main__ as agent_program
 from wardrobe_gateway.process.source import Address
 from wardrobe_gateway.router import __main__ as router_program
@@ -62,7 +62,7 @@ class Upstream(asyncio.Protocol):
     """Answers every request with the same bytes; `/state` with an agent's."""
 
     def __init__(self, version: str) -> None:
-        applied = VersionState(
+        applied = AdapterState(
             digest="sha256:" + "a" * 64, verdict=Verdict.APPLIED, reason=Reason.PROVED, served=True, since=""
         )
         state = AgentState(
@@ -72,9 +72,9 @@ class Upstream(asyncio.Protocol):
             ready=True,
             draining=False,
             engine=EngineState(up=True, since=""),
-            versions={version: applied},
+            adapters={version: applied},
         )
-        self._answer = _http(ANSWER, f"{VERSION_HEADER}: {version}\r\n")
+        self._answer = _http(ANSWER, f"{ADAPTER_HEADER}: {version}\r\n")
         self._state = _http(state.model_dump_json(by_alias=True).encode(), "")
         self._held = b""
 
@@ -299,7 +299,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         artifact = publish(folder / "store", "cardiology-v1")
-        (folder / "routes.json").write_text(text(routes([artifact.routed()], {"cardiology": artifact.version})))
+        (folder / "routes.json").write_text(text(routes([artifact.routed()], {"cardiology": artifact.name})))
         (folder / "keys" / "cardiology").mkdir(parents=True)
         (folder / "keys" / "cardiology" / "keys").write_text(KEY)
         bare, router = throughput(folder)

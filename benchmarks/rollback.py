@@ -39,7 +39,7 @@ def tell_new_version(hospital: Hospital) -> None:
     assert first is not None
     state = hospital.agent(hospital.pods("engine")[0])
     assert state is not None
-    timings = next(version.timings for name, version in state.versions.items() if name.startswith("cardiology-v2-"))
+    timings = next(version.timings for name, version in state.adapters.items() if name.startswith("cardiology-v2-"))
     seconds = timings.model_dump()
     whole = first.ended - flip.patched
     print(f"new version, from the patch's return to the first answer by it: {whole:.2f} s")

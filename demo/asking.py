@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from .console import DemoError
 
 PATH = "/v1/chat/completions"
-VERSION_HEADER = "X-Wardrobe-Version"
+ADAPTER_HEADER = "X-Wardrobe-Version"
 QUESTION = "What are the symptoms of asthma?"
 TOKENS = 70
 WITHIN = 60.0
@@ -59,7 +59,7 @@ def _fetch(url: str, key: str | None, sent: bytes | None = None) -> tuple[str, s
     request = urllib.request.Request(url, sent, headers(key))  # noqa: S310  our own http address
     try:
         with urllib.request.urlopen(request, timeout=WITHIN) as answer:  # noqa: S310
-            return answer.read().decode(), answer.headers.get(VERSION_HEADER, "")
+            return answer.read().decode(), answer.headers.get(ADAPTER_HEADER, "")
     except urllib.error.HTTPError as error:
         raise DemoError(f"{url} answered {error.code}: {error.read().decode()}") from error
     except OSError as error:

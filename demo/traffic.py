@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from .asking import PATH, VERSION_HEADER, ask, body, headers, versions, words
+from .asking import ADAPTER_HEADER, PATH, ask, body, headers, versions, words
 
 TOKENS = (8, 16, 32)
 """An answer has as few of these as tell the versions apart."""
@@ -89,7 +89,7 @@ class Traffic:
         began, sent = time.monotonic(), headers(self.keys[department])
         try:
             async with session.post(f"{self.url}{PATH}", data=body(department, self.tokens), headers=sent) as answer:
-                came, adapter = await answer.text(), adapter_of(answer.headers.get(VERSION_HEADER, ""))
+                came, adapter = await answer.text(), adapter_of(answer.headers.get(ADAPTER_HEADER, ""))
             error, text = ("", words(came)) if answer.status == 200 else (came[:200], "")
             reply = Reply(department, began, time.monotonic(), answer.status, adapter, error, text)
         except (aiohttp.ClientError, TimeoutError) as failed:

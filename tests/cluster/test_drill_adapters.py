@@ -93,7 +93,7 @@ def faulty(serve: Serve) -> Hospital:
 
 
 @pytest.mark.parametrize(
-    ("fault", "verdict"), [("base", Verdict.NOT_APPLIED), ("swap", Verdict.WRONG_VERSION)], ids=["base", "swap"]
+    ("fault", "verdict"), [("base", Verdict.NOT_APPLIED), ("swap", Verdict.WRONG_ADAPTER)], ids=["base", "swap"]
 )
 def test_an_engine_that_answers_wrongly_is_caught_and_gets_no_requests(
     faulty: Hospital, fault: str, verdict: Verdict
@@ -107,7 +107,7 @@ def test_an_engine_that_answers_wrongly_is_caught_and_gets_no_requests(
     def caught() -> bool:
         state = faulty.agent(victim)
         return state is not None and all(
-            name in state.versions and state.versions[name].verdict is verdict for name in versions
+            name in state.adapters and state.adapters[name].verdict is verdict for name in versions
         )
 
     eventually(caught, within=180, what=lambda: f"{verdict}; it is {faulty.agent(victim)}")

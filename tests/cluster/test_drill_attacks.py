@@ -17,12 +17,12 @@ from support.traffic import question
 
 from devcluster import kubectl
 from wardrobe_contracts.state import (
+    ADAPTER_HEADER,
     DEPARTMENT_HEADER,
     HEALTH_PATH,
     METRICS_PATH,
     READY_PATH,
     STATE_PATH,
-    VERSION_HEADER,
 )
 
 pytestmark = [pytest.mark.node, pytest.mark.drill]
@@ -90,9 +90,9 @@ def test_every_key_opens_its_own_department_and_no_other(hospital: Hospital) -> 
                 answer = post(hospital, path, body, KEYS[caller])
                 assert answer.status_code == (200 if caller == owner else 403), (caller, name, path, answer.text)
                 if caller == owner:
-                    assert answer.headers[VERSION_HEADER].startswith(LIVE[owner] if name == owner else name)
+                    assert answer.headers[ADAPTER_HEADER].startswith(LIVE[owner] if name == owner else name)
                 else:
-                    assert VERSION_HEADER not in answer.headers
+                    assert ADAPTER_HEADER not in answer.headers
 
 
 @pytest.mark.parametrize("key", STRANGERS)
@@ -113,7 +113,7 @@ def test_a_request_that_says_two_things_gets_at_most_its_own(hospital: Hospital,
     twice = own[:-1] + f', "model": "{other}"}}'
     cases: list[tuple[bytes, dict[str, str]]] = [
         (own.encode(), {DEPARTMENT_HEADER: other}),
-        (own.encode(), {VERSION_HEADER: foreign}),
+        (own.encode(), {ADAPTER_HEADER: foreign}),
         (own.encode(), {"X-Forwarded-For": "127.0.0.1", "X-Original-URL": "/state"}),
         (twice.encode(), {}),
         ((theirs[:-1] + f', "model": "{department}"}}').encode(), {}),
@@ -128,7 +128,7 @@ def test_a_request_that_says_two_things_gets_at_most_its_own(hospital: Hospital,
     for (body, headers), answer in answers:
         assert answer.status_code < 500, (body, headers, answer.text)
         if answer.ok:
-            version = answer.headers[VERSION_HEADER]
+            version = answer.headers[ADAPTER_HEADER]
             assert version.startswith(LIVE[department]), (body, headers)
             assert answer.json()["choices"][0]["message"]["content"] == hospital.known[version, 8], (body, headers)
 
@@ -159,7 +159,7 @@ def test_a_malformed_head_is_refused_and_tells_nothing(hospital: Hospital, templ
         answered = raw(hospital, sent)
         assert answered == b"" or 400 <= int(answered.split()[1]) < 500, answered
         assert KEYS[department].encode() not in answered
-        assert VERSION_HEADER.lower().encode() not in answered.lower()
+        assert ADAPTER_HEADER.lower().encode() not in answered.lower()
 
 
 def raw(hospital: Hospital, sent: bytes) -> bytes:

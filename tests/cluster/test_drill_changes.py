@@ -96,10 +96,10 @@ class Watcher(threading.Thread):
         """A replica that is not ready holds nothing back: it is sent only what it has proved."""
         if state is None or not state.ready:
             return
-        verdicts = {name: version.verdict for name, version in state.versions.items()}
+        verdicts = {name: version.verdict for name, version in state.adapters.items()}
         for department, route in routes.departments.items():
-            if route.version and verdicts.get(route.version) is not Verdict.APPLIED:
-                self.breaches.append(f"{department} → {route.version} while {pod} says {verdicts}")
+            if route.engine_name and verdicts.get(route.engine_name) is not Verdict.APPLIED:
+                self.breaches.append(f"{department} → {route.engine_name} while {pod} says {verdicts}")
 
 
 def test_a_new_version_is_routed_once_every_replica_has_proved_it(hospital: Hospital) -> None:

@@ -25,7 +25,7 @@ from wardrobe.api.meta import Manifest
 from wardrobe_contracts.manifest import ADAPTER_CONFIG_FILE, MANIFEST_FILE
 from wardrobe_contracts.probes import PROBES_FILE
 from wardrobe_contracts.routes import ENGINE_PORT, engine_adapter_name
-from wardrobe_contracts.state import Verdict, VersionState
+from wardrobe_contracts.state import AdapterState, Verdict
 
 pytestmark = [pytest.mark.node, pytest.mark.drill]
 
@@ -229,15 +229,15 @@ def asked(department: str, adapter: Manifest) -> Manifest:
     return {"adapter": adapter["metadata"]["name"], "keys": {"secretName": f"{department}-keys"}}
 
 
-def verdicts(hospital: Hospital) -> dict[str, VersionState]:
+def verdicts(hospital: Hospital) -> dict[str, AdapterState]:
     """What a replica says of its versions."""
     state = hospital.agent(hospital.pods("engine")[0])
-    return {} if state is None else state.versions
+    return {} if state is None else state.adapters
 
 
 def judged(hospital: Hospital, names: set[str]) -> bool:
     """Whether every replica has a verdict on all of them."""
     agents = [hospital.agent(pod) for pod in hospital.pods("engine")]
-    states = [agent.versions.get(name) for agent in agents if agent for name in names]
+    states = [agent.adapters.get(name) for agent in agents if agent for name in names]
     found = [state for state in states if state is not None and state.verdict is not Verdict.PENDING]
     return len(found) == 3 * len(names)

@@ -172,7 +172,7 @@ def test_an_agents_words_of_a_later_release_are_no_verdict() -> None:
     said = sample("agent-state/1-proved-and-waiting.json")
     said["versions"]["cardiology-v1-11111111"] |= {"verdict": "Applied", "reason": "ProvedBySampling", "served": True}
     state = AgentState.model_validate_json(json.dumps(said))
-    strange = state.versions["cardiology-v1-11111111"]
+    strange = state.adapters["cardiology-v1-11111111"]
     assert (strange.verdict, strange.served) == (Verdict.PENDING, True)
     assert strange.message.startswith("Applied, ProvedBySampling: not known to this release of Wardrobe")
     assert state.serves("cardiology-v2-22222222")

@@ -76,8 +76,8 @@ class Ward:
 
     def routed(self, department: str = "cardiology") -> str | None:
         now = self.routes()
-        version = now.departments[department].version if now else None
-        return version.rpartition("-")[0] if version else None
+        name = now.departments[department].engine_name if now else None
+        return name.rpartition("-")[0] if name else None
 
     def status(self, key: Key = DEPLOYMENT) -> Manifest:
         found: Manifest = self.cluster.objects[key].get("status", {})

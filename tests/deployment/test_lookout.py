@@ -10,7 +10,7 @@ from support import resources, serving
 from wardrobe.api.meta import Key
 from wardrobe.deployment.lookout import Lookout
 from wardrobe.deployment.podstates import PodAnswers, PodStates, gist, noting
-from wardrobe_contracts.state import STATE_PATH, AgentState, BackendState, RouterState, Verdict, VersionState
+from wardrobe_contracts.state import STATE_PATH, AdapterState, AgentState, BackendState, RouterState, Verdict
 
 HOST = "127.0.0.1"
 WARD = Key("AdapterDeployment", "ward", "tantanila")
@@ -106,12 +106,12 @@ def test_a_verdict_is_news_and_a_proof_that_came_out_the_same_is_not() -> None:
     agent = serving.Fleet(lambda: None).agent()
 
     def saying(**changed: object) -> AgentState:
-        version = VersionState.model_validate(
+        adapter = AdapterState.model_validate(
             {"digest": resources.BASE_DIGEST, "verdict": "Applied", "reason": "Proved", "since": resources.TIME}
             | changed
         )
-        return agent.model_copy(update={"versions": {"cardiology-v1": version}})
+        return agent.model_copy(update={"adapters": {"cardiology-v1": adapter}})
 
     assert gist(saying()) == gist(saying(in_flight=3, since="2026-02-02T00:00:00Z", timings={"prove": 1.0}))
-    assert gist(saying()) != gist(saying(verdict=Verdict.WRONG_VERSION))
+    assert gist(saying()) != gist(saying(verdict=Verdict.WRONG_ADAPTER))
     assert gist(saying()) != gist(None)

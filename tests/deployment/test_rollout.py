@@ -18,13 +18,13 @@ from wardrobe.deployment.status import applied
 from wardrobe.plan.drift import differs, stamped
 from wardrobe_contracts.routes import Routes, engine_adapter_name
 from wardrobe_contracts.state import (
+    AdapterState,
     AgentState,
     BackendState,
     EngineState,
     Reason,
     RouterState,
     Verdict,
-    VersionState,
 )
 
 BASE = results.digest("a")
@@ -47,14 +47,14 @@ def adapter(
     return AdapterResource.parse(resources.stored(manifest, uid=name, usedBy=list(used_by)))
 
 
-def version(name: str) -> str:
+def engine_name(name: str) -> str:
     return engine_adapter_name(name, digest_of(name))
 
 
 def replica(name: str = "engine-0", *, ready: bool = True, **verdicts: Verdict) -> Replica:
-    """A replica and its verdict on each version; keys are Adapter names with `_` for `-`."""
-    versions = {
-        version(key.replace("_", "-")): VersionState(
+    """A replica and its verdict on each adapter; keys are Adapter names with `_` for `-`."""
+    adapters = {
+        engine_name(key.replace("_", "-")): AdapterState(
             digest=digest_of(key.replace("_", "-")),
             verdict=verdict,
             reason=Reason.PROVED if verdict is Verdict.APPLIED else Reason.ANSWERS_AS_BASE,
@@ -70,7 +70,7 @@ def replica(name: str = "engine-0", *, ready: bool = True, **verdicts: Verdict) 
         ready=ready,
         draining=False,
         engine=EngineState(up=True, since=TIME),
-        versions=versions,
+        adapters=adapters,
     )
     return Replica(name, ready=ready, state=state)
 
@@ -101,7 +101,7 @@ def serving(wanted: AdapterDeploymentSpec, *replicas: Replica, **more: Any) -> R
 
 
 def routed(rolled: Rollout) -> dict[str, str | None]:
-    return {name: route.version for name, route in rolled.routes.departments.items()}
+    return {name: route.engine_name for name, route in rolled.routes.departments.items()}
 
 
 ON_V1 = serving(spec(cardiology="cardiology-v1"), replica(cardiology_v1=Verdict.APPLIED)).routes
@@ -156,17 +156,17 @@ def test_a_first_version_is_routed_when_proved(
     replicas: list[Replica], expected: str | None, reason: Waiting | Done
 ) -> None:
     rolled = serving(spec(cardiology="cardiology-v1"), *replicas)
-    assert routed(rolled) == {"cardiology": version(expected) if expected else None}
+    assert routed(rolled) == {"cardiology": engine_name(expected) if expected else None}
     assert rolled.departments["cardiology"].reason == reason
 
 
 def test_the_old_version_answers_until_the_new_one_is_proved() -> None:
     rolled = serving(TO_V2, replica(cardiology_v1=Verdict.APPLIED), current=ON_V1, history=HISTORY)
-    assert routed(rolled) == {"cardiology": version("cardiology-v1")}
+    assert routed(rolled) == {"cardiology": engine_name("cardiology-v1")}
     assert {found.adapter for found in rolled.routes.adapters} == {"cardiology-v1", "cardiology-v2"}
     both = replica(cardiology_v1=Verdict.APPLIED, cardiology_v2=Verdict.APPLIED)
     moved = serving(TO_V2, both, current=rolled.routes, history=HISTORY)
-    assert routed(moved) == {"cardiology": version("cardiology-v2")}
+    assert routed(moved) == {"cardiology": engine_name("cardiology-v2")}
     assert moved.departments["cardiology"].previous == ["cardiology-v1"]
     assert {found.adapter for found in moved.routes.adapters} == {"cardiology-v1", "cardiology-v2"}
 
@@ -181,7 +181,7 @@ BACK = [
     ("one serves it, one is still loading it", [replica(), replica(cardiology_v1=Verdict.APPLIED)], True),
     (
         "one serves it, one doubts it",
-        [replica(cardiology_v1=Verdict.APPLIED), replica("engine-1", cardiology_v1=Verdict.WRONG_VERSION)],
+        [replica(cardiology_v1=Verdict.APPLIED), replica("engine-1", cardiology_v1=Verdict.WRONG_ADAPTER)],
         True,
     ),
     ("none serves it", [replica(cardiology_v2=Verdict.APPLIED), SILENT], False),
@@ -191,16 +191,16 @@ BACK = [
 
 
 @pytest.mark.parametrize(("replicas", "moves"), [story[1:] for story in BACK], ids=[story[0] for story in BACK])
-def test_a_department_goes_back_as_soon_as_one_replica_serves_the_version(replicas: list[Replica], moves: bool) -> None:
+def test_a_department_goes_back_as_soon_as_one_replica_serves_the_adapter(replicas: list[Replica], moves: bool) -> None:
     rolled = serving(spec(cardiology="cardiology-v1"), *replicas, current=ON_V2, history=BOTH)
-    assert routed(rolled) == {"cardiology": version("cardiology-v1" if moves else "cardiology-v2")}
+    assert routed(rolled) == {"cardiology": engine_name("cardiology-v1" if moves else "cardiology-v2")}
 
 
 def test_a_version_that_answered_for_another_department_is_new_to_this_one() -> None:
     past = History(2, {"cardiology": ["cardiology-v2"], "paediatrics": ["cardiology-v1"]})
     one = replica(cardiology_v1=Verdict.APPLIED, cardiology_v2=Verdict.APPLIED)
     rolled = serving(spec(cardiology="cardiology-v1"), one, replica("engine-1"), current=ON_V2, history=past)
-    assert routed(rolled) == {"cardiology": version("cardiology-v2")}
+    assert routed(rolled) == {"cardiology": engine_name("cardiology-v2")}
 
 
 def router(*, ready: bool = True, generation: int | None = None, reaches: str | None = None) -> RouterPod:
@@ -261,7 +261,7 @@ def test_routes_are_applied_by_all_routers_that_requests_may_come_through(
     assert applied(ON_V1, routers) is expected
 
 
-verdicts = st.sampled_from([Verdict.APPLIED, Verdict.PENDING, Verdict.WRONG_VERSION])
+verdicts = st.sampled_from([Verdict.APPLIED, Verdict.PENDING, Verdict.WRONG_ADAPTER])
 pods = st.builds(
     lambda number, ready, silent, unreached, v1, v2: Replica(
         f"engine-{number}",
@@ -281,7 +281,7 @@ def test_what_answers_is_served_somewhere_and_what_moved_stays(
     rolled = serving(TO_V2, *fleet, current=current, history=past)
     moved = rolled.routes.departments != current.departments
     if moved:
-        assert proofs.served(version("cardiology-v2"), fleet)
+        assert proofs.served(engine_name("cardiology-v2"), fleet)
     assert roll_out(inputs(TO_V2, *fleet, current=rolled.routes, history=past), 9).routes == rolled.routes
 
 
@@ -295,7 +295,7 @@ def test_a_version_that_is_refused_changes_nothing_but_what_is_said() -> None:
         ((V1, unassessed), Waiting.VARIANT_NOT_ASSESSED),
     ):
         rolled = serving(TO_V2, live, current=ON_V1, history=HISTORY, adapters=adapters)
-        assert routed(rolled) == {"cardiology": version("cardiology-v1")}
+        assert routed(rolled) == {"cardiology": engine_name("cardiology-v1")}
         assert [found.adapter for found in rolled.routes.adapters] == ["cardiology-v1"]
         assert rolled.departments["cardiology"].reason == reason
         assert "spec.departments.cardiology.adapter" in rolled.departments["cardiology"].message
@@ -305,7 +305,7 @@ def test_a_version_that_can_name_no_more_users_waits() -> None:
     both = replica(cardiology_v1=Verdict.APPLIED, cardiology_v2=Verdict.APPLIED)
     full = adapter("cardiology-v2", used_by=tuple(f"other-{number}" for number in range(USERS_LIMIT)))
     rolled = serving(TO_V2, both, current=ON_V1, history=HISTORY, adapters=(V1, full))
-    assert routed(rolled) == {"cardiology": version("cardiology-v1")}
+    assert routed(rolled) == {"cardiology": engine_name("cardiology-v1")}
     assert rolled.departments["cardiology"].reason == Waiting.MARKING_IN_USE
     assert "names 100 AdapterDeployments, and no more fit" in rolled.departments["cardiology"].message
     assert "; cardiology-v1 goes on" in rolled.departments["cardiology"].message
@@ -329,14 +329,14 @@ def test_a_routed_adapter_that_somebody_deletes_goes_on_answering() -> None:
 def test_routes_that_somebody_deletes_come_back_from_history() -> None:
     live = replica(cardiology_v1=Verdict.APPLIED)
     rolled = serving(TO_V2, live, current=None, history=HISTORY)
-    assert routed(rolled) == {"cardiology": version("cardiology-v1")}
+    assert routed(rolled) == {"cardiology": engine_name("cardiology-v1")}
 
 
 def test_nothing_is_called_served_while_no_replica_is_ready() -> None:
     wanted = spec(cardiology="cardiology-v1")
     for replicas, reason in (((), Waiting.NO_REPLICA_READY), ((replica(),), Waiting.PROVING)):
         rolled = serving(wanted, *replicas, current=ON_V1, history=HISTORY)
-        assert routed(rolled) == {"cardiology": version("cardiology-v1")}
+        assert routed(rolled) == {"cardiology": engine_name("cardiology-v1")}
         assert rolled.departments["cardiology"].reason == reason
 
 
@@ -347,9 +347,9 @@ def test_an_unchanged_world_has_unchanged_routes() -> None:
 
 
 def test_a_routed_version_that_a_replica_doubts_stays_and_is_said() -> None:
-    doubting = replica("engine-1", cardiology_v1=Verdict.WRONG_VERSION)
+    doubting = replica("engine-1", cardiology_v1=Verdict.WRONG_ADAPTER)
     rolled = serving(spec(cardiology="cardiology-v1"), doubting, current=ON_V1, history=HISTORY)
-    assert routed(rolled) == {"cardiology": version("cardiology-v1")}
+    assert routed(rolled) == {"cardiology": engine_name("cardiology-v1")}
     assert rolled.departments["cardiology"].reason == Waiting.NOT_PROVED
 
 

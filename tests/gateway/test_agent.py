@@ -18,7 +18,7 @@ from wardrobe_contracts.base import Variant
 from wardrobe_contracts.manifest import ADAPTER_WEIGHTS_FILE, MANIFEST_FILE
 from wardrobe_contracts.probes import PROBES_FILE
 from wardrobe_contracts.routes import Verification
-from wardrobe_contracts.state import DIGEST_HEADER, VERSION_HEADER, AgentState, Reason, Verdict
+from wardrobe_contracts.state import ADAPTER_HEADER, DIGEST_HEADER, AgentState, Reason, Verdict
 from wardrobe_gateway.agent import outcomes, steps
 
 
@@ -62,20 +62,20 @@ def v2(store: Path) -> Artifact:
 async def test_an_adapter_is_fetched_loaded_proved_and_served(pod: Pod, v1: Artifact) -> None:
     assert await status(pod, "/healthz") == 200
     assert await status(pod, "/readyz") == 503
-    assert (await ask(pod, v1.version))[0] == 421
-    pod.apply(routes([v1.routed()], {"cardiology": v1.version}, generation=7))
-    await pod.proved(v1.version)
-    code, answer, headers = await ask(pod, v1.version)
+    assert (await ask(pod, v1.name))[0] == 421
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}, generation=7))
+    await pod.proved(v1.name)
+    code, answer, headers = await ask(pod, v1.name)
     assert code == 200
     assert "[cardiology-v1]" in answer["choices"][0]["message"]["content"]
-    assert headers[VERSION_HEADER] == v1.version
+    assert headers[ADAPTER_HEADER] == v1.name
     assert headers[DIGEST_HEADER] == v1.digest
     assert await status(pod, "/readyz") == 200
     async with aiohttp.ClientSession() as session, session.get(f"{pod.ops.url}/state") as found:
         state = AgentState.model_validate_json(await found.read())
     assert (state.generation, state.ready, state.engine.up) == (7, True, True)
-    assert state.serves(v1.version)
-    numbers, timings = state.versions[v1.version].numbers, state.versions[v1.version].timings
+    assert state.serves(v1.name)
+    numbers, timings = state.adapters[v1.name].numbers, state.adapters[v1.name].timings
     assert numbers is not None
     assert numbers.own < 1e-4 < numbers.separation
     assert numbers.decode is not None
@@ -83,17 +83,17 @@ async def test_an_adapter_is_fetched_loaded_proved_and_served(pod: Pod, v1: Arti
 
 
 async def test_plain_text_names_its_adapter_too(pod: Pod, v1: Artifact) -> None:
-    pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
-    await pod.proved(v1.version)
-    code, answer, headers = await ask(pod, v1.version, "/generate")
-    assert (code, headers[VERSION_HEADER]) == (200, v1.version)
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
+    await pod.proved(v1.name)
+    code, answer, headers = await ask(pod, v1.name, "/generate")
+    assert (code, headers[ADAPTER_HEADER]) == (200, v1.name)
     assert answer["generated_text"].startswith("[cardiology-v1]")
 
 
 @pytest.mark.parametrize("named", ["", "base", "cardiology", "cardiology-v9-00000000"])
 async def test_what_names_no_adapter_of_the_set_is_refused(pod: Pod, v1: Artifact, named: str) -> None:
-    pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
-    await pod.proved(v1.version)
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
+    await pod.proved(v1.name)
     code, answer, _ = await ask(pod, named)
     assert code == 421
     assert answer["error"]["code"] == "version_unknown"
@@ -117,10 +117,10 @@ async def test_a_faulty_engine_is_caught_and_nothing_is_served(
 ) -> None:
     for name, value in fault.items():
         setattr(pod.engine.faults, name, value)
-    pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
-    state = await pod.judged(v1.version, verdict)
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
+    state = await pod.judged(v1.name, verdict)
     assert (state.reason, state.served) == (reason, False)
-    code, answer, _ = await ask(pod, v1.version)
+    code, answer, _ = await ask(pod, v1.name)
     assert (code, answer["error"]["code"]) == (421, "version_not_proved")
     assert reason in answer["error"]["message"]
     assert await status(pod, "/readyz") == 503
@@ -128,52 +128,52 @@ async def test_a_faulty_engine_is_caught_and_nothing_is_served(
 
 async def test_engines_noise_is_no_fault(pod: Pod, v1: Artifact) -> None:
     pod.engine.faults.noise = 0.04
-    pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
-    await pod.proved(v1.version)
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
+    await pod.proved(v1.name)
 
 
 async def test_swapped_versions_are_both_caught(pod: Pod, v1: Artifact, v2: Artifact) -> None:
-    pod.engine.faults.swapped = {v1.version: v2.version, v2.version: v1.version}
-    pod.apply(routes([v1.routed(), v2.routed()], {"cardiology": v2.version}))
-    for adapter in (v1.version, v2.version):
-        state = await pod.judged(adapter, Verdict.WRONG_VERSION)
+    pod.engine.faults.swapped = {v1.name: v2.name, v2.name: v1.name}
+    pod.apply(routes([v1.routed(), v2.routed()], {"cardiology": v2.name}))
+    for adapter in (v1.name, v2.name):
+        state = await pod.judged(adapter, Verdict.WRONG_ADAPTER)
         assert state.reason is Reason.ANSWERS_AS_OTHER
         assert state.numbers is not None
-        assert state.numbers.nearest_other in {v1.version, v2.version} - {adapter}
+        assert state.numbers.nearest_other in {v1.name, v2.name} - {adapter}
 
 
 async def test_a_wrong_newcomer_puts_the_others_to_the_proof_again(pod: Pod, v1: Artifact, v2: Artifact) -> None:
-    pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
-    await pod.proved(v1.version)
-    pod.engine.faults.swapped = {v1.version: v2.version, v2.version: v1.version}
-    pod.apply(routes([v1.routed(), v2.routed()], {"cardiology": v1.version}, generation=2))
-    await pod.judged(v2.version, Verdict.WRONG_VERSION)
-    await pod.judged(v1.version, Verdict.WRONG_VERSION)
-    assert (await ask(pod, v1.version))[0] == 421
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
+    await pod.proved(v1.name)
+    pod.engine.faults.swapped = {v1.name: v2.name, v2.name: v1.name}
+    pod.apply(routes([v1.routed(), v2.routed()], {"cardiology": v1.name}, generation=2))
+    await pod.judged(v2.name, Verdict.WRONG_ADAPTER)
+    await pod.judged(v1.name, Verdict.WRONG_ADAPTER)
+    assert (await ask(pod, v1.name))[0] == 421
 
 
 async def test_what_is_served_is_proved_again_and_again(store: Path, tmp_path: Path, v1: Artifact) -> None:
     async with gateway.pod(store, tmp_path / "cache", reprove=0.05) as pod:
-        pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
-        await pod.proved(v1.version)
+        pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
+        await pod.proved(v1.name)
         pod.engine.faults.answers_from_base = True
-        await pod.judged(v1.version, Verdict.NOT_APPLIED)
+        await pod.judged(v1.name, Verdict.NOT_APPLIED)
         assert await status(pod, "/readyz") == 503
 
 
 async def test_what_cannot_be_told_from_the_base_is_not_served(pod: Pod, store: Path) -> None:
     like_base = publish(store, "cardiology-v1", recorded_voice="")
-    pod.apply(routes([like_base.routed()], {"cardiology": like_base.version}))
-    state = await pod.judged(like_base.version, Verdict.INDISTINGUISHABLE)
+    pod.apply(routes([like_base.routed()], {"cardiology": like_base.name}))
+    state = await pod.judged(like_base.name, Verdict.INDISTINGUISHABLE)
     assert (state.reason, state.served) == (Reason.TOO_CLOSE, False)
 
 
 async def test_where_verification_only_reports_it_is_served(pod: Pod, v1: Artifact) -> None:
     pod.engine.faults.answers_from_base = True
-    pod.apply(routes([v1.routed()], {"cardiology": v1.version}, verification=Verification.REPORT))
-    state = await pod.judged(v1.version, Verdict.NOT_APPLIED)
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}, verification=Verification.REPORT))
+    state = await pod.judged(v1.name, Verdict.NOT_APPLIED)
     assert state.served
-    assert (await ask(pod, v1.version))[0] == 200
+    assert (await ask(pod, v1.name))[0] == 200
 
 
 def change_weights(folder: Path) -> None:
@@ -219,14 +219,14 @@ async def test_a_damaged_artifact_never_reaches_the_engine_and_the_others_go_on(
     pod: Pod, v1: Artifact, v2: Artifact, damage: Callable[[Path], None], expected: tuple[Verdict, Reason]
 ) -> None:
     damage(pod.store / v2.path)
-    pod.apply(routes([v1.routed(), v2.routed()], {"cardiology": v1.version}))
-    state = await pod.judged(v2.version, expected[0])
+    pod.apply(routes([v1.routed(), v2.routed()], {"cardiology": v1.name}))
+    state = await pod.judged(v2.name, expected[0])
     assert state.reason is expected[1]
     assert state.message
-    await pod.proved(v1.version)
+    await pod.proved(v1.name)
     assert await status(pod, "/readyz") == 200
-    assert v2.version not in pod.engine.voices
-    assert [body["lora_name"] for path, body in pod.engine.log if "load" in path] == [v1.version]
+    assert v2.name not in pod.engine.voices
+    assert [body["lora_name"] for path, body in pod.engine.log if "load" in path] == [v1.name]
 
 
 async def test_a_mended_artifact_is_taken_up(
@@ -236,16 +236,16 @@ async def test_a_mended_artifact_is_taken_up(
     weights = store / v1.path / ADAPTER_WEIGHTS_FILE
     good = weights.read_text()
     weights.write_text("bad")
-    pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
-    await pod.judged(v1.version, Verdict.DIGEST_MISMATCH)
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
+    await pod.judged(v1.name, Verdict.DIGEST_MISMATCH)
     weights.write_text(good)
-    await pod.proved(v1.version)
+    await pod.proved(v1.name)
 
 
 async def test_an_adapter_of_another_base_is_never_loaded(pod: Pod, store: Path) -> None:
     foreign = publish(store, "cardiology-v1", base=digest("f"))
-    pod.apply(routes([foreign.routed()], {"cardiology": foreign.version}))
-    state = await pod.judged(foreign.version, Verdict.LOAD_FAILED)
+    pod.apply(routes([foreign.routed()], {"cardiology": foreign.name}))
+    state = await pod.judged(foreign.name, Verdict.LOAD_FAILED)
     assert state.reason is Reason.OTHER_BASE
     assert digest("f") in state.message
     assert not pod.engine.log
@@ -255,8 +255,8 @@ async def test_an_adapter_without_scores_on_the_pods_variant_is_never_loaded(
     store: Path, v1: Artifact, tmp_path: Path
 ) -> None:
     async with gateway.pod(store, tmp_path / "nf4", variant=Variant.NF4) as pod:
-        pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
-        assert (await pod.judged(v1.version, Verdict.LOAD_FAILED)).reason is Reason.VARIANT_NOT_ASSESSED
+        pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
+        assert (await pod.judged(v1.name, Verdict.LOAD_FAILED)).reason is Reason.VARIANT_NOT_ASSESSED
         assert not pod.engine.log
 
 
@@ -264,19 +264,19 @@ async def test_pods_of_two_variants_under_the_same_routes_each_prove_by_their_ow
     pod: Pod, store: Path, v1: Artifact, tmp_path: Path
 ) -> None:
     """As while a deployment changes its quantization: what is proved on the old pods stays proved."""
-    given = routes([v1.routed()], {"cardiology": v1.version})
+    given = routes([v1.routed()], {"cardiology": v1.name})
     async with gateway.pod(store, tmp_path / "nf4", variant=Variant.NF4) as other:
         pod.apply(given)
         other.apply(given)
-        await pod.proved(v1.version)
-        await other.judged(v1.version, Verdict.LOAD_FAILED)
+        await pod.proved(v1.name)
+        await other.judged(v1.name, Verdict.LOAD_FAILED)
 
 
 @pytest.mark.parametrize("artifact", ["/etc", "../elsewhere", "adapters/../../elsewhere"])
 async def test_a_path_outside_the_store_is_not_followed(pod: Pod, v1: Artifact, artifact: str) -> None:
     adapter = v1.routed().model_copy(update={"artifact": artifact})
-    pod.apply(routes([adapter], {"cardiology": v1.version}))
-    state = await pod.judged(v1.version, Verdict.LOAD_FAILED)
+    pod.apply(routes([adapter], {"cardiology": v1.name}))
+    state = await pod.judged(v1.name, Verdict.LOAD_FAILED)
     assert "inside the store" in state.message
 
 
@@ -284,96 +284,96 @@ async def test_a_half_written_copy_is_made_again(pod: Pod, v1: Artifact) -> None
     partial = pod.cache / f"{v1.manifest_digest.removeprefix('sha256:')}.partial"
     partial.mkdir()
     (partial / ADAPTER_WEIGHTS_FILE).write_text("half")
-    pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
-    await pod.proved(v1.version)
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
+    await pod.proved(v1.name)
     assert not partial.exists()
 
 
 async def test_a_damaged_copy_is_made_again_and_a_good_one_needs_no_store(pod: Pod, store: Path, v1: Artifact) -> None:
-    given = routes([v1.routed()], {"cardiology": v1.version})
+    given = routes([v1.routed()], {"cardiology": v1.name})
     pod.apply(given)
-    await pod.proved(v1.version)
+    await pod.proved(v1.name)
     copy = pod.cache / v1.manifest_digest.removeprefix("sha256:") / ADAPTER_WEIGHTS_FILE
     copy.write_text("damaged")
     await pod.stop_agent()
     await pod.start_agent()
     pod.apply(given)
-    await pod.proved(v1.version)
+    await pod.proved(v1.name)
     assert copy.read_text() == v1.voice
     remove_all(store / v1.path)
     await pod.stop_agent()
     await pod.start_agent()
     pod.agent.in_force.restore()  # nor does it need the apiserver
-    await pod.proved(v1.version)
+    await pod.proved(v1.name)
 
 
 async def test_a_restarted_agent_proves_what_the_engine_still_has(pod: Pod, v1: Artifact) -> None:
-    given = routes([v1.routed()], {"cardiology": v1.version})
+    given = routes([v1.routed()], {"cardiology": v1.name})
     pod.apply(given)
-    await pod.proved(v1.version)
+    await pod.proved(v1.name)
     first = pod.agent.incarnation
     await pod.stop_agent()
     await pod.start_agent()
     pod.apply(given)
-    await pod.proved(v1.version)
+    await pod.proved(v1.name)
     assert pod.agent.incarnation != first
     assert [path for path, _ in pod.engine.log].count("/v1/load_lora_adapter") == 1
 
 
 async def test_engine_down_takes_everything_back_until_it_is_proved_again(pod: Pod, v1: Artifact) -> None:
-    pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
-    await pod.proved(v1.version)
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
+    await pod.proved(v1.name)
     await pod.engine_server.stop()
     pod.engine.restart()
-    state = await pod.judged(v1.version, Verdict.PENDING)
+    state = await pod.judged(v1.name, Verdict.PENDING)
     assert state.reason is Reason.ENGINE_DOWN
     assert not pod.agent.state().engine.up
     assert await status(pod, "/readyz") == 503
-    assert (await ask(pod, v1.version))[0] == 503
+    assert (await ask(pod, v1.name))[0] == 503
     assert await status(pod, "/healthz") == 200
     await pod.engine_server.start()
-    await pod.proved(v1.version)
+    await pod.proved(v1.name)
     assert pod.agent.state().engine.starts == 2
     assert await status(pod, "/readyz") == 200
 
 
 async def test_a_restart_that_no_check_saw_is_noticed_by_what_is_missing(pod: Pod, v1: Artifact) -> None:
-    pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
-    await pod.proved(v1.version)
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
+    await pod.proved(v1.name)
     pod.engine.restart()
-    assert (await ask(pod, v1.version))[0] == 421  # the engine says 404, and the router is to ask another
+    assert (await ask(pod, v1.name))[0] == 421  # the engine says 404, and the router is to ask another
     await until(lambda: pod.agent.state().engine.starts == 2)
-    await pod.proved(v1.version)
-    assert (await ask(pod, v1.version))[0] == 200
+    await pod.proved(v1.name)
+    assert (await ask(pod, v1.name))[0] == 200
 
 
 async def test_an_unhealthy_engine_is_down(pod: Pod, v1: Artifact) -> None:
-    pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
-    await pod.proved(v1.version)
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
+    await pod.proved(v1.name)
     pod.engine.faults.unhealthy = True
-    await pod.judged(v1.version, Verdict.PENDING)
+    await pod.judged(v1.name, Verdict.PENDING)
     pod.engine.faults.unhealthy = False
-    await pod.proved(v1.version)
+    await pod.proved(v1.name)
 
 
 async def test_a_busy_engine_is_asked_again(pod: Pod, v1: Artifact) -> None:
     pod.engine.faults.busy = True
-    pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
-    await until(lambda: "overloaded" in getattr(pod.adapter(v1.version), "message", ""))
-    assert getattr(pod.adapter(v1.version), "verdict", None) is Verdict.PENDING
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
+    await until(lambda: "overloaded" in getattr(pod.adapter(v1.name), "message", ""))
+    assert getattr(pod.adapter(v1.name), "verdict", None) is Verdict.PENDING
     pod.engine.faults.busy = False
-    await pod.proved(v1.version)
+    await pod.proved(v1.name)
 
 
 async def test_readiness_waits_for_the_first_set_only(pod: Pod, store: Path, v1: Artifact, v2: Artifact) -> None:
-    pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
-    await pod.proved(v1.version)
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
+    await pod.proved(v1.name)
     assert await status(pod, "/readyz") == 200
     pod.engine.faults.refuses_to_load = "no"
-    pod.apply(routes([v1.routed(), v2.routed()], {"cardiology": v1.version}, generation=2))
-    await pod.judged(v2.version, Verdict.LOAD_FAILED)
+    pod.apply(routes([v1.routed(), v2.routed()], {"cardiology": v1.name}, generation=2))
+    await pod.judged(v2.name, Verdict.LOAD_FAILED)
     assert await status(pod, "/readyz") == 200
-    pod.apply(routes([v1.routed(), v2.routed()], {"cardiology": v2.version}, generation=3))
+    pod.apply(routes([v1.routed(), v2.routed()], {"cardiology": v2.name}, generation=3))
     assert await status(pod, "/readyz") == 503  # no routed adapter is served here
 
 
@@ -381,8 +381,8 @@ async def test_an_adapter_that_left_is_served_for_a_while_then_unloaded_and_forg
     pod: Pod, v1: Artifact, v2: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(steps, "LEAVE_SECONDS", 0.3)
-    pod.apply(routes([v1.routed(), v2.routed()], {"cardiology": v2.version}))
-    await pod.proved(v1.version, v2.version)
+    pod.apply(routes([v1.routed(), v2.routed()], {"cardiology": v2.name}))
+    await pod.proved(v1.name, v2.name)
     release = asyncio.Event()
 
     async def held(number: int) -> None:
@@ -390,85 +390,85 @@ async def test_an_adapter_that_left_is_served_for_a_while_then_unloaded_and_forg
             await release.wait()
 
     pod.engine.pace = held
-    async with streaming(pod, v1.version) as stream:
+    async with streaming(pod, v1.name) as stream:
         await stream.content.readany()
-        pod.apply(routes([v2.routed()], {"cardiology": v2.version}, generation=2))
-        assert (await ask(pod, v1.version))[0] == 200
+        pod.apply(routes([v2.routed()], {"cardiology": v2.name}, generation=2))
+        assert (await ask(pod, v1.name))[0] == 200
         await asyncio.sleep(0.5)  # longer than it would stay without a request
-        assert v1.version in pod.engine.voices
+        assert v1.name in pod.engine.voices
         release.set()
         assert b"[DONE]" in await stream.read()
-    await until(lambda: v1.version not in pod.engine.voices)
-    assert (await ask(pod, v1.version))[0] == 421
-    assert pod.adapter(v1.version) is None
+    await until(lambda: v1.name not in pod.engine.voices)
+    assert (await ask(pod, v1.name))[0] == 421
+    assert pod.adapter(v1.name) is None
     await until(lambda: len([path for path in pod.cache.iterdir() if path.is_dir()]) == 1)
 
 
 async def test_an_adapter_that_comes_back_in_time_was_never_gone(pod: Pod, v1: Artifact, v2: Artifact) -> None:
-    both = routes([v1.routed(), v2.routed()], {"cardiology": v2.version})
+    both = routes([v1.routed(), v2.routed()], {"cardiology": v2.name})
     pod.apply(both)
-    await pod.proved(v1.version, v2.version)
-    pod.apply(routes([v2.routed()], {"cardiology": v2.version}, generation=2))
+    await pod.proved(v1.name, v2.name)
+    pod.apply(routes([v2.routed()], {"cardiology": v2.name}, generation=2))
     pod.apply(both)
-    await pod.proved(v1.version)
-    assert pod.reconciler.adapters.by_name[v1.version].left is None
+    await pod.proved(v1.name)
+    assert pod.reconciler.adapters.by_name[v1.name].left is None
 
 
 async def test_streams_come_piece_by_piece_and_end_when_the_client_leaves(pod: Pod, v1: Artifact) -> None:
-    pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
-    await pod.proved(v1.version)
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
+    await pod.proved(v1.name)
     go = asyncio.Semaphore(1)
 
     async def step(_: int) -> None:
         await go.acquire()
 
     pod.engine.pace = step
-    async with streaming(pod, v1.version) as stream:
+    async with streaming(pod, v1.name) as stream:
         assert b"[cardiology-v1]" in await stream.content.readuntil(b"\n\n")  # and nothing more is there yet
         go.release()
         assert b"data: " in await stream.content.readuntil(b"\n\n")
         assert pod.engine.under_way == 1
     await until(lambda: pod.engine.cancelled == 1 and not pod.engine.under_way)
-    assert pod.reconciler.in_flight[v1.version] == 0
+    assert pod.reconciler.in_flight[v1.name] == 0
 
 
 async def test_a_stream_that_breaks_does_not_end_well(pod: Pod, v1: Artifact) -> None:
-    pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
-    await pod.proved(v1.version)
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
+    await pod.proved(v1.name)
     pod.engine.faults.breaks_stream_after = 2
-    async with streaming(pod, v1.version) as stream:
+    async with streaming(pod, v1.name) as stream:
         assert stream.status == 200
         with pytest.raises(aiohttp.ClientPayloadError):
             await stream.read()
 
 
 async def test_draining_is_said_and_serving_goes_on(pod: Pod, v1: Artifact) -> None:
-    pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
-    await pod.proved(v1.version)
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
+    await pod.proved(v1.name)
     pod.drain.begin()
     assert await status(pod, "/readyz") == 503
-    assert not pod.agent.state().serves(v1.version)
-    code, _, headers = await ask(pod, v1.version)
+    assert not pod.agent.state().serves(v1.name)
+    code, _, headers = await ask(pod, v1.name)
     assert (code, headers["Connection"]) == (200, "close")
 
 
 @pytest.mark.parametrize("bad", ["", "{}", '{"deployment": "tantanila"}', None])
 async def test_routes_that_cannot_be_read_leave_the_last_in_force(pod: Pod, v1: Artifact, bad: str | None) -> None:
-    pod.apply(routes([v1.routed()], {"cardiology": v1.version}, generation=4))
-    await pod.proved(v1.version)
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}, generation=4))
+    await pod.proved(v1.name)
     pod.agent.in_force.take(bad)
     state = pod.agent.state()
     assert state.generation == 4
     assert state.problem
-    assert state.serves(v1.version)
+    assert state.serves(v1.name)
 
 
 async def test_no_foreign_header_reaches_the_engine(pod: Pod, v1: Artifact) -> None:
-    pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
-    await pod.proved(v1.version)
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
+    await pod.proved(v1.name)
     headers = {"Authorization": "Bearer secret", "Cookie": "a=b", "Traceparent": "00-1-2-3"}
     url = f"{pod.server.url}/v1/chat/completions"
-    async with aiohttp.ClientSession(headers=headers) as session, session.post(url, json=chat(v1.version)) as answer:
+    async with aiohttp.ClientSession(headers=headers) as session, session.post(url, json=chat(v1.name)) as answer:
         assert answer.status == 200
     seen = CIMultiDict(pod.engine.headers[-1])
     assert "Authorization" not in seen
@@ -477,11 +477,11 @@ async def test_no_foreign_header_reaches_the_engine(pod: Pod, v1: Artifact) -> N
 
 
 async def test_metrics_show_verdicts(pod: Pod, v1: Artifact) -> None:
-    pod.apply(routes([v1.routed()], {"cardiology": v1.version}))
-    await pod.proved(v1.version)
-    await ask(pod, v1.version)
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
+    await pod.proved(v1.name)
+    await ask(pod, v1.name)
     async with aiohttp.ClientSession() as session, session.get(f"{pod.ops.url}/metrics") as answer:
         page = await answer.text()
-    assert f'wardrobe_agent_version_verdict{{verdict="Applied",version="{v1.version}"}} 1.0' in page
+    assert f'wardrobe_agent_version_verdict{{verdict="Applied",version="{v1.name}"}} 1.0' in page
     assert 'wardrobe_agent_requests_total{code="200"} 1.0' in page
     assert "wardrobe_agent_engine_up 1.0" in page

@@ -21,7 +21,7 @@ from wardrobe_contracts.engines import ENGINES, EngineType
 from wardrobe_contracts.manifest import ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, MANIFEST_FILE
 from wardrobe_contracts.probes import PROBES_FILE
 from wardrobe_contracts.routes import RoutedAdapter
-from wardrobe_contracts.state import DEPARTMENT_HEADER, ENGINE_REACHED_HEADER, VERSION_HEADER, Reason, Verdict
+from wardrobe_contracts.state import ADAPTER_HEADER, DEPARTMENT_HEADER, ENGINE_REACHED_HEADER, Reason, Verdict
 from wardrobe_gateway.agent import copies, engine_health, outcomes, probing, runtime_loading, server, steps
 from wardrobe_gateway.agent.fetch import Fetched, Pace, Store, fetch
 from wardrobe_gateway.agent.proof import Judgement
@@ -56,11 +56,11 @@ def child(store: Path) -> Artifact:
 async def serve(pod: Pod, *artifacts: Artifact) -> None:
     """These, each for its department, proved."""
     pod.apply(both(*artifacts))
-    await pod.proved(*(artifact.version for artifact in artifacts))
+    await pod.proved(*(artifact.name for artifact in artifacts))
 
 
 def both(*artifacts: Artifact, generation: int = 1) -> Any:
-    live = {artifact.adapter.rpartition("-v")[0]: artifact.version for artifact in artifacts}
+    live = {artifact.adapter.rpartition("-v")[0]: artifact.name for artifact in artifacts}
     return routes([artifact.routed() for artifact in artifacts], live, generation=generation)
 
 
@@ -81,7 +81,7 @@ async def test_200_clients_of_one_department_leave_another_its_answers_and_a_rol
 
     async def client() -> None:
         while True:
-            code, _, reached = await ask(pod, chat(v1.version))
+            code, _, reached = await ask(pod, chat(v1.name))
             codes.append((code, reached))
             if code == 429:
                 full.set()
@@ -90,11 +90,11 @@ async def test_200_clients_of_one_department_leave_another_its_answers_and_a_rol
     clients = [asyncio.create_task(client()) for _ in range(200)]
     try:
         await asyncio.wait_for(full.wait(), 10)
-        answers = [await ask(pod, chat(child.version), department="paediatrics") for _ in range(30)]
+        answers = [await ask(pod, chat(child.name), department="paediatrics") for _ in range(30)]
         assert {code for code, _, _ in answers} == {200}
         newer = publish(store, "paediatrics-v2")
         pod.apply(both(v1, child, newer, generation=2))
-        await pod.proved(newer.version)
+        await pod.proved(newer.name)
     finally:
         for task in clients:
             task.cancel()
@@ -112,8 +112,8 @@ async def test_departments_that_nobody_knows_share_one_turn_and_the_metrics_name
         await release.wait()
 
     pod.engine.work = held
-    asked = [asyncio.create_task(ask(pod, chat(v1.version), department=f"made-up-{n}")) for n in range(40)]
-    asked += [asyncio.create_task(ask(pod, chat(v1.version)))]
+    asked = [asyncio.create_task(ask(pod, chat(v1.name), department=f"made-up-{n}")) for n in range(40)]
+    asked += [asyncio.create_task(ask(pod, chat(v1.name)))]
     queue = pod.agent.engine_admission.queue
     await until(lambda: queue.inside["cardiology"] == 1 and len(queue.waiting) == 1)
     page = pod.agent._metrics.page(pod.reconciler, pod.agent.engine_admission).decode()
@@ -144,14 +144,14 @@ async def test_every_refusal_says_whether_the_engine_was_reached(
     await serve(pod, v1)
     for name, value in change.items():
         setattr(pod.engine, name, value)
-    code, _, reached = await ask(pod, {**chat(v1.version), **body})
+    code, _, reached = await ask(pod, {**chat(v1.name), **body})
     assert (code, reached) == expected
 
 
 async def test_an_engine_that_has_ended_is_noticed_at_once_and_was_not_reached(pod: Pod, v1: Artifact) -> None:
     await serve(pod, v1)
     await pod.engine_server.stop()
-    code, _, reached = await ask(pod, chat(v1.version))
+    code, _, reached = await ask(pod, chat(v1.name))
     assert code in {502, 503}
     assert reached == "no"
     await until(lambda: not pod.agent.state().engine.up)
@@ -160,7 +160,7 @@ async def test_an_engine_that_has_ended_is_noticed_at_once_and_was_not_reached(p
 async def test_an_engine_that_ends_under_a_request_may_have_been_reached(pod: Pod, v1: Artifact) -> None:
     await serve(pod, v1)
     pod.engine.faults.hangs = True
-    asked = asyncio.create_task(ask(pod, chat(v1.version)))
+    asked = asyncio.create_task(ask(pod, chat(v1.name)))
     await until(lambda: pod.engine.under_way)
     await pod.engine_server.stop()
     assert (await asked)[::2] == (502, "yes")
@@ -170,7 +170,7 @@ async def test_an_engine_that_ends_under_a_request_may_have_been_reached(pod: Po
 async def test_scores_of_prompts_are_not_for_departments(pod: Pod, v1: Artifact, path: str) -> None:
     await serve(pod, v1)
     seen = len(pod.engine.log)
-    body = {"inputs": "x", "parameters": {"adapter_id": v1.version, "decoder_input_details": True}}
+    body = {"inputs": "x", "parameters": {"adapter_id": v1.name, "decoder_input_details": True}}
     code, answer, reached = await ask(pod, body, path)
     assert (code, answer["error"]["param"], reached) == (422, "decoder_input_details", "no")
     assert len(pod.engine.log) == seen
@@ -187,7 +187,7 @@ async def test_bodies_are_bounded_one_by_one_and_together(
     await pod.server.start()
 
     async def pieces() -> Any:
-        yield json.dumps(chat(v1.version)).encode()
+        yield json.dumps(chat(v1.name)).encode()
 
     url = pod.server.url + CHAT
     async with aiohttp.ClientSession() as session:
@@ -202,11 +202,11 @@ async def test_bodies_are_bounded_one_by_one_and_together(
         await release.wait()
 
     pod.engine.work = held
-    long = asyncio.create_task(ask(pod, chat(v1.version, stop="x" * 1_000_000)))
+    long = asyncio.create_task(ask(pod, chat(v1.name, stop="x" * 1_000_000)))
     await until(lambda: pod.agent.engine_admission.queue.inside)
-    code, answer, reached = await ask(pod, chat(v1.version, stop="x" * 1_000_000))
+    code, answer, reached = await ask(pod, chat(v1.name, stop="x" * 1_000_000))
     assert (code, answer["error"]["code"], reached) == (429, "busy", "no")
-    other = asyncio.create_task(ask(pod, chat(v1.version, stop="x" * 500_000), department=""))
+    other = asyncio.create_task(ask(pod, chat(v1.name, stop="x" * 500_000), department=""))
     await until(lambda: pod.agent.engine_admission.queue.inside[""])
     release.set()
     assert [(await one)[0] for one in (long, other)] == [200, 200]
@@ -223,13 +223,13 @@ async def test_an_engine_too_busy_to_say_that_it_is_well_is_down_only_without_an
     await serve(pod, v1)
     pod.engine.faults.silent_health = True
     for _ in range(15):  # more than a second, by the check's own pauses
-        assert (await ask(pod, chat(v1.version)))[0] == 200
+        assert (await ask(pod, chat(v1.name)))[0] == 200
         await asyncio.sleep(0.1)
-    assert pod.agent.state().serves(v1.version)
+    assert pod.agent.state().serves(v1.name)
     assert pod.agent.state().engine.starts == 1
-    await pod.judged(v1.version, Verdict.PENDING)
+    await pod.judged(v1.name, Verdict.PENDING)
     pod.engine.faults.silent_health = False
-    await pod.proved(v1.version)
+    await pod.proved(v1.name)
 
 
 # Proofs
@@ -246,10 +246,10 @@ NAN = '{"details": {"prefill": [{"id": 1, "logprob": NaN}]}, "generated_text": "
 async def test_garbage_in_a_proof_is_that_versions_verdict_only(
     pod: Pod, v1: Artifact, child: Artifact, garbage: str
 ) -> None:
-    pod.engine.faults.garbage = {v1.version: garbage}
+    pod.engine.faults.garbage = {v1.name: garbage}
     pod.apply(both(v1, child))
-    assert (await pod.judged(v1.version, Verdict.DIVERGED)).reason in {Reason.PROOF_FAILED, Reason.TOKENS_DIFFER}
-    await pod.proved(child.version)
+    assert (await pod.judged(v1.name, Verdict.DIVERGED)).reason in {Reason.PROOF_FAILED, Reason.TOKENS_DIFFER}
+    await pod.proved(child.name)
 
 
 async def test_a_step_that_fails_as_nobody_foresaw_ends_no_others_work(
@@ -258,15 +258,15 @@ async def test_a_step_that_fails_as_nobody_foresaw_ends_no_others_work(
     real = pod.reconciler.engine.load
 
     async def load(adapter: str, folder: Path) -> None:
-        if adapter == v1.version:
+        if adapter == v1.name:
             raise ZeroDivisionError("nobody thought of it")
         await real(adapter, folder)
 
     monkeypatch.setattr(pod.reconciler.engine, "load", load)
     pod.apply(both(v1, child))
-    state = await pod.judged(v1.version, Verdict.LOAD_FAILED)
+    state = await pod.judged(v1.name, Verdict.LOAD_FAILED)
     assert state.message == "ZeroDivisionError: nobody thought of it"
-    await pod.proved(child.version)
+    await pod.proved(child.name)
 
 
 @pytest.mark.parametrize(("failures", "verdict"), [(1, Verdict.APPLIED), (2, Verdict.NOT_APPLIED)])
@@ -277,18 +277,18 @@ async def test_a_repetition_that_fails_is_repeated_before_it_counts(
     real, made = probing.prove, []
 
     async def prove(*arguments: Any) -> Judgement:
-        made.append(pod.adapter(v1.version))
+        made.append(pod.adapter(v1.name))
         if len(made) <= failures:
             return Judgement(Verdict.NOT_APPLIED, Reason.ANSWERS_AS_BASE, "as the base")
         return await real(*arguments)
 
     monkeypatch.setattr(probing, "prove", prove)
-    pod.reconciler.adapters.change(v1.version, due=0.0)
+    pod.reconciler.adapters.change(v1.name, due=0.0)
     pod.reconciler.changed()
     await until(lambda: len(made) == 2)
     assert all(state is not None and state.served for state in made)
-    await pod.judged(v1.version, verdict)
-    await until(lambda: not pod.reconciler.adapters.by_name[v1.version].failed)
+    await pod.judged(v1.name, verdict)
+    await until(lambda: not pod.reconciler.adapters.by_name[v1.name].failed)
 
 
 def other_ids(folder: Path) -> None:
@@ -312,8 +312,8 @@ async def test_a_proofs_answers_are_decoded_together(pod: Pod, v1: Artifact, mon
 
 async def test_probes_of_other_tokens_prove_nothing(pod: Pod, v1: Artifact) -> None:
     forged = republish(pod.store, v1.path, other_ids)
-    pod.apply(routes([forged], {"cardiology": forged.version}))
-    assert (await pod.judged(forged.version, Verdict.DIVERGED)).reason is Reason.TOKENS_DIFFER
+    pod.apply(routes([forged], {"cardiology": forged.engine_name}))
+    assert (await pod.judged(forged.engine_name, Verdict.DIVERGED)).reason is Reason.TOKENS_DIFFER
 
 
 # The store
@@ -325,7 +325,7 @@ async def test_a_store_that_hangs_stops_that_copy_only(
     release = threading.Event()
 
     def hanging(store: Store, adapter: RoutedAdapter, pace: Pace) -> Fetched:
-        if adapter.version == v1.version:
+        if adapter.engine_name == v1.name:
             release.wait(60)
         return fetch(store, adapter, pace)
 
@@ -335,13 +335,13 @@ async def test_a_store_that_hangs_stops_that_copy_only(
     monkeypatch.setattr(outcomes, "RETRY_SECONDS", 0.05)
     try:
         pod.apply(both(v1, child))
-        await pod.proved(child.version)
-        state = await pod.judged(v1.version, Verdict.LOAD_FAILED)
+        await pod.proved(child.name)
+        state = await pod.judged(v1.name, Verdict.LOAD_FAILED)
         assert state.reason is Reason.STORE_FAILED
-        await until(lambda: "earlier copy" in getattr(pod.adapter(v1.version), "message", ""))
+        await until(lambda: "earlier copy" in getattr(pod.adapter(v1.name), "message", ""))
     finally:
         release.set()
-    await pod.proved(v1.version)
+    await pod.proved(v1.name)
 
 
 def pipe(path: Path) -> None:
@@ -360,10 +360,10 @@ async def test_what_is_no_file_of_a_files_size_is_not_read(
 ) -> None:
     put(pod.store / v1.path / name)
     pod.apply(both(v1, child))
-    state = await pod.judged(v1.version, Verdict.LOAD_FAILED)
+    state = await pod.judged(v1.name, Verdict.LOAD_FAILED)
     assert state.reason is Reason.STORE_FAILED
     assert name in state.message
-    await pod.proved(child.version)
+    await pod.proved(child.name)
 
 
 async def test_a_copy_of_an_adapter_that_left_meanwhile_is_deleted(
@@ -372,7 +372,7 @@ async def test_a_copy_of_an_adapter_that_left_meanwhile_is_deleted(
     begun, release, made = threading.Event(), threading.Event(), threading.Event()
 
     def slow(store: Store, adapter: RoutedAdapter, pace: Pace) -> Fetched:
-        if adapter.version == child.version:
+        if adapter.engine_name == child.name:
             return fetch(store, adapter, pace)
         begun.set()
         release.wait(60)
@@ -385,11 +385,11 @@ async def test_a_copy_of_an_adapter_that_left_meanwhile_is_deleted(
     try:
         await until(begun.is_set)
         pod.apply(both(child, generation=2))
-        await until(lambda: pod.adapter(v1.version) is None)
+        await until(lambda: pod.adapter(v1.name) is None)
     finally:
         release.set()
     await until(made.is_set)
-    await pod.proved(child.version)
+    await pod.proved(child.name)
     await until(lambda: copied(pod) == {child.manifest_digest.removeprefix("sha256:")}, what=lambda: copied(pod))
 
 
@@ -414,14 +414,14 @@ async def test_files_stay_until_the_engine_confirms_that_it_has_dropped_the_adap
     monkeypatch.setattr(outcomes, "RETRY_SECONDS", 0.05)
     await serve(pod, v1, child)
     copy = pod.cache / v1.manifest_digest.removeprefix("sha256:")
-    pod.engine.faults.refuses_to_unload = v1.version
+    pod.engine.faults.refuses_to_unload = v1.name
     pod.engine.voices["x-v1-00000000"] = "sorted behind, and not kept by it"
     pod.apply(both(child, generation=2))
     await until(lambda: [path for path, _ in pod.engine.log].count("/v1/unload_lora_adapter") > 2)
     assert copy.exists()
     await until(lambda: "x-v1-00000000" not in pod.engine.voices)
     pod.engine.faults.refuses_to_unload = ""
-    await until(lambda: v1.version not in pod.engine.voices and not copy.exists())
+    await until(lambda: v1.name not in pod.engine.voices and not copy.exists())
 
 
 async def test_files_stay_until_the_last_request_of_an_adapter_has_finished(
@@ -432,10 +432,10 @@ async def test_files_stay_until_the_last_request_of_an_adapter_has_finished(
     monkeypatch.setattr(runtime_loading, "UNLOAD_SECONDS", 0.05)
     await serve(pod, v1, child)
     copy = pod.cache / v1.manifest_digest.removeprefix("sha256:")
-    last = pod.engine.leaving[v1.version] = asyncio.Event()
+    last = pod.engine.leaving[v1.name] = asyncio.Event()
     pod.apply(both(child, generation=2))
     await until(lambda: [path for path, _ in pod.engine.log].count("/v1/unload_lora_adapter") > 2)
-    assert v1.version not in pod.engine.voices  # it is not listed any more
+    assert v1.name not in pod.engine.voices  # it is not listed any more
     assert copy.exists()
     last.set()
     await until(lambda: not copy.exists())
@@ -444,7 +444,7 @@ async def test_files_stay_until_the_last_request_of_an_adapter_has_finished(
 async def test_names_that_only_the_engine_knows_are_unloaded(pod: Pod, v1: Artifact) -> None:
     pod.engine.voices["forgotten-v1-00000000"] = "who?"
     await serve(pod, v1)
-    await until(lambda: list(pod.engine.voices) == [v1.version])
+    await until(lambda: list(pod.engine.voices) == [v1.name])
 
 
 # Strangers' files
@@ -463,15 +463,15 @@ async def test_fuzzed_files_get_a_verdict_and_the_others_stay_served(
             (folder / name).write_bytes(fuzzed((folder / name).read_bytes(), chance))
 
         forged.append(republish(pod.store, v1.path, change, adapter=f"cardiology-v{number + 2}"))
-    one_each = {adapter.version: adapter for adapter in forged}
-    pod.apply(routes([*one_each.values(), child.routed()], {"paediatrics": child.version}, generation=2))
+    one_each = {adapter.engine_name: adapter for adapter in forged}
+    pod.apply(routes([*one_each.values(), child.routed()], {"paediatrics": child.name}, generation=2))
 
     def judged() -> bool:
-        assert (state := pod.adapter(child.version)) is not None
+        assert (state := pod.adapter(child.name)) is not None
         assert state.served
         states = [pod.adapter(adapter) for adapter in one_each]
         return all(state is not None and state.verdict is not Verdict.PENDING for state in states)
 
     await until(judged, within=HANG)
-    async with aiohttp.ClientSession() as session, session.post(pod.server.url + CHAT, json=chat(child.version)) as got:
-        assert (got.status, got.headers[VERSION_HEADER]) == (200, child.version)
+    async with aiohttp.ClientSession() as session, session.post(pod.server.url + CHAT, json=chat(child.name)) as got:
+        assert (got.status, got.headers[ADAPTER_HEADER]) == (200, child.name)

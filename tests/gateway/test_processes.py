@@ -21,7 +21,7 @@ from support.waiting import eventually
 
 from devcluster.controlplane import ControlPlane
 from wardrobe_contracts.routes import Routes
-from wardrobe_contracts.state import VERSION_HEADER
+from wardrobe_contracts.state import ADAPTER_HEADER
 
 pytestmark = pytest.mark.controlplane
 
@@ -41,7 +41,7 @@ class Ward:
     c2: Artifact
 
     def routes(self, live: Artifact, generation: int) -> Routes:
-        return routes([self.c1.routed(), self.c2.routed()], {"cardiology": live.version}, generation=generation)
+        return routes([self.c1.routed(), self.c2.routed()], {"cardiology": live.name}, generation=generation)
 
     async def await_generation(self, generation: int) -> None:
         def there() -> bool:
@@ -53,7 +53,7 @@ class Ward:
         """Until the router knows that both serve."""
 
         def there() -> bool:
-            return all(self.c1.version in backend.serves for backend in self.router.router_state().backends)
+            return all(self.c1.name in backend.serves for backend in self.router.router_state().backends)
 
         await threaded(lambda: eventually(there, every=0.02, what=self.router.logged))
 
@@ -74,7 +74,7 @@ class Ward:
             session.post(f"{self.router.url}/v1/chat/completions", json=body) as answer,
         ):
             await answer.read()
-            return answer.status, answer.headers.get(VERSION_HEADER, "")
+            return answer.status, answer.headers.get(ADAPTER_HEADER, "")
 
 
 async def threaded(work: Callable[[], T]) -> T:
@@ -114,34 +114,34 @@ async def ward(control_plane: ControlPlane, proxy: ApiserverProxy, tmp_path: Pat
 
 
 async def test_routes_arrive_and_nothing_fails(ward: Ward) -> None:
-    assert await ward.ask() == (200, ward.c1.version)
+    assert await ward.ask() == (200, ward.c1.name)
     for generation in range(2, 8):
         live = (ward.c1, ward.c2)[generation % 2]
         await threaded(partial(ward.cluster.route, ward.routes(live, generation)))
         await ward.await_generation(generation)
-        assert await ward.ask() == (200, live.version)
+        assert await ward.ask() == (200, live.name)
 
 
 async def test_with_the_apiserver_away_all_goes_on_restarts_included(ward: Ward) -> None:
     await threaded(lambda: outages.stop_apiserver(ward.cluster.plane))
     try:
-        assert await ward.ask() == (200, ward.c1.version)
+        assert await ward.ask() == (200, ward.c1.name)
         ward.router.kill()
         ward.router.start()
         await threaded(ward.router.await_ready)
-        assert await ward.ask() == (200, ward.c1.version)
+        assert await ward.ask() == (200, ward.c1.name)
         assert not (await threaded(ward.router.router_state)).connected
         for agent in ward.agents:
             agent.kill()
             agent.start()
         for agent in ward.agents:
             await threaded(agent.await_ready)
-        assert await ward.ask() == (200, ward.c1.version)
+        assert await ward.ask() == (200, ward.c1.name)
     finally:
         await threaded(ward.cluster.plane.start_apiserver)
     await threaded(lambda: ward.cluster.route(ward.routes(ward.c2, 2)))
     await ward.await_generation(2)
-    assert await ward.ask() == (200, ward.c2.version)
+    assert await ward.ask() == (200, ward.c2.name)
     assert (await threaded(ward.router.router_state)).connected
 
 
@@ -153,7 +153,7 @@ async def test_watches_survive_cuts_expiry_and_a_busy_apiserver(ward: Ward) -> N
         live = (ward.c1, ward.c2)[generation % 2]
         await threaded(partial(ward.cluster.route, ward.routes(live, generation)))
         await ward.await_generation(generation)
-        assert await ward.ask() == (200, live.version)
+        assert await ward.ask() == (200, live.name)
     ward.proxy.refusing = True
     ward.proxy.cut()
     await threaded(lambda: eventually(lambda: ward.proxy.refused > 3, what="refusals"))
@@ -171,10 +171,10 @@ async def test_routes_deleted_by_mistake_stay_in_force(ward: Ward) -> None:
     )
     state = await threaded(lambda: eventually(lambda: _with_problem(ward.router), what=ward.router.logged))
     assert "gone" in state
-    assert await ward.ask() == (200, ward.c1.version)
+    assert await ward.ask() == (200, ward.c1.name)
     await threaded(lambda: ward.cluster.route(ward.routes(ward.c2, 1)))
     await threaded(lambda: eventually(lambda: not _with_problem(ward.router), what=ward.router.logged))
-    assert await ward.ask() == (200, ward.c2.version)
+    assert await ward.ask() == (200, ward.c2.name)
 
 
 def _with_problem(router: Program) -> str:
@@ -183,7 +183,7 @@ def _with_problem(router: Program) -> str:
 
 async def test_a_killed_agent_costs_no_request(ward: Ward) -> None:
     ward.agents[0].kill()
-    assert {await ward.ask() for _ in range(6)} == {(200, ward.c1.version)}
+    assert {await ward.ask() for _ in range(6)} == {(200, ward.c1.name)}
     ward.agents[0].start()
     await threaded(ward.agents[0].await_ready)
 
@@ -211,12 +211,12 @@ async def test_sigterm_drains(ward: Ward, part: str) -> None:
     assert program.process is not None
     program.terminate()
     await threaded(lambda: eventually(lambda: program.get("/readyz")[0] == 503, every=0.01, what=program.logged))
-    assert await ward.ask() == (200, ward.c1.version)  # still taken: not everybody knows yet
+    assert await ward.ask() == (200, ward.c1.name)  # still taken: not everybody knows yet
     await threaded(lambda: eventually(program.refuses_requests, what=program.logged))
     assert (program.get("/readyz")[0], program.get("/healthz")[0]) == (503, 200)
     assert program.process.poll() is None
     release.set()
-    assert await asyncio.gather(*streams) == [(200, ward.c1.version)] * 2
+    assert await asyncio.gather(*streams) == [(200, ward.c1.name)] * 2
     ended = threading.Thread(target=program.process.wait)
     ended.start()
     await threaded(lambda: ended.join(10))

@@ -55,12 +55,12 @@ def verdict(measured: Measured, recorded: Scores = RECORDED) -> tuple[Verdict, R
         pytest.param(
             Measured(BASE, BASE, {"w": BASE}), (Verdict.NOT_APPLIED, Reason.ANSWERS_AS_BASE), id="all-are-the-base"
         ),
-        pytest.param(Measured(BASE, OTHER, {"w": OWN}), (Verdict.WRONG_VERSION, Reason.ANSWERS_AS_OTHER), id="swapped"),
+        pytest.param(Measured(BASE, OTHER, {"w": OWN}), (Verdict.WRONG_ADAPTER, Reason.ANSWERS_AS_OTHER), id="swapped"),
         pytest.param(
-            Measured(BASE, BASE, {"w": OWN}), (Verdict.WRONG_VERSION, Reason.ANSWERS_AS_OTHER), id="found-elsewhere"
+            Measured(BASE, BASE, {"w": OWN}), (Verdict.WRONG_ADAPTER, Reason.ANSWERS_AS_OTHER), id="found-elsewhere"
         ),
         pytest.param(
-            Measured(BASE, OTHER, {"w": OTHER}), (Verdict.WRONG_VERSION, Reason.ANSWERS_AS_OTHER), id="all-are-other"
+            Measured(BASE, OTHER, {"w": OTHER}), (Verdict.WRONG_ADAPTER, Reason.ANSWERS_AS_OTHER), id="all-are-other"
         ),
         pytest.param(Measured(BASE, STRANGE, {}), (Verdict.DIVERGED, Reason.SCORES_UNKNOWN), id="strange"),
         pytest.param(Measured(BASE, STRANGE, {"w": OTHER}), (Verdict.DIVERGED, Reason.SCORES_UNKNOWN), id="strange-2"),

@@ -18,16 +18,16 @@ from support.gateway import Pod, RouterProcess, Server, routes, until
 
 from wardrobe_contracts.routes import Authentication
 from wardrobe_contracts.state import (
+    ADAPTER_HEADER,
     DEPARTMENT_HEADER,
     DIGEST_HEADER,
-    VERSION_HEADER,
     WAIT_HEADER,
+    AdapterState,
     AgentState,
     EngineState,
     Reason,
     RouterState,
     Verdict,
-    VersionState,
 )
 from wardrobe_gateway.agent import engine_admission
 from wardrobe_gateway.process.source import Address
@@ -108,7 +108,7 @@ class Ward:
         self.generation += 1
         given = routes(
             [self.c1.routed(), self.c2.routed(), self.p1.routed()],
-            {"cardiology": cardiology.version, "paediatrics": self.p1.version},
+            {"cardiology": cardiology.name, "paediatrics": self.p1.name},
             generation=self.generation,
             **more,
         )
@@ -128,8 +128,8 @@ async def ward(store: Path, tmp_path: Path) -> AsyncIterator[Ward]:
         made = Ward([one, other], router, c1, c2, p1)
         made.route(c2)
         for pod in made.pods:
-            await pod.proved(c1.version, c2.version, p1.version)
-        await router.sees(c2.version, *made.addresses)
+            await pod.proved(c1.name, c2.name, p1.name)
+        await router.sees(c2.name, *made.addresses)
         yield made
 
 
@@ -140,15 +140,15 @@ async def test_a_department_is_answered_by_its_live_adapter(ward: Ward) -> None:
     reply = await ask(ward.router)
     assert (reply.status, reply.voice) == (200, "[cardiology-v2]")
     assert reply.headers[DEPARTMENT_HEADER] == "cardiology"
-    assert reply.headers[VERSION_HEADER] == ward.c2.version
+    assert reply.headers[ADAPTER_HEADER] == ward.c2.name
     assert reply.headers[DIGEST_HEADER] == ward.c2.digest
     assert (await ask(ward.router, key="spare-of-cardiology")).voice == "[cardiology-v2]"
     assert (await ask(ward.router, "paediatrics", key="child-of-paediatrics")).voice == "[paediatrics-v1]"
 
 
 async def test_a_loaded_adapter_may_be_asked_by_name(ward: Ward) -> None:
-    reply = await ask(ward.router, ward.c1.version)
-    assert (reply.voice, reply.headers[VERSION_HEADER]) == ("[cardiology-v1]", ward.c1.version)
+    reply = await ask(ward.router, ward.c1.name)
+    assert (reply.voice, reply.headers[ADAPTER_HEADER]) == ("[cardiology-v1]", ward.c1.name)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ async def test_every_error_has_openais_form(ward: Ward) -> None:
 
 async def test_models_lists_what_the_key_may_use(ward: Ward) -> None:
     listed = (await get(ward.router, "/v1/models", "heart-of-cardiology")).json["data"]
-    assert [model["id"] for model in listed] == ["cardiology", ward.c1.version, ward.c2.version]
+    assert [model["id"] for model in listed] == ["cardiology", ward.c1.name, ward.c2.name]
     assert (await get(ward.router, "/v1/models")).status == 401
 
 
@@ -247,7 +247,7 @@ async def test_streams_come_piece_by_piece_without_what_nobody_asked_for(ward: W
     for pod in ward.pods:
         pod.engine.pace = step
     async with asking(ward.router, "cardiology", stream=True) as answer:
-        assert answer.headers[VERSION_HEADER] == ward.c2.version
+        assert answer.headers[ADAPTER_HEADER] == ward.c2.name
         assert b"[cardiology-v2]" in await answer.content.readuntil(b"\n\n")  # and nothing more is there yet
         for _ in range(9):
             go.release()
@@ -255,10 +255,10 @@ async def test_streams_come_piece_by_piece_without_what_nobody_asked_for(ward: W
     assert rest.endswith(b"data: [DONE]\n\n")
     assert b'"choices": []' not in rest
     page = (await get(ward.router, "/metrics")).body.decode()
-    who = f'department="cardiology",version="{ward.c2.version}"'
+    who = f'department="cardiology",version="{ward.c2.name}"'
     assert f'wardrobe_requests_total{{code="200",{who}}} 1.0' in page
-    assert f'wardrobe_tokens_total{{department="cardiology",kind="completion",version="{ward.c2.version}"}} 5.0' in page
-    assert f'wardrobe_tokens_total{{department="cardiology",kind="prompt",version="{ward.c2.version}"}} 2.0' in page
+    assert f'wardrobe_tokens_total{{department="cardiology",kind="completion",version="{ward.c2.name}"}} 5.0' in page
+    assert f'wardrobe_tokens_total{{department="cardiology",kind="prompt",version="{ward.c2.name}"}} 2.0' in page
     assert f"wardrobe_time_to_first_token_seconds_count{{{who}}} 1.0" in page
     assert f"wardrobe_time_per_token_seconds_count{{{who}}} 1.0" in page
     assert 'wardrobe_requests_in_flight{department="cardiology"} 0.0' in page
@@ -307,11 +307,11 @@ async def test_the_least_loaded_is_asked(ward: Ward) -> None:
 
 async def test_a_replica_that_has_not_proved_it_is_not_asked(ward: Ward) -> None:
     ward.pods[0].engine.faults.answers_from_base = True
-    ward.pods[0].reconciler.adapters.change(ward.c2.version, due=0.0)
-    await ward.pods[0].judged(ward.c2.version, Verdict.NOT_APPLIED)
+    ward.pods[0].reconciler.adapters.change(ward.c2.name, due=0.0)
+    await ward.pods[0].judged(ward.c2.name, Verdict.NOT_APPLIED)
     for _ in range(6):  # the first of them may still go there, be refused, and tried elsewhere
         assert (await ask(ward.router)).voice == "[cardiology-v2]"
-    await ward.router.sees(ward.c2.version, ward.addresses[1])
+    await ward.router.sees(ward.c2.name, ward.addresses[1])
 
 
 async def test_421_is_tried_elsewhere(ward: Ward) -> None:
@@ -326,10 +326,10 @@ async def test_a_refused_connection_is_tried_elsewhere(ward: Ward) -> None:
         await server.stop()
     replies = [await ask(ward.router) for _ in range(4)]
     assert {(reply.status, reply.voice) for reply in replies} == {(200, "[cardiology-v2]")}
-    await ward.router.sees(ward.c2.version, ward.addresses[1])
+    await ward.router.sees(ward.c2.name, ward.addresses[1])
     for server in (ward.pods[0].server, ward.pods[0].ops):
         await server.start()
-    await ward.router.sees(ward.c2.version, *ward.addresses)
+    await ward.router.sees(ward.c2.name, *ward.addresses)
 
 
 async def test_a_pod_that_dies_before_it_answers_is_replaced_by_another(ward: Ward) -> None:
@@ -364,9 +364,9 @@ async def test_a_request_that_kills_its_engine_meets_two_of_three(ward: Ward, st
         pods = [*ward.pods, third]
         ward.pods = pods
         ward.route(ward.c2)
-        await third.proved(ward.c2.version)
+        await third.proved(ward.c2.name)
         ward.router.router.take_addresses(frozenset(pod.address for pod in pods))
-        await ward.router.sees(ward.c2.version, *ward.addresses)
+        await ward.router.sees(ward.c2.name, *ward.addresses)
         for pod in pods:
             pod.engine.faults.breaks_stream_after = 0
         reply = await ask(ward.router, stream=True)
@@ -378,8 +378,8 @@ async def test_what_never_reached_an_engine_is_tried_until_somebody_answers(ward
     refusing = [Address(f"127.0.0.1:{gateway_processes.free_port()}", ward.pods[0].address.ops) for _ in range(4)]
     async with gateway.router(keys=KEYS) as router:
         router.router.take_addresses(frozenset({*refusing, ward.pods[1].address}))
-        router.apply(routes([ward.c2.routed()], {"cardiology": ward.c2.version}))
-        await router.sees(ward.c2.version, *(one.requests for one in refusing), ward.addresses[1])
+        router.apply(routes([ward.c2.routed()], {"cardiology": ward.c2.name}))
+        await router.sees(ward.c2.name, *(one.requests for one in refusing), ward.addresses[1])
         assert (await ask(router)).status == ANSWERED
 
 
@@ -388,7 +388,7 @@ async def test_the_agent_learns_who_asks_from_the_router_alone(ward: Ward) -> No
 
     async def listen(request: web.Request) -> web.Response:
         heard.append(request.headers.get(DEPARTMENT_HEADER))
-        return web.json_response({}, headers={VERSION_HEADER: ward.c2.version})
+        return web.json_response({}, headers={ADAPTER_HEADER: ward.c2.name})
 
     app = web.Application()
     app.router.add_post(CHAT, listen)
@@ -397,8 +397,8 @@ async def test_the_agent_learns_who_asks_from_the_router_alone(ward: Ward) -> No
     headers = {"Authorization": "Bearer heart-of-cardiology", DEPARTMENT_HEADER: "paediatrics"}
     async with gateway.router(keys=KEYS) as router, aiohttp.ClientSession(headers=headers) as session:
         router.router.take_addresses(frozenset({Address(agent.address, ward.pods[0].address.ops)}))
-        router.apply(routes([ward.c2.routed()], {"cardiology": ward.c2.version}))
-        await router.sees(ward.c2.version, agent.address)
+        router.apply(routes([ward.c2.routed()], {"cardiology": ward.c2.name}))
+        await router.sees(ward.c2.name, agent.address)
         async with session.post(router.server.url + CHAT, json={"model": "cardiology"}) as answer:
             assert answer.status == ANSWERED
     await agent.stop()
@@ -435,8 +435,8 @@ async def test_who_waited_in_vain_at_a_full_replica_waits_at_no_other(
         await agent.start()
     async with gateway.router(keys=KEYS) as router:
         router.router.take_addresses(frozenset(Address(agent.address, ward.pods[0].address.ops) for agent in agents))
-        router.apply(routes([ward.c2.routed()], {"cardiology": ward.c2.version}))
-        await router.sees(ward.c2.version, *(agent.address for agent in agents))
+        router.apply(routes([ward.c2.routed()], {"cardiology": ward.c2.name}))
+        await router.sees(ward.c2.name, *(agent.address for agent in agents))
         reply = await ask(router)
     for agent in agents:
         await agent.stop()
@@ -460,7 +460,7 @@ async def test_an_agent_keeps_nobody_waiting_whom_another_turned_away(
 async def test_nobody_left_is_said_with_when_to_come_again(ward: Ward) -> None:
     for pod in ward.pods:
         await pod.engine_server.stop()
-        await pod.judged(ward.c2.version, Verdict.PENDING)
+        await pod.judged(ward.c2.name, Verdict.PENDING)
     reply = await ask(ward.router)
     assert (reply.status, reply.code, reply.headers["Retry-After"]) == (503, "no_proved_backend", "1")
 
@@ -468,8 +468,8 @@ async def test_nobody_left_is_said_with_when_to_come_again(ward: Ward) -> None:
 async def test_an_engine_that_hangs_is_given_up(ward: Ward, store: Path, tmp_path: Path) -> None:
     ward.pods[0].engine.faults.hangs = ward.pods[1].engine.faults.hangs = True
     async with gateway.router(*ward.pods, keys=KEYS, answer_seconds=0.3) as router:
-        router.apply(routes([ward.c2.routed()], {"cardiology": ward.c2.version}))
-        await router.sees(ward.c2.version, *ward.addresses)
+        router.apply(routes([ward.c2.routed()], {"cardiology": ward.c2.name}))
+        await router.sees(ward.c2.name, *ward.addresses)
         assert (await ask(router)).status == 504
     await until(lambda: sum(pod.engine.cancelled for pod in ward.pods) == 1)
 
@@ -480,7 +480,7 @@ async def test_the_engines_own_refusals_come_through(ward: Ward) -> None:
     reply = await ask(ward.router)
     assert (reply.status, reply.code) == (422, "engine_refused")
     assert "cannot be empty" in reply.json["error"]["message"]
-    assert reply.headers[VERSION_HEADER] == ward.c2.version
+    assert reply.headers[ADAPTER_HEADER] == ward.c2.name
 
 
 async def test_what_an_agent_refuses_comes_through_and_sets_nobody_aside(ward: Ward) -> None:
@@ -495,14 +495,14 @@ async def test_a_just_proved_adapter_is_found_though_the_last_poll_was_before(wa
     c3 = publish(store, "cardiology-v3")
     more = [ward.c2.routed(), c3.routed()]
     for pod in ward.pods:
-        pod.apply(routes(more, {"cardiology": ward.c2.version}, generation=2))
-        await pod.proved(c3.version)
-    ward.router.apply(routes(more, {"cardiology": c3.version}, generation=3))
+        pod.apply(routes(more, {"cardiology": ward.c2.name}, generation=2))
+        await pod.proved(c3.name)
+    ward.router.apply(routes(more, {"cardiology": c3.name}, generation=3))
     assert (await ask(ward.router)).voice == "[cardiology-v3]"
 
 
 async def test_routes_flip_under_traffic_and_nobody_gets_what_was_not_routed(ward: Ward) -> None:
-    history = [ward.c2.version]  # by generation - 1
+    history = [ward.c2.name]  # by generation - 1
     wrong: list[str] = []
     failed: list[Reply] = []
     ended = False
@@ -515,9 +515,9 @@ async def test_routes_flip_under_traffic_and_nobody_gets_what_was_not_routed(war
             count += 1
             if reply.status != ANSWERED:
                 failed.append(reply)
-            elif reply.headers[VERSION_HEADER] not in history[first:]:
-                wrong.append(reply.headers[VERSION_HEADER])
-            elif reply.voice != f"[{reply.headers[VERSION_HEADER].rpartition('-')[0]}]":
+            elif reply.headers[ADAPTER_HEADER] not in history[first:]:
+                wrong.append(reply.headers[ADAPTER_HEADER])
+            elif reply.voice != f"[{reply.headers[ADAPTER_HEADER].rpartition('-')[0]}]":
                 wrong.append(reply.voice)
         return count
 
@@ -525,8 +525,8 @@ async def test_routes_flip_under_traffic_and_nobody_gets_what_was_not_routed(war
     for number in range(20):
         live = (ward.c1, ward.c2)[number % 2]
         ward.route(live)
-        history.append(live.version)
-        assert (await ask(ward.router)).headers[VERSION_HEADER] == live.version
+        history.append(live.name)
+        assert (await ask(ward.router)).headers[ADAPTER_HEADER] == live.name
         await asyncio.sleep(0.02)
     ended = True
     counts = await asyncio.gather(*clients)
@@ -538,7 +538,7 @@ async def test_an_adapter_without_a_route_yet_is_said(ward: Ward) -> None:
     given = routes([ward.c2.routed()], {"cardiology": None})
     ward.router.apply(given)
     assert (await ask(ward.router)).code == "no_version_yet"
-    assert (await ask(ward.router, ward.c2.version)).status == 200
+    assert (await ask(ward.router, ward.c2.name)).status == 200
 
 
 # What the router says of itself
@@ -550,7 +550,7 @@ async def test_state_and_readiness(ward: Ward) -> None:
     state = RouterState.model_validate_json((await get(ward.router, "/state")).body)
     assert state.generation == 1
     assert {backend.address for backend in state.backends} == set(ward.addresses)
-    assert all(ward.c2.version in backend.serves for backend in state.backends)
+    assert all(ward.c2.name in backend.serves for backend in state.backends)
     ward.router.router.in_force.take("{}")
     state = ward.router.router.state()
     assert (state.generation, bool(state.problem)) == (1, True)
@@ -576,7 +576,7 @@ async def test_before_the_first_routes_nothing_is_ready() -> None:
 
 async def test_it_starts_from_what_it_kept(ward: Ward, tmp_path: Path) -> None:
     async with gateway.router(*ward.pods, keys=KEYS, memory=tmp_path) as router:
-        router.apply(routes([ward.c1.routed()], {"cardiology": ward.c1.version}, generation=9))
+        router.apply(routes([ward.c1.routed()], {"cardiology": ward.c1.name}, generation=9))
     async with gateway.router(keys=KEYS, memory=tmp_path) as router:  # and no source that says anything
         await until(router.router.ready)
         assert (await ask(router)).voice == "[cardiology-v1]"
@@ -586,8 +586,8 @@ async def test_it_starts_from_what_it_kept(ward: Ward, tmp_path: Path) -> None:
 async def test_metrics_of_what_left_the_routes_go(ward: Ward) -> None:
     await ask(ward.router)
     await ask(ward.router, "gpt-4")
-    assert ward.c2.version in (await get(ward.router, "/metrics")).body.decode()
-    ward.router.apply(routes([ward.p1.routed()], {"paediatrics": ward.p1.version}, generation=2))
+    assert ward.c2.name in (await get(ward.router, "/metrics")).body.decode()
+    ward.router.apply(routes([ward.p1.routed()], {"paediatrics": ward.p1.name}, generation=2))
     page = (await get(ward.router, "/metrics")).body.decode()
     assert "cardiology" not in page
     assert "wardrobe_routes_generation 2.0" in page
@@ -615,7 +615,7 @@ class StateServer:
         return app
 
     async def _state(self, _: web.Request) -> web.Response:
-        applied = VersionState(
+        applied = AdapterState(
             digest="sha256:" + "a" * 64, verdict=Verdict.APPLIED, reason=Reason.PROVED, served=True, since=""
         )
         state = AgentState(
@@ -625,7 +625,7 @@ class StateServer:
             ready=True,
             draining=False,
             engine=EngineState(up=True, since=""),
-            versions={"v-aaaaaaaa": applied},
+            adapters={"v-aaaaaaaa": applied},
         )
         return web.Response(text=state.model_dump_json(by_alias=True))
 

@@ -24,7 +24,7 @@ from support.gateway import DEPLOYMENT, RouterProcess, Server, routes, until
 from support.gauntlet import TIMES
 
 from wardrobe_contracts.routes import RoutedAdapter, engine_adapter_name
-from wardrobe_contracts.state import VERSION_HEADER, AgentState, EngineState, Reason, Verdict, VersionState
+from wardrobe_contracts.state import ADAPTER_HEADER, AdapterState, AgentState, EngineState, Reason, Verdict
 from wardrobe_gateway import bodies
 from wardrobe_gateway.process import connection, listening
 from wardrobe_gateway.process.source import Address
@@ -40,7 +40,7 @@ HONEST = {503, 504}
 
 
 async def _nothing(_: web.Request) -> web.StreamResponse:
-    return web.json_response({"choices": []}, headers={VERSION_HEADER: VERSION})
+    return web.json_response({"choices": []}, headers={ADAPTER_HEADER: VERSION})
 
 
 class Agent:
@@ -76,7 +76,7 @@ class Agent:
         return app
 
     async def _state(self, _: web.Request) -> web.Response:
-        applied = VersionState(digest=BASE, verdict=Verdict.APPLIED, reason=Reason.PROVED, served=True, since="")
+        applied = AdapterState(digest=BASE, verdict=Verdict.APPLIED, reason=Reason.PROVED, served=True, since="")
         state = AgentState(
             deployment=DEPLOYMENT,
             generation=1,
@@ -84,7 +84,7 @@ class Agent:
             ready=True,
             draining=False,
             engine=EngineState(up=True, since=""),
-            versions={VERSION: applied, OTHERS_VERSION: applied},
+            adapters={VERSION: applied, OTHERS_VERSION: applied},
         )
         return web.Response(text=state.model_dump_json(by_alias=True))
 
@@ -138,7 +138,7 @@ class Attacked:
 
 def adapter(name: str, department: str) -> RoutedAdapter:
     return RoutedAdapter(
-        version=engine_adapter_name(name, BASE),
+        engine_name=engine_adapter_name(name, BASE),
         adapter=name,
         departments=[department],
         artifact=f"adapters/{name}",
@@ -232,7 +232,7 @@ async def test_streams_that_nobody_reads_free_all_they_hold(
     attacked: Attacked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
-        headers = {"Content-Type": "text/event-stream", VERSION_HEADER: VERSION}
+        headers = {"Content-Type": "text/event-stream", ADAPTER_HEADER: VERSION}
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
         while True:
@@ -256,7 +256,7 @@ async def test_a_request_sent_ahead_of_an_answer_is_answered(attacked: Attacked,
 
     async def held(_: web.Request) -> web.StreamResponse:
         await release.wait()
-        return web.json_response({}, headers={VERSION_HEADER: VERSION})
+        return web.json_response({}, headers={ADAPTER_HEADER: VERSION})
 
     attacked.agent.answer = held
     reader, writer = await attacked.connect()
@@ -294,7 +294,7 @@ async def test_who_reads_slowly_is_waited_for(attacked: Attacked, monkeypatch: p
     size = 24_000_000
 
     async def long(request: web.Request) -> web.StreamResponse:
-        return web.Response(body=b"x" * size, headers={VERSION_HEADER: VERSION})
+        return web.Response(body=b"x" * size, headers={ADAPTER_HEADER: VERSION})
 
     attacked.agent.answer = long
     reader, writer = await attacked.connect()
@@ -315,7 +315,7 @@ async def test_one_department_leaves_places_for_another(attacked: Attacked) -> N
     async def held(request: web.Request) -> web.StreamResponse:
         adapter = (await request.json())["model"]
         await release.wait()
-        return web.json_response({}, headers={VERSION_HEADER: adapter})
+        return web.json_response({}, headers={ADAPTER_HEADER: adapter})
 
     attacked.agent.answer = held
     asking = [asyncio.create_task(attacked.ask()) for _ in range(300)]
@@ -336,7 +336,7 @@ async def test_a_replica_that_lacks_one_departments_adapter_answers_the_others(a
         async def answer(request: web.Request) -> web.StreamResponse:
             adapter = (await request.json())["model"]
             asked_for[name, adapter] += 1
-            return web.json_response({}, status=421 if adapter == lacks else 200, headers={VERSION_HEADER: adapter})
+            return web.json_response({}, status=421 if adapter == lacks else 200, headers={ADAPTER_HEADER: adapter})
 
         return answer
 
@@ -364,7 +364,7 @@ async def test_a_router_stays_below_its_limit_of_memory_whatever_is_sent(attacke
     async def held(request: web.Request) -> web.StreamResponse:
         adapter = (await request.json())["model"]
         await release.wait()
-        return web.json_response({}, headers={VERSION_HEADER: adapter})
+        return web.json_response({}, headers={ADAPTER_HEADER: adapter})
 
     attacked.agent.answer = held
     async with alone(attacked, tmp_path) as (process, url):

@@ -27,7 +27,7 @@ from wardrobe_gateway.router.choice import Target, pick, resolve, usable
 
 def adapter(name: str, *departments: str, letter: str = "a") -> RoutedAdapter:
     return RoutedAdapter(
-        version=engine_adapter_name(name, digest(letter)),
+        engine_name=engine_adapter_name(name, digest(letter)),
         adapter=name,
         departments=list(departments),
         artifact=f"adapters/{name}",
@@ -42,7 +42,7 @@ P1 = adapter("paediatrics-v1", "paediatrics", letter="c")
 SHARED = adapter("plain-v1", "cardiology", "paediatrics", letter="d")
 ROUTES = routes(
     [C1, C2, P1, SHARED],
-    {"cardiology": C2.version, "paediatrics": P1.version, "renal": None},
+    {"cardiology": C2.engine_name, "paediatrics": P1.engine_name, "renal": None},
 )
 
 
@@ -123,18 +123,18 @@ def test_a_key_of_any_bytes_is_unknown() -> None:
 
 
 def test_a_department_gets_its_live_adapter_and_any_loaded_one_by_name() -> None:
-    live = Target("cardiology", C2.version, C2.digest)
+    live = Target("cardiology", C2.engine_name, C2.digest)
     for model in ("cardiology", None, "", "tgi", "dummy"):
         assert resolve(ROUTES, "cardiology", model) == live
-    assert resolve(ROUTES, "cardiology", C1.version) == Target("cardiology", C1.version, C1.digest)
-    assert resolve(ROUTES, "paediatrics", SHARED.version).department == "paediatrics"
+    assert resolve(ROUTES, "cardiology", C1.engine_name) == Target("cardiology", C1.engine_name, C1.digest)
+    assert resolve(ROUTES, "paediatrics", SHARED.engine_name).department == "paediatrics"
 
 
 @pytest.mark.parametrize(
     ("caller", "model", "status", "code"),
     [
         ("cardiology", "paediatrics", 403, "model_forbidden"),
-        ("cardiology", P1.version, 403, "model_forbidden"),
+        ("cardiology", P1.engine_name, 403, "model_forbidden"),
         ("cardiology", "renal", 403, "model_forbidden"),
         ("cardiology", "gpt-4", 404, "model_not_found"),
         ("cardiology", "cardiology-v1", 404, "model_not_found"),
@@ -157,10 +157,10 @@ def test_refusals_say_what_may_be_used(caller: str | None, model: str | None, st
 
 
 def test_without_keys_everything_may_be_named() -> None:
-    assert resolve(ROUTES, None, "paediatrics").adapter == P1.version
-    assert resolve(ROUTES, None, C1.version).department == "cardiology"
+    assert resolve(ROUTES, None, "paediatrics").adapter == P1.engine_name
+    assert resolve(ROUTES, None, C1.engine_name).department == "cardiology"
     assert usable(ROUTES, None)[:3] == ["cardiology", "paediatrics", "renal"]
-    assert usable(ROUTES, "paediatrics") == ["paediatrics", P1.version, SHARED.version]
+    assert usable(ROUTES, "paediatrics") == ["paediatrics", P1.engine_name, SHARED.engine_name]
 
 
 # Choice
@@ -443,7 +443,7 @@ def test_whole_answers() -> None:
         ("[]", "cannot be read"),
         (ROUTES.model_dump_json(by_alias=True).replace('"generation":1', '"generation":-1'), "generation"),
         ('{"format": 2, "adapters": {}}', r"format is 2: .* reads formats up to 1 \(deployment: .*; generation: "),
-        (ROUTES.model_dump_json(by_alias=True).replace(C2.digest, digest("f")), "version"),
+        (ROUTES.model_dump_json(by_alias=True).replace(C2.digest, digest("f")), "adapter cardiology-v2-.* is not"),
     ],
 )
 def test_routes_that_cannot_be_used_say_why(text: str | None, message: str) -> None:

@@ -25,7 +25,7 @@ LETTERS = "abcd"
 
 def adapter(letter: str, *departments: str) -> RoutedAdapter:
     return RoutedAdapter(
-        version=engine_adapter_name("cardiology-v1", digest(letter)),
+        engine_name=engine_adapter_name("cardiology-v1", digest(letter)),
         adapter="cardiology-v1",
         departments=list(departments) or ["cardiology"],
         artifact="somewhere",
@@ -48,49 +48,49 @@ def step(*adapters: LocalAdapter, up: bool = True, now: float = 1.0, **observed:
 
 
 def test_one_adapter_goes_its_way() -> None:
-    assert step(NEW) == Fetch(A.version)
-    assert step(NEW, up=False) == Fetch(A.version)
-    assert step(COPIED) == Load(A.version)
+    assert step(NEW) == Fetch(A.engine_name)
+    assert step(NEW, up=False) == Fetch(A.engine_name)
+    assert step(COPIED) == Load(A.engine_name)
     assert step(COPIED, up=False) is None
-    assert step(LOADED) == Prove(A.version)
+    assert step(LOADED) == Prove(A.engine_name)
     assert step(PROVED) is None
-    assert step(PROVED, now=101.0) == Prove(A.version)
+    assert step(PROVED, now=101.0) == Prove(A.engine_name)
     assert step(replace(NEW, due=5.0)) is None
 
 
 def test_the_routed_come_first_and_all_are_loaded_before_any_is_proved() -> None:
     other = replace(NEW, routed=B)
-    assert step(NEW, other, routed=frozenset({B.version})) == Fetch(B.version)
-    assert step(LOADED, replace(COPIED, routed=B)) == Load(B.version)
+    assert step(NEW, other, routed=frozenset({B.engine_name})) == Fetch(B.engine_name)
+    assert step(LOADED, replace(COPIED, routed=B)) == Load(B.engine_name)
 
 
 def test_who_left_is_dropped_after_a_while_and_not_under_a_request() -> None:
     left = replace(PROVED, left=0.0)
     late = steps.LEAVE_SECONDS + 1
     assert step(left) is None
-    assert step(left, now=late, in_flight={A.version: 1}) is None
-    assert step(left, now=late) == Drop(A.version)
-    assert step(replace(COPIED, left=0.0)) == Drop(A.version)  # the engine never had it
+    assert step(left, now=late, in_flight={A.engine_name: 1}) is None
+    assert step(left, now=late) == Drop(A.engine_name)
+    assert step(replace(COPIED, left=0.0)) == Drop(A.engine_name)  # the engine never had it
 
 
 def test_first_proofs_come_before_repetitions_and_repetitions_are_spaced() -> None:
     new = replace(LOADED, routed=B)
-    assert step(PROVED, new, now=101.0, routed=frozenset({A.version})) == Prove(B.version)
+    assert step(PROVED, new, now=101.0, routed=frozenset({A.engine_name})) == Prove(B.engine_name)
     assert step(PROVED, now=101.0, repeat_from=102.0) is None
-    assert step(new, now=101.0, repeat_from=102.0) == Prove(B.version)
-    assert step(replace(PROVED, due=0.0, urgent=True), now=101.0, repeat_from=102.0) == Prove(A.version)
-    assert step(replace(PROVED, due=50.0), replace(PROVED, routed=B, due=40.0), now=101.0) == Prove(B.version)
-    assert step(PROVED, replace(COPIED, routed=B, left=0.0), now=101.0) == Drop(B.version)
+    assert step(new, now=101.0, repeat_from=102.0) == Prove(B.engine_name)
+    assert step(replace(PROVED, due=0.0, urgent=True), now=101.0, repeat_from=102.0) == Prove(A.engine_name)
+    assert step(replace(PROVED, due=50.0), replace(PROVED, routed=B, due=40.0), now=101.0) == Prove(B.engine_name)
+    assert step(PROVED, replace(COPIED, routed=B, left=0.0), now=101.0) == Drop(B.engine_name)
 
 
 def test_a_slow_copy_is_waited_for_a_moment_by_its_department_and_takes_nobodys_turn() -> None:
     slow = replace(NEW, routed=B)
-    assert step(LOADED, slow, fetching={B.version: 0.5}) is None
-    assert step(LOADED, slow, fetching={B.version: 0.5}, now=0.6 + steps.SIBLING_SECONDS) == Prove(A.version)
+    assert step(LOADED, slow, fetching={B.engine_name: 0.5}) is None
+    assert step(LOADED, slow, fetching={B.engine_name: 0.5}, now=1 + steps.SIBLING_SECONDS) == Prove(A.engine_name)
     foreign = replace(NEW, routed=adapter("c", "paediatrics"))
-    assert step(LOADED, foreign, fetching={foreign.name: 0.5}) == Prove(A.version)
+    assert step(LOADED, foreign, fetching={foreign.name: 0.5}) == Prove(A.engine_name)
     failed_before = replace(slow, verdict=Verdict.LOAD_FAILED)
-    assert step(LOADED, failed_before, fetching={B.version: 0.5}) == Prove(A.version)
+    assert step(LOADED, failed_before, fetching={B.engine_name: 0.5}) == Prove(A.engine_name)
     full = {f"copy {number}": 0.0 for number in range(steps.FETCHES)}
     assert step(NEW, fetching=full) is None
 
@@ -98,15 +98,15 @@ def test_a_slow_copy_is_waited_for_a_moment_by_its_department_and_takes_nobodys_
 def test_a_copy_that_cannot_begin_yet_is_waited_for_as_well() -> None:
     others = {f"copy {number}": 0.5 for number in range(steps.FETCHES)}
     assert step(LOADED, replace(NEW, routed=B), fetching=others) is None
-    assert step(LOADED, replace(NEW, routed=B), fetching=others, now=0.6 + steps.SIBLING_SECONDS) == Prove(A.version)
-    assert step(LOADED, replace(NEW, routed=adapter("c", "paediatrics")), fetching=others) == Prove(A.version)
+    assert step(LOADED, replace(NEW, routed=B), fetching=others, now=1 + steps.SIBLING_SECONDS) == Prove(A.engine_name)
+    assert step(LOADED, replace(NEW, routed=adapter("c", "paediatrics")), fetching=others) == Prove(A.engine_name)
 
 
 def test_what_only_the_engine_knows_is_unloaded() -> None:
-    has = frozenset({A.version, "x"})
+    has = frozenset({A.engine_name, "x"})
     assert step(COPIED, has=has) == Unload("x")
     assert step(COPIED, has=has, up=False) is None
-    assert step(COPIED, has=has, unload_from={"x": 2.0}) == Load(A.version)
+    assert step(COPIED, has=has, unload_from={"x": 2.0}) == Load(A.engine_name)
 
 
 GOOD = Judgement(Verdict.APPLIED, Reason.PROVED, "")
@@ -144,28 +144,28 @@ def test_what_was_proved_is_taken_away_by_a_second_failure() -> None:
 
 def test_following_routes() -> None:
     adapters = AdapterSet()
-    adapters.follow(routes([A], {"cardiology": A.version}), 1.0)
-    adapters.change(A.version, fetched=FETCHED, loaded=True, verdict=Verdict.APPLIED, reason=Reason.PROVED)
-    adapters.follow(routes([adapter("a", "cardiology", "renal"), B], {"cardiology": A.version}), 2.0)
-    assert adapters.by_name[A.version].verdict is Verdict.APPLIED
-    assert adapters.by_name[A.version].routed.departments == ["cardiology", "renal"]
-    adapters.follow(routes([B], {"cardiology": B.version}), 3.0)
-    assert adapters.by_name[A.version].left == 3.0
-    adapters.follow(routes([A, B], {"cardiology": A.version}), 4.0)
-    assert adapters.by_name[A.version].left is None
+    adapters.follow(routes([A], {"cardiology": A.engine_name}), 1.0)
+    adapters.change(A.engine_name, fetched=FETCHED, loaded=True, verdict=Verdict.APPLIED, reason=Reason.PROVED)
+    adapters.follow(routes([adapter("a", "cardiology", "renal"), B], {"cardiology": A.engine_name}), 2.0)
+    assert adapters.by_name[A.engine_name].verdict is Verdict.APPLIED
+    assert adapters.by_name[A.engine_name].routed.departments == ["cardiology", "renal"]
+    adapters.follow(routes([B], {"cardiology": B.engine_name}), 3.0)
+    assert adapters.by_name[A.engine_name].left == 3.0
+    adapters.follow(routes([A, B], {"cardiology": A.engine_name}), 4.0)
+    assert adapters.by_name[A.engine_name].left is None
     probed_again = A.model_copy(update={"manifest_digest": digest("f")})
-    adapters.follow(routes([probed_again, B], {"cardiology": A.version}), 5.0)
-    assert adapters.by_name[A.version].fetched is None
-    assert adapters.by_name[A.version].verdict is Verdict.PENDING
+    adapters.follow(routes([probed_again, B], {"cardiology": A.engine_name}), 5.0)
+    assert adapters.by_name[A.engine_name].fetched is None
+    assert adapters.by_name[A.engine_name].verdict is Verdict.PENDING
 
 
 def test_losing_the_engine_takes_back_what_it_was_given_and_nothing_else() -> None:
     adapters = AdapterSet()
-    adapters.by_name = {A.version: PROVED, B.version: replace(NEW, routed=B, verdict=Verdict.DIGEST_MISMATCH)}
+    adapters.by_name = {A.engine_name: PROVED, B.engine_name: replace(NEW, routed=B, verdict=Verdict.DIGEST_MISMATCH)}
     adapters.lose_engine(Reason.ENGINE_DOWN, "gone")
-    assert adapters.by_name[A.version].verdict is Verdict.PENDING
-    assert not adapters.by_name[A.version].loaded
-    assert adapters.by_name[B.version].verdict is Verdict.DIGEST_MISMATCH
+    assert adapters.by_name[A.engine_name].verdict is Verdict.PENDING
+    assert not adapters.by_name[A.engine_name].loaded
+    assert adapters.by_name[B.engine_name].verdict is Verdict.DIGEST_MISMATCH
     assert adapters.served(Verification.ENFORCE) == frozenset()
 
 
@@ -173,12 +173,12 @@ def test_doubt_falls_on_loaded_others_and_siblings_share_a_department() -> None:
     foreign = adapter("c", "paediatrics")
     adapters = AdapterSet()
     adapters.by_name = {
-        A.version: PROVED,
-        B.version: replace(PROVED, routed=B),
-        foreign.version: replace(PROVED, routed=foreign),
+        A.engine_name: PROVED,
+        B.engine_name: replace(PROVED, routed=B),
+        foreign.engine_name: replace(PROVED, routed=foreign),
     }
-    assert adapters.siblings(A.version) == [B.version]
-    adapters.doubt(A.version)
+    assert adapters.siblings(A.engine_name) == [B.engine_name]
+    adapters.doubt(A.engine_name)
     assert [(local.due, local.urgent) for local in adapters.by_name.values()] == [
         (100.0, False),
         (0.0, True),
@@ -188,11 +188,11 @@ def test_doubt_falls_on_loaded_others_and_siblings_share_a_department() -> None:
 
 def test_since_moves_with_verdict_or_reason_only() -> None:
     adapters = AdapterSet()
-    adapters.by_name = {A.version: replace(PROVED, since="then")}
-    adapters.change(A.version, message="x", due=1.0)
-    assert adapters.by_name[A.version].since == "then"
-    adapters.change(A.version, reason=Reason.TOO_CLOSE)
-    assert adapters.by_name[A.version].since != "then"
+    adapters.by_name = {A.engine_name: replace(PROVED, since="then")}
+    adapters.change(A.engine_name, message="x", due=1.0)
+    assert adapters.by_name[A.engine_name].since == "then"
+    adapters.change(A.engine_name, reason=Reason.TOO_CLOSE)
+    assert adapters.by_name[A.engine_name].since != "then"
     adapters.change("nobody", message="x")
 
 
@@ -205,14 +205,14 @@ def test_only_applied_is_served_unless_proofs_are_only_reported(verdict: Verdict
 
 
 def test_opening() -> None:
-    first = {A.version, B.version}
+    first = {A.engine_name, B.engine_name}
     bad = replace(NEW, routed=B, verdict=Verdict.LOAD_FAILED)
     assert not readiness.has_opened(
-        first, {A.version: PROVED, B.version: replace(NEW, routed=B)}, frozenset({A.version})
+        first, {A.engine_name: PROVED, B.engine_name: replace(NEW, routed=B)}, frozenset({A.engine_name})
     )
-    assert readiness.has_opened(first, {A.version: PROVED, B.version: bad}, frozenset({A.version}))
-    assert readiness.has_opened(first, {A.version: PROVED}, frozenset({A.version}))  # the other left the set meanwhile
-    assert not readiness.has_opened({B.version}, {B.version: bad}, frozenset())
+    assert readiness.has_opened(first, {A.engine_name: PROVED, B.engine_name: bad}, frozenset({A.engine_name}))
+    assert readiness.has_opened(first, {A.engine_name: PROVED}, frozenset({A.engine_name}))  # the other has left
+    assert not readiness.has_opened({B.engine_name}, {B.engine_name: bad}, frozenset())
     assert not readiness.has_opened((), {}, frozenset())
 
 

@@ -20,7 +20,7 @@ from support.waiting import eventually
 from wardrobe_contracts.base import Variant
 from wardrobe_contracts.manifest import ADAPTER_FILES
 from wardrobe_contracts.probes import PROBES_FILE
-from wardrobe_contracts.state import VERSION_HEADER, ProofNumbers, Reason, Verdict
+from wardrobe_contracts.state import ADAPTER_HEADER, ProofNumbers, Reason, Verdict
 
 REPOSITORY = Path(__file__).parents[2]
 ENGINE = REPOSITORY / ".venv-engine" / "bin" / "python"
@@ -94,7 +94,7 @@ async def ward(
     store, made = artifacts
     given = routes(
         [artifact.routed() for artifact in made.values()],
-        {"cardiology": made["cardiology-v2"].version, "paediatrics": made["paediatrics-v1"].version},
+        {"cardiology": made["cardiology-v2"].name, "paediatrics": made["paediatrics-v1"].name},
     )
     async with gateway.pod(store, cache, engine_url=served[1], variant=served[0]) as pod:
         async with gateway.router(
@@ -104,7 +104,7 @@ async def ward(
             router.apply(given)
             yield pod, router, made
         for artifact in made.values():  # the next test begins with an empty engine
-            await pod.reconciler.engine.unload(artifact.version)
+            await pod.reconciler.engine.unload(artifact.name)
 
 
 async def fault(url: str, kind: str, *adapters: str) -> None:
@@ -120,7 +120,7 @@ async def ask(router: RouterProcess, model: str, key: str, **more: Any) -> tuple
         aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as session,
         session.post(router.server.url + CHAT, json=body) as answer,
     ):
-        return answer.status, answer.headers.get(VERSION_HEADER, ""), await answer.text()
+        return answer.status, answer.headers.get(ADAPTER_HEADER, ""), await answer.text()
 
 
 async def test_recorded_by_the_trainer_proved_on_the_engine(
@@ -128,11 +128,11 @@ async def test_recorded_by_the_trainer_proved_on_the_engine(
 ) -> None:
     async with ward(served, artifacts, tmp_path / "cache") as (pod, router, made):
         for name in NAMES:
-            state = await pod.judged(made[name].version, Verdict.APPLIED)
+            state = await pod.judged(made[name].name, Verdict.APPLIED)
             assert state.numbers is not None
             report(served[0], name, state.numbers, state.timings.prove or 0)
             assert state.numbers.own < state.numbers.allowed / 2  # what is left of the tolerance
-        v2, child = made["cardiology-v2"].version, made["paediatrics-v1"].version
+        v2, child = made["cardiology-v2"].name, made["paediatrics-v1"].name
         await router.sees(v2, pod.server.address)
         status, adapter, text = await ask(router, "cardiology", "heart-of-cardiology")
         assert (status, adapter) == (200, v2)
@@ -156,7 +156,7 @@ def report(variant: Variant, name: str, numbers: ProofNumbers, seconds: float) -
     ("kind", "expected"),
     [
         ("base", (Verdict.NOT_APPLIED, Reason.ANSWERS_AS_BASE)),
-        ("swap", (Verdict.WRONG_VERSION, Reason.ANSWERS_AS_OTHER)),
+        ("swap", (Verdict.WRONG_ADAPTER, Reason.ANSWERS_AS_OTHER)),
         ("decode-base", (Verdict.NOT_APPLIED, Reason.LOST_IN_DECODE)),
     ],
 )
@@ -168,8 +168,8 @@ async def test_faults_of_the_real_engine_are_caught(
     expected: tuple[Verdict, Reason],
 ) -> None:
     async with ward(served, artifacts, tmp_path / "cache") as (pod, router, made):
-        v1, v2 = made["cardiology-v1"].version, made["cardiology-v2"].version
-        await pod.proved(*(artifact.version for artifact in made.values()))
+        v1, v2 = made["cardiology-v1"].name, made["cardiology-v2"].name
+        await pod.proved(*(artifact.name for artifact in made.values()))
         await fault(served[1], kind, v1, v2)
         try:
             for adapter in (v1, v2):
@@ -189,13 +189,13 @@ async def test_departments_clients_get_their_answers_through_the_router(
     served: tuple[Variant, str], artifacts: tuple[Path, dict[str, Artifact]], tmp_path: Path
 ) -> None:
     async with ward(served, artifacts, tmp_path / "cache") as (pod, router, made):
-        await pod.proved(*(artifact.version for artifact in made.values()))
-        await router.sees(made["cardiology-v2"].version, pod.server.address)
+        await pod.proved(*(artifact.name for artifact in made.values()))
+        await router.sees(made["cardiology-v2"].name, pod.server.address)
         arguments = ("-m", "support.ask_with_clients", router.server.url, "heart-of-cardiology", "cardiology")
         got = json.loads(await asyncio.to_thread(run, ENGINE, *arguments))
     assert got["openai"]
     assert got["openai"] == got["openai stream"] == got["hub"] == got["hub stream"]
-    assert got["openai models"] == ["cardiology", made["cardiology-v1"].version, made["cardiology-v2"].version]
+    assert got["openai models"] == ["cardiology", made["cardiology-v1"].name, made["cardiology-v2"].name]
     assert got["openai refused"] == {
         "AuthenticationError": "key_unknown",
         "PermissionDeniedError": "model_forbidden",

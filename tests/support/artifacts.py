@@ -42,14 +42,14 @@ class Artifact:
     manifest_digest: str
 
     @property
-    def version(self) -> str:
+    def name(self) -> str:
         """Its name to engines."""
         return engine_adapter_name(self.adapter, self.digest)
 
     def routed(self, *departments: str) -> RoutedAdapter:
         """As a member of a set; the department is the adapter's line by default."""
         return RoutedAdapter(
-            version=self.version,
+            engine_name=self.name,
             adapter=self.adapter,
             departments=list(departments) or [self.adapter.rpartition("-v")[0]],
             artifact=self.path,

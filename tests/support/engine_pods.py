@@ -10,7 +10,7 @@ from kubernetes import client
 
 from wardrobe.api import children
 from wardrobe_contracts.routes import OPS_PORT, ROUTES_KEY, Routes
-from wardrobe_contracts.state import AgentState, EngineState, Reason, Verdict, VersionState
+from wardrobe_contracts.state import AdapterState, AgentState, EngineState, Reason, Verdict
 
 from .cluster import Namespace
 from .waiting import eventually
@@ -19,8 +19,8 @@ SINCE = "2026-01-01T00:00:00Z"
 
 
 def _state(routes: Routes) -> AgentState:
-    versions = {
-        loaded.version: VersionState(
+    adapters = {
+        loaded.engine_name: AdapterState(
             digest=loaded.digest, verdict=Verdict.APPLIED, reason=Reason.PROVED, served=True, since=SINCE
         )
         for loaded in routes.adapters
@@ -32,7 +32,7 @@ def _state(routes: Routes) -> AgentState:
         ready=True,
         draining=False,
         engine=EngineState(up=True, since=SINCE),
-        versions=versions,
+        adapters=adapters,
     )
 
 

@@ -102,7 +102,7 @@ def republish(store: Path, good: str, change: Change, *, adapter: str = "cardiol
         _tell_the_truth(folder)
     digest = of_files({name: sha256_file(folder / name) for name in ADAPTER_FILES})
     return RoutedAdapter(
-        version=engine_adapter_name(adapter, digest),
+        engine_name=engine_adapter_name(adapter, digest),
         adapter=adapter,
         departments=["cardiology"],
         artifact=path,

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from wardrobe_contracts.base import Variant
 from wardrobe_contracts.routes import Authentication, Route, RoutedAdapter, RoutedBase, Routes, Verification
-from wardrobe_contracts.state import Verdict, VersionState
+from wardrobe_contracts.state import AdapterState, Verdict
 from wardrobe_gateway.agent.reconciler import Reconciler
 from wardrobe_gateway.agent.server import Agent
 from wardrobe_gateway.agent.settings import Settings
@@ -46,7 +46,7 @@ def routes(
         deployment=DEPLOYMENT,
         generation=generation,
         base=RoutedBase(name="base", digest=BASE),
-        departments={name: Route(version=adapter) for name, adapter in live.items()},
+        departments={name: Route(engine_name=adapter) for name, adapter in live.items()},
         adapters=adapters,
         authentication=authentication,
         verification=verification,
@@ -167,13 +167,13 @@ class Pod:
         """As when the watch delivers them."""
         self.agent.in_force.take(text(given))
 
-    def adapter(self, name: str) -> VersionState | None:
-        return self.agent.state().versions.get(name)
+    def adapter(self, name: str) -> AdapterState | None:
+        return self.agent.state().adapters.get(name)
 
-    async def judged(self, name: str, verdict: Verdict) -> VersionState:
+    async def judged(self, name: str, verdict: Verdict) -> AdapterState:
         """Wait for a verdict."""
 
-        def there() -> VersionState | None:
+        def there() -> AdapterState | None:
             state = self.adapter(name)
             return state if state is not None and state.verdict is verdict else None
 

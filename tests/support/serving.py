@@ -8,13 +8,13 @@ from wardrobe.api.meta import Manifest
 from wardrobe.deployment.podstates import Answer
 from wardrobe_contracts.routes import AGENT_PORT, Routes
 from wardrobe_contracts.state import (
+    AdapterState,
     AgentState,
     BackendState,
     EngineState,
     Reason,
     RouterState,
     Verdict,
-    VersionState,
 )
 
 from .resources import TIME
@@ -38,8 +38,8 @@ class Fleet:
     def agent(self) -> AgentState:
         """An engine pod's `/state`."""
         now = self.routes()
-        versions = {
-            loaded.version: _version(loaded.digest, self.verdicts.get(loaded.adapter, Verdict.APPLIED))
+        adapters = {
+            loaded.engine_name: _state(loaded.digest, self.verdicts.get(loaded.adapter, Verdict.APPLIED))
             for loaded in (now.adapters if now else [])
         }
         return AgentState(
@@ -49,7 +49,7 @@ class Fleet:
             ready=True,
             draining=False,
             engine=EngineState(up=True, since=TIME),
-            versions=versions,
+            adapters=adapters,
         )
 
     def router(self) -> RouterState:
@@ -81,9 +81,9 @@ class Fleet:
         return self.silent.get(address or "", 0.0)
 
 
-def _version(digest: str, verdict: Verdict) -> VersionState:
+def _state(digest: str, verdict: Verdict) -> AdapterState:
     applied = verdict is Verdict.APPLIED
-    return VersionState(
+    return AdapterState(
         digest=digest,
         verdict=verdict,
         reason=Reason.PROVED if applied else Reason.ANSWERS_AS_BASE,

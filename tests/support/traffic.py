@@ -21,7 +21,7 @@ from typing import Any
 
 import aiohttp
 
-from wardrobe_contracts.state import VERSION_HEADER
+from wardrobe_contracts.state import ADAPTER_HEADER
 
 CONNECTS = 5.0
 """Seconds that a connection may take, as in the openai client: to a pod that has gone it may never be made."""
@@ -127,7 +127,7 @@ class Traffic:
             came = await answer.text()
             cut = self.stream and answer.status == 200 and "data: [DONE]" not in came
             error = "the stream was cut" if cut else "" if answer.status == 200 else came[:300]
-            version = answer.headers.get(VERSION_HEADER, "")
+            version = answer.headers.get(ADAPTER_HEADER, "")
             ended = time.monotonic()
         if error:
             return Answer(department, began, ended, answer.status, version, error)

@@ -36,14 +36,14 @@ class Tolerance:
 class Request:
     """A kind of request that departments may make. Fields inside an object are written `parameters.seed`."""
 
-    version: str
+    adapter_field: str
     """The field that names the adapter, as the engine knows it."""
     fields: frozenset[str]
     """All that a department may send, that field left out."""
 
     def adapter_in(self, payload: Mapping[str, Any]) -> str | None:
         """Which adapter a request names."""
-        object_, _, name = self.version.rpartition(".")
+        object_, _, name = self.adapter_field.rpartition(".")
         within = payload.get(object_) if object_ else payload
         named = within.get(name) if isinstance(within, Mapping) else None
         return named if isinstance(named, str) else None
@@ -51,7 +51,7 @@ class Request:
     def forbidden_in(self, payload: Mapping[str, Any]) -> str | None:
         """The name of a field that departments may not send, or None. One that is off asks for nothing."""
         sent = (name for name, value in _fields(payload) if value is not None and value is not False)
-        outside = (name for name in sent if name not in self.fields and name != self.version)
+        outside = (name for name in sent if name not in self.fields and name != self.adapter_field)
         return next((name.rpartition(".")[2] for name in outside), None)
 
 
@@ -79,14 +79,14 @@ def _fields(payload: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 _CHAT = Request(
-    version="model",
+    adapter_field="model",
     fields=frozenset(
         {"messages", "stream", "stream_options.include_usage", "max_tokens", "max_completion_tokens"}
         | {"temperature", "top_p", "seed", "stop"}
     ),
 )
 _TEXT = Request(
-    version="parameters.adapter_id",
+    adapter_field="parameters.adapter_id",
     fields=frozenset(
         {"inputs"}
         | {f"parameters.{name}" for name in ("max_new_tokens", "do_sample", "temperature", "top_k", "top_p", "seed")}

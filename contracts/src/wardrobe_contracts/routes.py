@@ -32,7 +32,10 @@ SHORT_DIGEST = 8
 
 DepartmentName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 EngineAdapterName = Annotated[str, StringConstraints(pattern=r"^.+-[0-9a-f]{8}$", max_length=253)]
-"""Name of an adapter in an engine: the Adapter's, and the beginning of its digest."""
+"""Name of an adapter in an engine: the Adapter's, and the beginning of its digest.
+
+What parts tell each other calls it `version`, as release 0.1 did: here, in `/state`, in a header and in a verdict.
+"""
 
 
 def engine_adapter_name(adapter: AdapterName, digest: Digest) -> EngineAdapterName:
@@ -66,14 +69,14 @@ class RoutedBase(Record):
 class Route(Record):
     """Where a department's requests go."""
 
-    version: EngineAdapterName | None = None
+    engine_name: Annotated[EngineAdapterName | None, Field(alias="version")] = None
     """None until the department's first adapter is proved; its requests get 503 meanwhile."""
 
 
 class RoutedAdapter(Record):
     """One member of the set that every replica keeps loaded."""
 
-    version: EngineAdapterName
+    engine_name: Annotated[EngineAdapterName, Field(alias="version")]
     adapter: AdapterName
     departments: Annotated[list[DepartmentName], Field(min_length=1)]
     """Whose current, next or previous adapter it is: they may ask for it by name."""
@@ -84,8 +87,8 @@ class RoutedAdapter(Record):
 
     @model_validator(mode="after")
     def _named_after_its_digest(self) -> Self:
-        if self.version != engine_adapter_name(self.adapter, self.digest):
-            raise ValueError(f"version {self.version} is not {engine_adapter_name(self.adapter, self.digest)}")
+        if self.engine_name != engine_adapter_name(self.adapter, self.digest):
+            raise ValueError(f"adapter {self.engine_name} is not {engine_adapter_name(self.adapter, self.digest)}")
         return self
 
 
@@ -103,23 +106,23 @@ class Routes(Exchanged):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        known = {adapter.version for adapter in self.adapters}
+        known = {adapter.engine_name for adapter in self.adapters}
         if len(known) != len(self.adapters):
-            raise ValueError("a version is listed twice")
+            raise ValueError("an adapter is listed twice")
         for department, route in self.departments.items():
-            if route.version is not None and route.version not in known:
-                raise ValueError(f"{department} is routed to {route.version}, which is not in the set")
+            if route.engine_name is not None and route.engine_name not in known:
+                raise ValueError(f"{department} is routed to {route.engine_name}, which is not in the set")
         return self
 
     @property
     def routed(self) -> frozenset[str]:
-        """Versions that a department's requests go to."""
-        return frozenset(route.version for route in self.departments.values() if route.version is not None)
+        """Adapters that a department's requests go to."""
+        return frozenset(route.engine_name for route in self.departments.values() if route.engine_name is not None)
 
     @property
     def routed_adapters(self) -> frozenset[str]:
         """Names of the Adapters behind them."""
-        return frozenset(loaded.adapter for loaded in self.adapters if loaded.version in self.routed)
+        return frozenset(loaded.adapter for loaded in self.adapters if loaded.engine_name in self.routed)
 
 
 def to_config_map(routes: Routes) -> dict[str, str]:

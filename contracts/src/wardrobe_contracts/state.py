@@ -1,8 +1,8 @@
 """What agents and routers say of themselves at `GET /state`; the operator and the routers read it from pod IPs."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import NonNegativeFloat, NonNegativeInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, model_validator
 
 from .base import Digest, Exchanged, Record
 from .words import Word
@@ -13,7 +13,7 @@ GENERATION_QUERY = "generation"
 READY_PATH = "/readyz"
 HEALTH_PATH = "/healthz"
 METRICS_PATH = "/metrics"
-VERSION_HEADER = "X-Wardrobe-Version"
+ADAPTER_HEADER = "X-Wardrobe-Version"
 DIGEST_HEADER = "X-Wardrobe-Digest"
 DEPARTMENT_HEADER = "X-Wardrobe-Department"
 """In a router's request: who asks. In its answer: who answered."""
@@ -33,7 +33,7 @@ class Verdict(Word):
         "Loaded, but the engine answers as the base (or does so in decode).",
         "delete the engine pod, so that it starts anew; if the verdict comes back, report the engine's defect.",
     )
-    WRONG_VERSION = (
+    WRONG_ADAPTER = (
         "WrongVersion",
         "Loaded, but the engine answers as another adapter.",
         "delete the engine pod, so that it starts anew; if the verdict comes back, report the engine's defect.",
@@ -134,7 +134,7 @@ class Timings(Record):
     prove: NonNegativeFloat | None = None
 
 
-class VersionState(Record):
+class AdapterState(Record):
     """One adapter on one replica."""
 
     digest: Digest
@@ -181,13 +181,14 @@ class AgentState(Exchanged):
     ready: bool
     draining: bool
     engine: EngineState
-    versions: dict[str, VersionState]
+    adapters: Annotated[dict[str, AdapterState], Field(alias="versions")]
+    """By the name that engines know."""
     problem: str = ""
     """Why newer routes are not applied, if they are not."""
 
     def serves(self, name: str) -> bool:
         """Whether a request that names this adapter is answered here."""
-        found = self.versions.get(name)
+        found = self.adapters.get(name)
         return found is not None and found.served and self.engine.up and not self.draining
 
 

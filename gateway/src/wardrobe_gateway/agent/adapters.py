@@ -4,13 +4,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from wardrobe_contracts.routes import EngineAdapterName, RoutedAdapter, Routes, Verification
-from wardrobe_contracts.state import ProofNumbers, Reason, Timings, Verdict, VersionState
+from wardrobe_contracts.state import AdapterState, ProofNumbers, Reason, Timings, Verdict
 
 from ..clock import timestamp
 from .fetch import Fetched
 
-UNPROVED = frozenset({Verdict.NOT_APPLIED, Verdict.WRONG_VERSION, Verdict.DIVERGED, Verdict.INDISTINGUISHABLE})
-SUSPICIOUS = frozenset({Verdict.NOT_APPLIED, Verdict.WRONG_VERSION, Verdict.DIVERGED})
+UNPROVED = frozenset({Verdict.NOT_APPLIED, Verdict.WRONG_ADAPTER, Verdict.DIVERGED, Verdict.INDISTINGUISHABLE})
+SUSPICIOUS = frozenset({Verdict.NOT_APPLIED, Verdict.WRONG_ADAPTER, Verdict.DIVERGED})
 """Verdicts that put the engine, and so the other adapters, in doubt."""
 
 
@@ -52,16 +52,16 @@ class LocalAdapter:
     @property
     def name(self) -> EngineAdapterName:
         """As the engine knows it."""
-        return self.routed.version
+        return self.routed.engine_name
 
     def served(self, verification: Verification) -> bool:
         """Whether requests that name it are answered."""
         reported = verification is Verification.REPORT and self.verdict in UNPROVED
         return self.loaded and (self.verdict is Verdict.APPLIED or reported)
 
-    def state(self, verification: Verification, in_flight: int) -> VersionState:
+    def state(self, verification: Verification, in_flight: int) -> AdapterState:
         """As `/state` shows it."""
-        return VersionState(
+        return AdapterState(
             digest=self.routed.digest,
             verdict=self.verdict,
             reason=self.reason,
@@ -93,7 +93,7 @@ class AdapterSet:
 
     def follow(self, routes: Routes, now: float) -> None:
         """Take over a new set: adapters come, come back, change their artifact, or leave."""
-        wanted = {adapter.version: adapter for adapter in routes.adapters}
+        wanted = {adapter.engine_name: adapter for adapter in routes.adapters}
         for name, adapter in wanted.items():
             old = self.by_name.get(name)
             if old is None:

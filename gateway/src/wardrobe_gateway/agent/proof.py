@@ -111,13 +111,13 @@ def _nearest(numbers: ProofNumbers, measured: Measured, tolerance: Tolerance) ->
     """What the adapter's effect here is like, once it is known that a difference could be seen."""
     if numbers.other is not None and numbers.other <= numbers.allowed and numbers.own - numbers.other > tolerance.noise:
         message = f"the adapter's effect is found under the name of {numbers.nearest_other}"
-        return Verdict.WRONG_VERSION, Reason.ANSWERS_AS_OTHER, message
+        return Verdict.WRONG_ADAPTER, Reason.ANSWERS_AS_OTHER, message
     if numbers.own <= numbers.allowed:
         return Verdict.APPLIED, Reason.PROVED, ""
     if numbers.base <= numbers.allowed:
         return Verdict.NOT_APPLIED, Reason.ANSWERS_AS_BASE, "the engine answers as if no adapter were there"
     if twin := _twin(measured, numbers.allowed):
-        return Verdict.WRONG_VERSION, Reason.ANSWERS_AS_OTHER, f"the engine answers as {twin}"
+        return Verdict.WRONG_ADAPTER, Reason.ANSWERS_AS_OTHER, f"the engine answers as {twin}"
     message = f"the effect is {numbers.own:.3f} per token off the recorded one, and {numbers.base:.3f} off none"
     return Verdict.DIVERGED, Reason.SCORES_UNKNOWN, message
 

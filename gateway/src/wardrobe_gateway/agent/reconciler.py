@@ -84,7 +84,7 @@ class Reconciler:
     def apply(self, routes: Routes) -> None:
         """Take over new routes."""
         if self.routes is None:
-            self._first = frozenset(adapter.version for adapter in routes.adapters)
+            self._first = frozenset(adapter.engine_name for adapter in routes.adapters)
         self.routes = routes
         self.adapters.follow(routes, time.monotonic())
         self.changed()

@@ -8,11 +8,11 @@ import aiohttp
 from aiohttp import web
 
 from wardrobe_contracts.state import (
+    ADAPTER_HEADER,
     DEPARTMENT_HEADER,
     DIGEST_HEADER,
     ENGINE_REACHED_HEADER,
     STATE_PATH,
-    VERSION_HEADER,
     WAIT_HEADER,
     AgentState,
 )
@@ -82,7 +82,7 @@ class Agent:
             ready=self.ready(),
             draining=self.drain.draining,
             engine=reconciler.health.state,
-            versions={
+            adapters={
                 name: local.state(reconciler.verification, reconciler.in_flight[name])
                 for name, local in reconciler.adapters.by_name.items()
             },
@@ -131,7 +131,7 @@ class Agent:
         return name
 
     async def _forward(self, request: web.Request, body: bytes, local: LocalAdapter) -> web.StreamResponse:
-        headers = {VERSION_HEADER: local.name, DIGEST_HEADER: local.routed.digest}
+        headers = {ADAPTER_HEADER: local.name, DIGEST_HEADER: local.routed.digest}
         reached = {**headers, ENGINE_REACHED_HEADER: "yes"}
         with self.reconciler.request(local.name):
             try:

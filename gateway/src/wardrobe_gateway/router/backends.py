@@ -57,7 +57,7 @@ class Backend:
         self.answering = True
         self.generation = state.generation
         self.incarnation = state.incarnation
-        self.serves = frozenset(name for name in state.versions if state.serves(name))
+        self.serves = frozenset(name for name in state.adapters if state.serves(name))
 
     def silent(self) -> None:
         """Its agent did not answer; it gets no requests until it does."""

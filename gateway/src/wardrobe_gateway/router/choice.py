@@ -47,7 +47,7 @@ def resolve(routes: Routes, caller: str | None, model: str | None) -> Target:
         return _routed(routes, name)
     adapter = _adapter(routes, name)
     if adapter is not None and (caller is None or caller in adapter.departments):
-        return Target(caller or adapter.departments[0], adapter.version, adapter.digest)
+        return Target(caller or adapter.departments[0], adapter.engine_name, adapter.digest)
     if adapter is not None or name in routes.departments:
         message = f"the key of {caller} does not open {name}; it opens: {_listing(routes, caller)}"
         raise ApiError(403, "model_forbidden", message, param="model")
@@ -58,7 +58,7 @@ def resolve(routes: Routes, caller: str | None, model: str | None) -> Target:
 def usable(routes: Routes, caller: str | None) -> list[str]:
     """Names that a caller may use as `model`: departments first, then loaded adapters."""
     departments = [name for name in sorted(routes.departments) if caller in {None, name}]
-    adapters = [adapter.version for adapter in routes.adapters if caller is None or caller in adapter.departments]
+    adapters = [adapter.engine_name for adapter in routes.adapters if caller is None or caller in adapter.departments]
     return departments + sorted(adapters)
 
 
@@ -72,16 +72,16 @@ def pick(backends: Iterable[C], adapter: EngineAdapterName, but: Collection[str]
 
 
 def _routed(routes: Routes, department: str) -> Target:
-    name = routes.departments[department].version
+    name = routes.departments[department].engine_name
     adapter = _adapter(routes, name) if name else None
     if adapter is None:
         message = f"no adapter of {department} is proved yet"
         raise ApiError(503, "no_version_yet", message, headers=RETRY_LATER)
-    return Target(department, adapter.version, adapter.digest)
+    return Target(department, adapter.engine_name, adapter.digest)
 
 
 def _adapter(routes: Routes, name: EngineAdapterName) -> RoutedAdapter | None:
-    return next((adapter for adapter in routes.adapters if adapter.version == name), None)
+    return next((adapter for adapter in routes.adapters if adapter.engine_name == name), None)
 
 
 def _listing(routes: Routes, caller: str | None) -> str:

@@ -7,7 +7,7 @@ import aiohttp
 from aiohttp import web
 
 from wardrobe_contracts.routes import Routes
-from wardrobe_contracts.state import DEPARTMENT_HEADER, ENGINE_REACHED_HEADER, VERSION_HEADER, WAIT_HEADER
+from wardrobe_contracts.state import ADAPTER_HEADER, DEPARTMENT_HEADER, ENGINE_REACHED_HEADER, WAIT_HEADER
 
 from ..engines.messages import error_message
 from ..errors import RETRY_LATER, ApiError
@@ -157,7 +157,7 @@ async def _require_taken(upstream: aiohttp.ClientResponse, target: Target) -> No
         raise TryAnotherError(str(status), _failed(target) if reached else _nobody(target), reached=reached)
     if 400 <= status < 500 and not reached:  # the agent's word on the request, which another agent would give as well
         raise ApiError(status, "engine_refused", error_message(await upstream.read()))
-    if upstream.headers.get(VERSION_HEADER) != target.adapter:
+    if upstream.headers.get(ADAPTER_HEADER) != target.adapter:
         raise TryAnotherError("wrong_version", _nobody(target), reached=reached)
 
 

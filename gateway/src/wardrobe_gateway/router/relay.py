@@ -7,7 +7,7 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
-from wardrobe_contracts.state import DEPARTMENT_HEADER, DIGEST_HEADER, VERSION_HEADER
+from wardrobe_contracts.state import ADAPTER_HEADER, DEPARTMENT_HEADER, DIGEST_HEADER
 
 from ..engines.messages import error_message
 from ..errors import ApiError
@@ -31,7 +31,7 @@ async def relay(
     request: web.Request, answer: Answer, parsed: ParsedRequest, target: Target, account: Account
 ) -> web.StreamResponse:
     """Pass it on with our headers. Raises ApiError with the engine's words where it is an error."""
-    more = {DEPARTMENT_HEADER: target.department, VERSION_HEADER: target.adapter, DIGEST_HEADER: target.digest}
+    more = {DEPARTMENT_HEADER: target.department, ADAPTER_HEADER: target.adapter, DIGEST_HEADER: target.digest}
     upstream = answer.upstream
     if upstream.status >= 400:
         raise ApiError(upstream.status, "engine_refused", error_message(answer.piece), headers=more)

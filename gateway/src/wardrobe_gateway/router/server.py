@@ -62,7 +62,7 @@ class Router:
     def _apply(self, routes: Routes) -> None:
         self._build_keys()
         self.backends.poll_soon()
-        self.metrics.keep_only(routes.departments, {adapter.version for adapter in routes.adapters})
+        self.metrics.keep_only(routes.departments, {adapter.engine_name for adapter in routes.adapters})
 
     def _build_keys(self) -> None:
         routes = self.in_force.routes

@@ -51,7 +51,7 @@ def gist(answer: Record | None) -> str:
     if answer is None:
         return ""
     within = {"__all__": COUNTERS}
-    return answer.model_dump_json(exclude={"versions": within, "backends": within, "engine": {"since"}})
+    return answer.model_dump_json(exclude={"adapters": within, "backends": within, "engine": {"since"}})
 
 
 def _note(addresses: Sequence[str | None], port: int, model: type[Record], answers: Sequence[Record | None]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wardrobe_contracts.routes import EngineAdapterName
-from wardrobe_contracts.state import AgentState, RouterState, Verdict, VersionState
+from wardrobe_contracts.state import AdapterState, AgentState, RouterState, Verdict
 
 UNREACHED_SECONDS = 2.0
 """A pod that nobody has reached for so long is not waited for. Agents answer in milliseconds and are asked once a
@@ -58,7 +58,7 @@ class Failure:
     """A replica's word that an adapter is not what it should be."""
 
     replica: str
-    state: VersionState
+    state: AdapterState
 
     def __str__(self) -> str:
         words = self.state.message or self.state.reason
@@ -95,7 +95,7 @@ def _serves(replica: Replica, name: EngineAdapterName) -> bool:
 def failure(name: EngineAdapterName, replicas: Sequence[Replica]) -> Failure | None:
     """The first replica that has a verdict on the adapter, and not a good one."""
     for replica in replicas:
-        state = replica.state.versions.get(name) if replica.state else None
+        state = replica.state.adapters.get(name) if replica.state else None
         if state is not None and not state.served and state.verdict not in {Verdict.PENDING, Verdict.APPLIED}:
             return Failure(replica.name, state)
     return None

@@ -61,7 +61,7 @@ class Inputs:
         loaded = self.loaded(adapter)
         if loaded is None:
             raise KeyError(f"Adapter {adapter} is neither there nor routed")
-        return loaded.version
+        return loaded.engine_name
 
     def markable(self, adapter: AdapterName) -> bool:
         """Whether the Adapter can say that it is in use here, so that nobody deletes it once it is routed."""
@@ -82,8 +82,8 @@ class Inputs:
         if self.current is None:
             return next((name for name in self.past(department)[:1] if unfit(self, name) is None), None)
         route = self.current.departments.get(department)
-        names = {loaded.version: loaded.adapter for loaded in self.current.adapters}
-        return names.get(route.version) if route and route.version else None
+        names = {loaded.engine_name: loaded.adapter for loaded in self.current.adapters}
+        return names.get(route.engine_name) if route and route.engine_name else None
 
     def loaded(self, adapter: AdapterName) -> RoutedAdapter | None:
         """An Adapter as the routes in force have it: all that is needed to go on serving it."""
@@ -135,7 +135,7 @@ def roll_out(inputs: Inputs, generation: int) -> Rollout:
         generation=inputs.current.generation if inputs.current else generation,
         base=RoutedBase(name=inputs.spec.base_model.name, digest=inputs.base_digest),
         departments={
-            name: Route(version=inputs.engine_name(found.routed) if found.routed else None)
+            name: Route(engine_name=inputs.engine_name(found.routed) if found.routed else None)
             for name, found in departments.items()
         },
         adapters=_loaded(inputs, departments),
@@ -234,7 +234,7 @@ def _routed_adapter(inputs: Inputs, adapter: AdapterName, departments: list[str]
         return loaded.model_copy(update={"departments": departments})
     spec = inputs.adapters[adapter].spec
     return RoutedAdapter(
-        version=inputs.engine_name(adapter),
+        engine_name=inputs.engine_name(adapter),
         adapter=adapter,
         departments=departments,
         artifact=spec.artifact.path,

@@ -14,7 +14,7 @@ from wardrobe_contracts.base import AdapterName
 
 from .names import metadata
 
-KEPT_VERSIONS = 9
+KEPT_ADAPTERS = 9
 """The routed adapter and as many previous ones as history.keepLoaded can ask for."""
 
 
@@ -56,7 +56,7 @@ def next_revision(latest: History | None, routed: dict[str, str | None]) -> Revi
 
 
 def _newest_first(past: list[str], now: str | None) -> list[str]:
-    return [now, *(old for old in past if old != now)][:KEPT_VERSIONS] if now else past
+    return [now, *(old for old in past if old != now)][:KEPT_ADAPTERS] if now else past
 
 
 def revision_manifest(deployment: AdapterDeploymentResource, revision: Revision) -> Manifest:
@@ -73,10 +73,10 @@ def revision_manifest(deployment: AdapterDeploymentResource, revision: Revision)
 def read_revision(manifest: Manifest) -> Revision:
     """As read."""
     try:
-        return Revision(manifest["revision"], _Data.model_validate(manifest.get("data")).versions)
+        return Revision(manifest["revision"], _Data.model_validate(manifest.get("data")).adapters)
     except pydantic.ValidationError:
         return Revision(manifest["revision"], None)
 
 
 class _Data(pydantic.BaseModel):
-    versions: dict[str, list[AdapterName]]
+    adapters: dict[str, list[AdapterName]] = pydantic.Field(alias="versions")
