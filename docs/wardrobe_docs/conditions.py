@@ -152,8 +152,8 @@ a copy stands in the annotations of the run's ConfigMap `<run>-attempts`.
 {exits}
 ## Verdicts of an agent
 
-The agent of an engine pod gives each version a verdict; the message of `NotProved` quotes it, and so do the agent's
-`GET /state` and its metric `wardrobe_agent_version_verdict`.
+The agent of an engine pod gives each adapter a verdict; the message of `NotProved` quotes it, and so do the agent's
+`GET /state` and its metric `wardrobe_agent_adapter_verdict`.
 
 {verdicts}
 Each verdict has a reason:

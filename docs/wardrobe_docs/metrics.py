@@ -58,11 +58,10 @@ def _rows(program: Program) -> Iterator[tuple[str, str, str, str]]:
 
 
 _ROUTER = """\
-`:8081/metrics` of each router pod. Departments and versions that leave the routes take their series with them. Requests
-are counted where a version was found for them, refusals in `wardrobe_rejected_total`, whose `reason` is the error's
+`:8081/metrics` of each router pod. Departments and adapters that leave the routes take their series with them. Requests
+are counted where an adapter was found for them, refusals in `wardrobe_rejected_total`, whose `reason` is the error's
 `code` (see [troubleshooting.md](troubleshooting.md#what-callers-get))."""
-_AGENT = """\
-`:8081/metrics` of each engine pod. `version` is the name that engines know, `<adapter>-<first 8 of its digest>`."""
+_AGENT = "`:8081/metrics` of each engine pod."
 _TRAINER = """\
 `:8081/metrics` of a training pod while it trains; a figure appears once it is known. The operator reads the same from
 `/progress` for the column PROGRESS."""
@@ -75,5 +74,6 @@ _HEAD = """\
 <!-- Written by `make docs` from the registries of the programs. Change name and help text there. -->
 
 Prometheus metrics by program. A histogram has the series `<name>_bucket`, `<name>_sum` and `<name>_count`. Labels are
-bounded: names of departments and of versions in the routes, never of pods or users.
+bounded: names of departments and of adapters in the routes, never of pods or users. `adapter` is the
+name that engines know, `<Adapter>-<first 8 of its digest>`.
 """

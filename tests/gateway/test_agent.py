@@ -482,6 +482,6 @@ async def test_metrics_show_verdicts(pod: Pod, v1: Artifact) -> None:
     await ask(pod, v1.name)
     async with aiohttp.ClientSession() as session, session.get(f"{pod.ops.url}/metrics") as answer:
         page = await answer.text()
-    assert f'wardrobe_agent_version_verdict{{verdict="Applied",version="{v1.name}"}} 1.0' in page
+    assert f'wardrobe_agent_adapter_verdict{{adapter="{v1.name}",verdict="Applied"}} 1.0' in page
     assert 'wardrobe_agent_requests_total{code="200"} 1.0' in page
     assert "wardrobe_agent_engine_up 1.0" in page

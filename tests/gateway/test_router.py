@@ -255,12 +255,12 @@ async def test_streams_come_piece_by_piece_without_what_nobody_asked_for(ward: W
     assert rest.endswith(b"data: [DONE]\n\n")
     assert b'"choices": []' not in rest
     page = (await get(ward.router, "/metrics")).body.decode()
-    who = f'department="cardiology",version="{ward.c2.name}"'
-    assert f'wardrobe_requests_total{{code="200",{who}}} 1.0' in page
-    assert f'wardrobe_tokens_total{{department="cardiology",kind="completion",version="{ward.c2.name}"}} 5.0' in page
-    assert f'wardrobe_tokens_total{{department="cardiology",kind="prompt",version="{ward.c2.name}"}} 2.0' in page
-    assert f"wardrobe_time_to_first_token_seconds_count{{{who}}} 1.0" in page
-    assert f"wardrobe_time_per_token_seconds_count{{{who}}} 1.0" in page
+    adapter, department = f'adapter="{ward.c2.name}"', 'department="cardiology"'
+    assert f'wardrobe_requests_total{{{adapter},code="200",{department}}} 1.0' in page
+    assert f'wardrobe_tokens_total{{{adapter},{department},kind="completion"}} 5.0' in page
+    assert f'wardrobe_tokens_total{{{adapter},{department},kind="prompt"}} 2.0' in page
+    assert f"wardrobe_time_to_first_token_seconds_count{{{adapter},{department}}} 1.0" in page
+    assert f"wardrobe_time_per_token_seconds_count{{{adapter},{department}}} 1.0" in page
     assert 'wardrobe_requests_in_flight{department="cardiology"} 0.0' in page
 
 
@@ -277,7 +277,7 @@ async def test_a_client_that_leaves_stops_the_engine(ward: Ward) -> None:
     await until(lambda: sum(pod.engine.cancelled for pod in ward.pods) == 1)
     await until(lambda: not any(backend.in_flight for backend in ward.router.router.backends))
     page = (await get(ward.router, "/metrics")).body.decode()
-    assert 'wardrobe_requests_total{code="499"' in page
+    assert f'wardrobe_requests_total{{adapter="{ward.c2.name}",code="499"' in page
 
 
 async def _never_after_the_first(number: int) -> None:
@@ -356,7 +356,7 @@ async def test_a_stream_that_has_not_begun_is_tried_elsewhere_and_one_that_has_i
         await ask(ward.router, stream=True)
     assert sum(len(pod.engine.log) for pod in ward.pods) == before + 1
     page = (await get(ward.router, "/metrics")).body.decode()
-    assert 'wardrobe_requests_total{code="0"' in page
+    assert f'wardrobe_requests_total{{adapter="{ward.c2.name}",code="0"' in page
 
 
 async def test_a_request_that_kills_its_engine_meets_two_of_three(ward: Ward, store: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Metrics by department and adapter (label `version`). Both are bounded by the routes, and go when they leave them."""
+"""Metrics by department and adapter. Both are bounded by the routes, and go when they leave them."""
 
 import time
 from collections.abc import Collection
@@ -11,7 +11,7 @@ from .backends import Backends
 from .keys import KeyTable
 from .usage import Usage
 
-WHO = ["department", "version"]
+WHO = ["department", "adapter"]
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 
@@ -100,7 +100,7 @@ class Metrics:
         """Drop the series of departments and adapters that are no more."""
         for metric in (self.requests, self.duration, self.first_token, self.per_token, self.tokens):
             for labels in _labels(metric):
-                if labels["department"] not in departments or labels["version"] not in adapters:
+                if labels["department"] not in departments or labels["adapter"] not in adapters:
                     metric.remove_by_labels(labels)
         for by_department in (self.in_flight, self.rejected):
             for labels in _labels(by_department):
