@@ -96,7 +96,7 @@ async def test_what_names_no_adapter_of_the_set_is_refused(pod: Pod, v1: Artifac
     await pod.proved(v1.name)
     code, answer, _ = await ask(pod, named)
     assert code == 421
-    assert answer["error"]["code"] == "version_unknown"
+    assert answer["error"]["code"] == "adapter_unknown"
     assert "/v1/chat/completions" not in [path for path, _ in pod.engine.log]
 
 
@@ -121,7 +121,7 @@ async def test_a_faulty_engine_is_caught_and_nothing_is_served(
     state = await pod.judged(v1.name, verdict)
     assert (state.reason, state.served) == (reason, False)
     code, answer, _ = await ask(pod, v1.name)
-    assert (code, answer["error"]["code"]) == (421, "version_not_proved")
+    assert (code, answer["error"]["code"]) == (421, "adapter_not_proved")
     assert reason in answer["error"]["message"]
     assert await status(pod, "/readyz") == 503
 
@@ -132,7 +132,7 @@ async def test_engines_noise_is_no_fault(pod: Pod, v1: Artifact) -> None:
     await pod.proved(v1.name)
 
 
-async def test_swapped_versions_are_both_caught(pod: Pod, v1: Artifact, v2: Artifact) -> None:
+async def test_swapped_adapters_are_both_caught(pod: Pod, v1: Artifact, v2: Artifact) -> None:
     pod.engine.faults.swapped = {v1.name: v2.name, v2.name: v1.name}
     pod.apply(routes([v1.routed(), v2.routed()], {"cardiology": v2.name}))
     for adapter in (v1.name, v2.name):

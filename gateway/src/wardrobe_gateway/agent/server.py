@@ -160,19 +160,19 @@ class Agent:
     def _lost(self, name: str) -> ApiError:
         """The engine says it has no such adapter: it was started anew, a moment ago, and has done nothing for it."""
         self.reconciler.health.suspect()
-        return ApiError(421, "version_lost", f"the engine has lost {name}", param="model")
+        return ApiError(421, "adapter_lost", f"the engine has lost {name}", param="model")
 
     def _served(self, name: str | None) -> LocalAdapter:
         """The adapter, where it may be answered for. Raises ApiError with what this replica knows of it."""
         reconciler = self.reconciler
         local = reconciler.adapters.by_name.get(name) if name else None
         if local is None:
-            raise ApiError(421, "version_unknown", f"{name} is not in this replica's set", param="model")
+            raise ApiError(421, "adapter_unknown", f"{name} is not in this replica's set", param="model")
         if not reconciler.health.state.up:
             raise ApiError(503, "engine_down", f"the engine is down: {reconciler.health.state.message}")
         if not local.served(reconciler.verification):
             message = f"{name} is not proved on this replica: {local.verdict} ({local.reason}) {local.message}"
-            raise ApiError(421, "version_not_proved", message.strip(), param="model")
+            raise ApiError(421, "adapter_not_proved", message.strip(), param="model")
         return local
 
 

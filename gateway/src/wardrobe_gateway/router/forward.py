@@ -158,7 +158,7 @@ async def _require_taken(upstream: aiohttp.ClientResponse, target: Target) -> No
     if 400 <= status < 500 and not reached:  # the agent's word on the request, which another agent would give as well
         raise ApiError(status, "engine_refused", error_message(await upstream.read()))
     if upstream.headers.get(ADAPTER_HEADER) != target.adapter:
-        raise TryAnotherError("wrong_version", _nobody(target), reached=reached)
+        raise TryAnotherError("wrong_adapter", _nobody(target), reached=reached)
 
 
 def _nobody(target: Target) -> ApiError:

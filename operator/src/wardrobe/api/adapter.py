@@ -1,4 +1,4 @@
-"""Kind Adapter: one immutable version of a line."""
+"""Kind Adapter: one of a line, under a version; it never changes."""
 
 from typing import Annotated, Any
 
@@ -104,7 +104,7 @@ class AdapterStatus(Status):
     used_by: list[str] | None = None
     """AdapterDeployments whose spec or routes name it; None where there is none, so that columns are empty.
 
-    Each puts itself here before its routes lead to the version; the Adapter's own reconcile takes out those that are
+    Each puts itself here before its routes lead to it; the Adapter's own reconcile takes out those that are
     gone or name it no longer.
     """
 

@@ -250,7 +250,7 @@ class Waiting(OperatorReason):
     OBJECT_UNREADABLE = (
         "ObjectUnreadable",
         "The object is not what this release of the operator knows under its kind: CRDs and operator are of two "
-        "versions. Stalled is True, although the summing condition is Unknown. Other objects go on.",
+        "releases. Stalled is True, although the summing condition is Unknown. Other objects go on.",
         on("Unknown", BASE, READY)
         + on("Unknown", RUN, SUCCEEDED)
         + on("Unknown", ADAPTER, READY)

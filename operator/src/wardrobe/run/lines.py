@@ -24,7 +24,7 @@ class Line:
 
 
 def claim(line: Line, run_uid: str, taken: Iterable[int]) -> Line:
-    """The line with a number for this run that no existing version has. Unchanged where the run has one."""
+    """The line with a number for this run that no existing Adapter has. Unchanged where the run has one."""
     numbers = set(taken)
     claimed = line.claims.get(run_uid)
     if claimed is not None and claimed not in numbers:

@@ -52,17 +52,17 @@ async def _taken(kube: Kube, run: FineTuneJobResource, line: Line, seen: Attempt
     """
     namespace, claim = run.metadata.namespace, line.claims.get(run.metadata.uid)
     if claim is None:
-        return await _versions(kube, namespace, line.name)
+        return await _all_of(kube, namespace, line.name)
     found = await kube.get(Key(adapter.KIND, namespace, adapter_name(line.name, claim)))
     if found is None:
         return ()
     mine = _existing(found)
     if is_its_own(mine.spec, run.metadata.uid, seen.found(Assessment).payload):
         return (mine,)
-    return await _versions(kube, namespace, line.name)
+    return await _all_of(kube, namespace, line.name)
 
 
-async def _versions(kube: Kube, namespace: str, line: str) -> tuple[Existing, ...]:
+async def _all_of(kube: Kube, namespace: str, line: str) -> tuple[Existing, ...]:
     """All Adapters of the line, imports included."""
     return tuple(map(_existing, await kube.list(adapter.KIND, namespace, fields=f"spec.line={line}")))
 

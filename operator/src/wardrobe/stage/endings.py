@@ -70,7 +70,7 @@ def from_job_condition(task: Task, message: str) -> Result:
 
 def from_record(task: Task, text: str) -> Result:
     """What was recorded."""
-    return parse(text) or ending(task, ExitCode.UNKNOWN, Reason.UNKNOWN, _OTHER_VERSION.format(task))
+    return parse(text) or ending(task, ExitCode.UNKNOWN, Reason.UNKNOWN, _OTHER_RELEASE.format(task))
 
 
 def preempted(task: Task, message: str) -> Result:
@@ -95,7 +95,7 @@ def _container(pod: Manifest) -> Manifest:
     return pod_status.container(pod, CONTAINER)
 
 
-_OTHER_VERSION = (
+_OTHER_RELEASE = (
     "{} left a result that this release of the operator cannot read; run operator and trainer of one release"
 )
 
