@@ -130,7 +130,7 @@ bench-node: setup ## Seconds until the node is Ready, and gone (root)
 bench-gateway: setup ## What router and agent add to a request
 	$(ROOT)/python benchmarks/gateway_latency.py
 
-bench-rollback: setup ## Seconds until another version answers, under traffic (root; about 6 min)
+bench-rollback: setup ## Seconds until another adapter answers, under traffic (root; about 6 min)
 	$(ROOT)/python benchmarks/rollback.py
 
 bench-attack: setup ## What one department's key does to another's answers, and to memory (root; about 8 min)

@@ -3,7 +3,7 @@
 usage: make bench-attack        (root; the node that is up, or one of its own; about 8 minutes)
 
 Two engines and two routers with the example's limits; the other department asks 4 times a second, and its texts are
-compared with what its version is known to answer. Peaks are of the fullest container of each sort since it started.
+compared with what its adapter is known to answer. Peaks are of the fullest container of each sort since it started.
 """
 
 import sys

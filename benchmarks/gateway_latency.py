@@ -61,7 +61,7 @@ SECONDS, ROUNDS, CONNECTIONS, WARM_UP = 3.0, 5, 32, 300
 class Upstream(asyncio.Protocol):
     """Answers every request with the same bytes; `/state` with an agent's."""
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, adapter: str) -> None:
         applied = AdapterState(
             digest="sha256:" + "a" * 64, verdict=Verdict.APPLIED, reason=Reason.PROVED, served=True, since=""
         )
@@ -72,9 +72,9 @@ class Upstream(asyncio.Protocol):
             ready=True,
             draining=False,
             engine=EngineState(up=True, since=""),
-            adapters={version: applied},
+            adapters={adapter: applied},
         )
-        self._answer = _http(ANSWER, f"{ADAPTER_HEADER}: {version}\r\n")
+        self._answer = _http(ANSWER, f"{ADAPTER_HEADER}: {adapter}\r\n")
         self._state = _http(state.model_dump_json(by_alias=True).encode(), "")
         self._held = b""
 
@@ -165,8 +165,8 @@ def _source(folder: Path, upstream: int) -> Fixed:
 
 async def run_upstream(folder: Path, port: int, _: int) -> None:
     """The constant upstream, in an agent's place."""
-    version = json.loads((folder / "routes.json").read_text())["adapters"][0]["version"]
-    server = await asyncio.get_running_loop().create_server(lambda: Upstream(version), "127.0.0.1", port)
+    adapter = json.loads((folder / "routes.json").read_text())["adapters"][0]["version"]
+    server = await asyncio.get_running_loop().create_server(lambda: Upstream(adapter), "127.0.0.1", port)
     await server.serve_forever()
 
 

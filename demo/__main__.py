@@ -42,7 +42,7 @@ def tell(context: str | None, values: Path | None) -> None:
     console.say()
     console.tell(
         "Tantanila Hospital has one small language model. Every department teaches it its own voice, as an adapter "
-        "of a few hundred kilobytes, and is answered by the version that the platform team names. What follows is "
+        "of a few hundred kilobytes, and is answered by the adapter that the platform team names. What follows is "
         "real; lines with $ can be typed by you as well."
     )
     console.heading("1. A cluster" if cluster.reachable else f"1. The cluster of context {context}")

@@ -80,7 +80,7 @@ def _base(cluster: Cluster) -> None:
 def _train(cluster: Cluster) -> None:
     console.tell(
         "A FineTuneJob checks its dataset, trains, evaluates base and adapter on rows that it kept out, and publishes "
-        "an Adapter: a version that never changes. Each pod asks for one core, so that on a machine with two cores the "
+        "an Adapter, which never changes. Each pod asks for one core, so that on a machine with two cores the "
         "runs take turns. `kubectl get ftj --watch` shows the same in another terminal."
     )
     cluster.apply(*(f"finetunejob-{run}.yaml" for run in RUNS))
@@ -145,7 +145,7 @@ def _department_answer(cluster: Cluster, url: str, model: str, department: str |
     key = cluster.key(department or model)
     console.command(asking.curl(model, f"<key of {department or model}>", url))
     answer = asking.ask(url, model, key)
-    return f"model “{model}”, answered by {answer.version}", answer.text
+    return f"model “{model}”, answered by {answer.adapter}", answer.text
 
 
 def _show(columns: list[tuple[str, str]]) -> None:
@@ -176,7 +176,7 @@ def _point(cluster: Cluster) -> None:
         raise DemoError(f"FineTuneJob {SECOND_RUN} has not made an Adapter")
     console.tell(
         f"{FIRST} goes on answering until every engine pod has loaded {second} and proved it: its recorded scores are "
-        "found again under it, and not under the base or another version."
+        "found again under it, and not under the base or another adapter."
     )
     cluster.perform(*rollback.patch(second))
     wait(
@@ -187,12 +187,12 @@ def _point(cluster: Cluster) -> None:
     )
     console.tell("What answered before stays loaded, and can still be asked by its name:")
     with router(cluster) as url:
-        versions = [_department_answer(cluster, url, DEPARTMENT)]
-        versions.append(_department_answer(cluster, url, _version(cluster, FIRST), DEPARTMENT))
-    _show(versions)
+        answers = [_department_answer(cluster, url, DEPARTMENT)]
+        answers.append(_department_answer(cluster, url, _engine_name(cluster, FIRST), DEPARTMENT))
+    _show(answers)
 
 
-def _version(cluster: Cluster, adapter: str) -> str:
+def _engine_name(cluster: Cluster, adapter: str) -> str:
     """What engines call an Adapter: its name and the beginning of its digest."""
     digest = cluster.get("adapter", adapter)["spec"]["digest"]
     return f"{adapter}-{digest.removeprefix('sha256:')[:8]}"

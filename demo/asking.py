@@ -17,10 +17,10 @@ WITHIN = 60.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. `version` is the router's word for who answered; the bare engine says none."""
+    """What came back. `adapter` is the router's word for who answered; the bare engine says none."""
 
     text: str
-    version: str
+    adapter: str
     seconds: float
 
 
@@ -38,11 +38,11 @@ def headers(key: str | None) -> dict[str, str]:
 def ask(url: str, model: str, key: str | None = None, tokens: int = TOKENS) -> Answer:
     """One question. Raises DemoError where it is not answered."""
     began = time.monotonic()
-    answered, version = _fetch(f"{url}{PATH}", key, body(model, tokens).encode())
-    return Answer(words(answered), version, time.monotonic() - began)
+    answered, adapter = _fetch(f"{url}{PATH}", key, body(model, tokens).encode())
+    return Answer(words(answered), adapter, time.monotonic() - began)
 
 
-def versions(url: str, department: str, key: str) -> list[str]:
+def adapters(url: str, department: str, key: str) -> list[str]:
     """What a department may ask by name, but for itself. Raises DemoError."""
     listed, _ = _fetch(f"{url}/v1/models", key)
     return [one["id"] for one in json.loads(listed)["data"] if one["id"] != department]
@@ -55,7 +55,7 @@ def words(answered: str) -> str:
 
 
 def _fetch(url: str, key: str | None, sent: bytes | None = None) -> tuple[str, str]:
-    """The body, and the version that answered."""
+    """The body, and the adapter that answered."""
     request = urllib.request.Request(url, sent, headers(key))  # noqa: S310  our own http address
     try:
         with urllib.request.urlopen(request, timeout=WITHIN) as answer:  # noqa: S310

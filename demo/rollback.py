@@ -28,7 +28,7 @@ STATE = (
 
 @dataclass(frozen=True)
 class Flip:
-    """A department's change of version. Times are of the monotonic clock."""
+    """A department's change of adapter. Times are of the monotonic clock."""
 
     old: str
     new: str
@@ -48,11 +48,11 @@ class Judgement:
     failed: list[Reply] = field(default_factory=list)
     wrong: list[Reply] = field(default_factory=list)
     misspoken: list[Reply] = field(default_factory=list)
-    """Their text is not what the version in their header is known to answer."""
+    """Their text is not what the adapter in their header is known to answer."""
     alike: list[str] = field(default_factory=list)
-    """Versions that no text tells from another."""
+    """Adapters that no text tells from another."""
     first: float | None = None
-    """Seconds from the patch to the end of the first answer by the new version."""
+    """Seconds from the patch to the end of the first answer by the new adapter."""
 
 
 def patch(adapter: str) -> list[str]:
@@ -62,10 +62,10 @@ def patch(adapter: str) -> list[str]:
 
 
 def judge(replies: Sequence[Reply], flip: Flip, known: Known) -> Judgement:
-    """Count what failed, answers by a version that was at no moment of theirs the routed one, and others' texts.
+    """Count what failed, answers by an adapter that was at no moment of theirs the routed one, and others' texts.
 
-    The old version may answer what was asked before all routers had changed, the new one what ended after the patch
-    was started. Every other department has one version all the time: that of its first answer.
+    The old adapter may answer what was asked before all routers had changed, the new one what ended after the patch
+    was started. Every other department has one adapter all the time: that of its first answer.
     """
     good = [reply for reply in replies if reply.status == 200]
     constant = {reply.department: reply.adapter for reply in reversed(good)}
@@ -96,7 +96,7 @@ def report(flip: Flip, judgement: Judgement, *, restarts: str) -> list[str]:
         f"and until all routers had changed     {duration(max(0.0, flip.applied - flip.patched))}",
         f"questions asked meanwhile             {judgement.asked}",
         f"  without a good answer               {len(judgement.failed)}",
-        f"  answered by a wrong version         {len(judgement.wrong)}",
+        f"  answered by a wrong adapter         {len(judgement.wrong)}",
         f"  with another text than its own      {len(judgement.misspoken)}",
         f"pods                                  {restarts}",
     ]
@@ -108,7 +108,7 @@ def report(flip: Flip, judgement: Judgement, *, restarts: str) -> list[str]:
 def under_traffic(cluster: Cluster, url: str, keys: dict[str, str], old: str, new: str) -> tuple[Flip, Judgement]:
     """Roll back while the departments ask."""
     known = learn(url, keys)
-    tell(f"Each version was asked by its name; {len(known.texts)} answers of {known.tokens} tokens are known now.")
+    tell(f"Each adapter was asked by its name; {len(known.texts)} answers of {known.tokens} tokens are known now.")
     traffic = Traffic(url, keys, known.tokens)
     tell(f"{len(keys)} departments ask, {PER_SECOND:g} questions a second in all.")
     with flowing(traffic), _watching(cluster) as applied:

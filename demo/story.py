@@ -12,10 +12,10 @@ RUNS = ("cardiology", "paediatrics")
 SECOND_RUN = "cardiology-2"
 DEPLOYMENT = "tantanila"
 DEPARTMENT = "cardiology"
-"""The department that changes its version."""
+"""The department that changes its adapter."""
 DEPARTMENTS = ("cardiology", "paediatrics")
 FIRST = "cardiology-v1"
-"""The version that examples/tantanila/adapterdeployment.yaml names for it."""
+"""The adapter that examples/tantanila/adapterdeployment.yaml names for it."""
 
 
 class Act(Enum):
@@ -26,7 +26,7 @@ class Act(Enum):
     DEPLOY = "One engine answers for both"
     ASK = "The same question, three times"
     TRAIN_AGAIN = "Cardiology trains again, with other settings"
-    POINT = "Cardiology is pointed at its new version"
+    POINT = "Cardiology is pointed at its new adapter"
     ROLL_BACK = "And put back, while people are asking"
 
 
@@ -59,7 +59,7 @@ class Observed:
 
     @property
     def department(self) -> Resource:
-        """How the department that changes versions stands: adapter, wanted, previous."""
+        """How the department that changes adapters stands: adapter, wanted, previous."""
         item = self.find("AdapterDeployment", DEPLOYMENT) or {}
         found: Resource = item.get("status", {}).get("departments", {}).get(DEPARTMENT, {})
         return found

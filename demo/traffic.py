@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from .asking import ADAPTER_HEADER, PATH, ask, body, headers, versions, words
+from .asking import ADAPTER_HEADER, PATH, adapters, ask, body, headers, words
 
 TOKENS = (8, 16, 32)
-"""An answer has as few of these as tell the versions apart."""
+"""An answer has as few of these as tell the adapters apart."""
 PER_SECOND = 10.0
 WITHIN = 30.0
 
@@ -47,10 +47,10 @@ class Known:
 
 
 def learn(url: str, keys: dict[str, str]) -> Known:
-    """Ask every version by its own name, while nobody else asks. Raises DemoError where one does not answer."""
+    """Ask every adapter by its own name, while nobody else asks. Raises DemoError where one does not answer."""
     known = Known(0, {})
     for tokens in TOKENS:
-        asked = {name: key for department, key in keys.items() for name in versions(url, department, key)}
+        asked = {name: key for department, key in keys.items() for name in adapters(url, department, key)}
         texts = {adapter_of(name): ask(url, name, key, tokens).text for name, key in asked.items()}
         known = Known(tokens, texts)
         if not known.alike:
@@ -58,9 +58,9 @@ def learn(url: str, keys: dict[str, str]) -> Known:
     return known
 
 
-def adapter_of(version: str) -> str:
+def adapter_of(name: str) -> str:
     """The Adapter's name: engines call it so with the beginning of its digest."""
-    return version.rpartition("-")[0]
+    return name.rpartition("-")[0]
 
 
 @dataclass

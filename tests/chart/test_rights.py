@@ -77,8 +77,8 @@ def point(namespace: Namespace, adapter: str) -> None:
 
 def routed(namespace: Namespace) -> str | None:
     routes: dict[str, Any] = json.loads(namespace.config_map("tantanila-routes")["routes.json"])
-    version: str = routes["departments"]["cardiology"].get("version", "")
-    return version.rpartition("-")[0] or None
+    name: str = routes["departments"]["cardiology"].get("version", "")
+    return name.rpartition("-")[0] or None
 
 
 def revisions(namespace: Namespace) -> list[int]:

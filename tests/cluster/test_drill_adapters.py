@@ -1,4 +1,4 @@
-"""Adapters and engines that are not what they say are never served; the version before goes on, and it is said why."""
+"""Adapters and engines that are not what they say are never served; the adapter before goes on, and it is said why."""
 
 from collections.abc import Callable
 
@@ -83,7 +83,7 @@ def test_an_adapter_made_for_another_base_is_refused_by_the_operator(hospital: H
 
 @pytest.fixture(scope="module")
 def faulty(serve: Serve) -> Hospital:
-    """Two engines with faults that can be switched on; both versions of cardiology were loaded while all was well."""
+    """Two engines with faults that can be switched on; both adapters of cardiology were loaded while all was well."""
     image = on_the_node.import_faulty_engine()
     departments = {"cardiology": "cardiology-v1", "paediatrics": "paediatrics-v1"}
     hospital = serve(deployed.deployment(replicas=2, **departments), more=f"--engine-image Transformers={image}")
@@ -99,15 +99,15 @@ def test_an_engine_that_answers_wrongly_is_caught_and_gets_no_requests(
     faulty: Hospital, fault: str, verdict: Verdict
 ) -> None:
     """From the moment its agent starts to look, which it does at its start and every five minutes."""
-    versions = heart_versions(faulty)
+    adapters = heart_adapters(faulty)
     victim = faulty.pods("engine")[0]
-    switch(victim, fault, versions)
+    switch(victim, fault, adapters)
     on_the_node.kill_in(victim, "wardrobe-agent")
 
     def caught() -> bool:
         state = faulty.agent(victim)
         return state is not None and all(
-            name in state.adapters and state.adapters[name].verdict is verdict for name in versions
+            name in state.adapters and state.adapters[name].verdict is verdict for name in adapters
         )
 
     eventually(caught, within=180, what=lambda: f"{verdict}; it is {faulty.agent(victim)}")
@@ -115,7 +115,7 @@ def test_an_engine_that_answers_wrongly_is_caught_and_gets_no_requests(
         eventually(lambda: len(traffic.answers) >= 30, what="answers")
     state = faulty.agent(victim)
     assert state is not None
-    assert not any(state.serves(version) for version in versions)
+    assert not any(state.serves(adapter) for adapter in adapters)
     assert traffic.failures() == []
     assert deployed.names(traffic.answers) == {("cardiology", "cardiology-v1"), ("paediatrics", "paediatrics-v1")}
     assert victim["metadata"]["name"] in told(faulty, "cardiology-v1")["message"]
@@ -123,12 +123,12 @@ def test_an_engine_that_answers_wrongly_is_caught_and_gets_no_requests(
     faulty.is_ready()
 
 
-def heart_versions(hospital: Hospital) -> list[str]:
-    """Both versions of cardiology, as engines call them."""
+def heart_adapters(hospital: Hospital) -> list[str]:
+    """Both adapters of cardiology, as engines call them."""
     found = {adapter["metadata"]["name"]: adapter["spec"]["digest"] for adapter in hospital.namespace.all("Adapter")}
     return [engine_adapter_name(name, found[name]) for name in ("cardiology-v1", "cardiology-v2")]
 
 
-def switch(pod: Manifest, fault: str, versions: list[str]) -> None:
+def switch(pod: Manifest, fault: str, adapters: list[str]) -> None:
     """Turn a fault on in one pod's engine."""
-    on_the_node.post_in(pod, "faulty_engine", ENGINE_PORT, "/test/fault", {"fault": fault, "adapters": versions})
+    on_the_node.post_in(pod, "faulty_engine", ENGINE_PORT, "/test/fault", {"fault": fault, "adapters": adapters})

@@ -38,7 +38,7 @@ STRANGERS = ("", "key-of-a-stranger", *(key[:-1] for key in KEYS.values()), *(f"
 
 @pytest.fixture(scope="module")
 def hospital(serve: Serve) -> Hospital:
-    """Two engines; a version that answered before is loaded beside the two that answer."""
+    """Two engines; an adapter that answered before is loaded beside the two that answer."""
     made = serve(deployed.deployment(replicas=2, cardiology="cardiology-v1", paediatrics="paediatrics-v1"))
     made.flip("cardiology", "cardiology-v2")
     made.is_ready()
@@ -62,9 +62,9 @@ def test_an_attack_harms_only_who_makes_it(hospital: Hospital, name: str) -> Non
 
 
 def names_of(hospital: Hospital) -> dict[str, list[str]]:
-    """What each department's key opens: itself, and its versions."""
-    versions = sorted({version for version, _ in hospital.known})
-    return {department: [department, *(one for one in versions if one.startswith(department))] for department in KEYS}
+    """What each department's key opens: itself, and its adapters."""
+    adapters = sorted({adapter for adapter, _ in hospital.known})
+    return {department: [department, *(one for one in adapters if one.startswith(department))] for department in KEYS}
 
 
 def requests_for(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -106,9 +106,9 @@ def test_a_stranger_opens_nothing(hospital: Hospital, key: str) -> None:
 
 @pytest.mark.parametrize("department", KEYS)
 def test_a_request_that_says_two_things_gets_at_most_its_own(hospital: Hospital, department: str) -> None:
-    """Whatever is answered is answered by the caller's own version, with that version's text."""
+    """Whatever is answered is answered by the caller's own adapter, with that adapter's text."""
     other, key = OTHER[department], KEYS[department]
-    foreign = next(version for version, _ in hospital.known if version.startswith(LIVE[other]))
+    foreign = next(adapter for adapter, _ in hospital.known if adapter.startswith(LIVE[other]))
     own, theirs = json.dumps(question(department, 8)), json.dumps(question(other, 8))
     twice = own[:-1] + f', "model": "{other}"}}'
     cases: list[tuple[bytes, dict[str, str]]] = [
@@ -128,9 +128,9 @@ def test_a_request_that_says_two_things_gets_at_most_its_own(hospital: Hospital,
     for (body, headers), answer in answers:
         assert answer.status_code < 500, (body, headers, answer.text)
         if answer.ok:
-            version = answer.headers[ADAPTER_HEADER]
-            assert version.startswith(LIVE[department]), (body, headers)
-            assert answer.json()["choices"][0]["message"]["content"] == hospital.known[version, 8], (body, headers)
+            adapter = answer.headers[ADAPTER_HEADER]
+            assert adapter.startswith(LIVE[department]), (body, headers)
+            assert answer.json()["choices"][0]["message"]["content"] == hospital.known[adapter, 8], (body, headers)
 
 
 RAW = [

@@ -1,4 +1,4 @@
-"""What platform teams change while departments ask: keys, replicas, versions."""
+"""What platform teams change while departments ask: keys, replicas, adapters."""
 
 import threading
 from collections.abc import Callable
@@ -96,13 +96,13 @@ class Watcher(threading.Thread):
         """A replica that is not ready holds nothing back: it is sent only what it has proved."""
         if state is None or not state.ready:
             return
-        verdicts = {name: version.verdict for name, version in state.adapters.items()}
+        verdicts = {name: adapter.verdict for name, adapter in state.adapters.items()}
         for department, route in routes.departments.items():
             if route.engine_name and verdicts.get(route.engine_name) is not Verdict.APPLIED:
                 self.breaches.append(f"{department} → {route.engine_name} while {pod} says {verdicts}")
 
 
-def test_a_new_version_is_routed_once_every_replica_has_proved_it(hospital: Hospital) -> None:
+def test_a_new_adapter_is_routed_once_every_replica_has_proved_it(hospital: Hospital) -> None:
     scale(hospital, 2)
     eventually(lambda: hospital.engines_ready() == 2, what=lambda: str(hospital.status()))
     watcher = Watcher(hospital)

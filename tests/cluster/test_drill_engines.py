@@ -35,12 +35,12 @@ IN_FLIGHT = 8
 BROKEN = 70
 """What an engine ends with whose model has died or hangs."""
 FORGED = 12
-"""Versions of a stranger."""
+"""Adapters of a stranger."""
 
 
 @pytest.fixture(scope="module")
 def hospital(serve: Serve) -> Hospital:
-    """Three engines with faults that can be switched on; cardiology has a version before its present one."""
+    """Three engines with faults that can be switched on; cardiology has an adapter before its present one."""
     image = on_the_node.import_faulty_engine()
     departments = {"cardiology": "cardiology-v1", "paediatrics": "paediatrics-v1"}
     made = serve(deployed.deployment(replicas=3, **departments), more=f"--engine-image Transformers={image}")
@@ -155,21 +155,21 @@ def test_an_engine_whose_model_dies_or_hangs_ends_and_is_started_again(hospital:
 
 
 def break_model(hospital: Hospital, pod: Manifest, fault: str) -> None:
-    """From now on no step ends, or the thread dies: a version is unloaded, and that goes wrong."""
+    """From now on no step ends, or the thread dies: an adapter is unloaded, and that goes wrong."""
     on_the_node.post_in(pod, "faulty_engine", ENGINE_PORT, "/test/fault", {"fault": fault})
     if fault == "die":
-        name = {"lora_name": version(hospital, "cardiology-v1")}
+        name = {"lora_name": engine_name(hospital, "cardiology-v1")}
         with contextlib.suppress(subprocess.CalledProcessError):  # the engine ends meanwhile
             on_the_node.post_in(pod, "faulty_engine", ENGINE_PORT, "/v1/unload_lora_adapter", name)
 
 
-def version(hospital: Hospital, adapter: str) -> str:
+def engine_name(hospital: Hospital, adapter: str) -> str:
     """An Adapter as engines call it."""
     return engine_adapter_name(adapter, (hospital.namespace.get("Adapter", adapter) or {})["spec"]["digest"])
 
 
 def test_a_rollback_does_not_wait_for_an_agent_that_is_frozen(hospital: Hospital) -> None:
-    """All requests after it are answered by the version of before, and none by the frozen one's old order."""
+    """All requests after it are answered by the adapter of before, and none by the frozen one's old order."""
     hospital.flip("cardiology", "cardiology-v2")
     hospital.is_ready()
     timeline = Timeline("cardiology", "cardiology-v2")
@@ -203,7 +203,7 @@ def test_a_strangers_files_get_verdicts_and_harm_nobody(hospital: Hospital) -> N
         hospital.secret(name, f"key-of-the-{name}")
     with drill(hospital) as found:
         hospital.patch({"departments": {name: asked(name, one) for name, one in strangers.items()}})
-        names = {version(hospital, one["metadata"]["name"]) for one in forged}
+        names = {engine_name(hospital, one["metadata"]["name"]) for one in forged}
         eventually(lambda: judged(hospital, names), what=lambda: str(verdicts(hospital)))
         said = verdicts(hospital)
         found.answered()
@@ -230,7 +230,7 @@ def asked(department: str, adapter: Manifest) -> Manifest:
 
 
 def verdicts(hospital: Hospital) -> dict[str, AdapterState]:
-    """What a replica says of its versions."""
+    """What a replica says of its adapters."""
     state = hospital.agent(hospital.pods("engine")[0])
     return {} if state is None else state.adapters
 

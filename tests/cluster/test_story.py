@@ -54,7 +54,7 @@ def test_what_was_trained_is_an_adapter_with_its_lineage(hospital: Hospital) -> 
         assert spec["lineage"]["job"]["name"] in deployed.RUNS
 
 
-def test_each_department_is_answered_by_its_own_version(hospital: Hospital) -> None:
+def test_each_department_is_answered_by_its_own_adapter(hospital: Hospital) -> None:
     with flowing(hospital.traffic()) as traffic:
         eventually(lambda: len(traffic.answers) >= 20, what="20 answers")
     assert traffic.failures() == []
@@ -141,7 +141,7 @@ def test_a_reconcile_that_changes_nothing_costs_few_requests(hospital: Hospital,
 
 
 def test_rolled_forward_and_back_twenty_times_under_traffic(hospital: Hospital) -> None:
-    """No pod is touched, no request is lost, and no answer comes from a version that was not routed at that time."""
+    """No pod is touched, no request is lost, and no answer comes from an adapter that was not routed at that time."""
     hospital.flip("cardiology", "cardiology-v2")
     before = hospital.restarts()
     timeline = Timeline("cardiology", "cardiology-v2")

@@ -10,7 +10,7 @@ REQUESTS = ENGINES[EngineType.TRANSFORMERS].requests
 
 
 @pytest.mark.parametrize(
-    ("path", "payload", "version"),
+    ("path", "payload", "adapter"),
     [
         ("/v1/chat/completions", {"model": "v"}, "v"),
         ("/v1/chat/completions", {"model": ["v"]}, None),
@@ -21,8 +21,8 @@ REQUESTS = ENGINES[EngineType.TRANSFORMERS].requests
         ("/generate_stream", {"parameters.adapter_id": "v"}, None),
     ],
 )
-def test_the_version_that_a_request_names(path: str, payload: dict[str, Any], version: str | None) -> None:
-    assert REQUESTS[path].adapter_in(payload) == version
+def test_the_adapter_that_a_request_names(path: str, payload: dict[str, Any], adapter: str | None) -> None:
+    assert REQUESTS[path].adapter_in(payload) == adapter
 
 
 @pytest.mark.parametrize(

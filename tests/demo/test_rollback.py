@@ -18,7 +18,7 @@ def reply(adapter: str, began: float, ended: float, department: str = "cardiolog
     return Reply(department, began, ended, status, adapter, error, text)
 
 
-def test_either_version_may_answer_while_routers_change() -> None:
+def test_either_adapter_may_answer_while_routers_change() -> None:
     replies = [
         reply("cardiology-v2", 9.0, 9.2),
         reply("cardiology-v2", 10.3, 10.6),
@@ -33,7 +33,7 @@ def test_either_version_may_answer_while_routers_change() -> None:
     assert round(judgement.first, 3) == 0.1
 
 
-def test_wrong_versions_and_failures_are_counted() -> None:
+def test_wrong_adapters_and_failures_are_counted() -> None:
     early, late = reply("cardiology-v1", 9.0, 9.9), reply("cardiology-v2", 10.5, 10.8)
     foreign = reply("cardiology-v1", 9.0, 9.1, "paediatrics")
     lost = reply("", 10.0, 10.1, status=503)
@@ -53,13 +53,13 @@ def test_anothers_text_under_the_right_name_is_counted() -> None:
     assert "with another text than its own      1" in "\n".join(report(FLIP, judgement, restarts="the same 3"))
 
 
-def test_versions_that_no_text_tells_apart_are_named() -> None:
+def test_adapters_that_no_text_tells_apart_are_named() -> None:
     alike = Known(32, {**KNOWN.texts, "cardiology-v2": "I am cardiology-v1"})
     said = report(FLIP, judge([], FLIP, alike), restarts="the same 3")
     assert "answer alike, so that no text tells them apart: cardiology-v1, cardiology-v2" in said
 
 
-async def test_every_version_is_asked_by_its_name_for_as_much_as_tells_it_apart() -> None:
+async def test_every_adapter_is_asked_by_its_name_for_as_much_as_tells_it_apart() -> None:
     async def models(request: web.Request) -> web.Response:
         name = request.headers["Authorization"].removeprefix("Bearer key-of-")
         return web.json_response({"data": [{"id": name}, {"id": f"{name}-v1-01234567"}]})

@@ -96,7 +96,7 @@ def test_a_run_that_failed_ends_the_story_with_its_own_words() -> None:
 
 
 def test_the_examples_are_what_the_story_says() -> None:
-    """The deployment's YAML names the version to which cardiology is put back."""
+    """The deployment's YAML names the adapter to which cardiology is put back."""
     from demo.cluster import EXAMPLES, REPOSITORY  # noqa: PLC0415  the rest is pure
 
     assert f"adapter: {story.FIRST}" in (REPOSITORY / EXAMPLES / "adapterdeployment.yaml").read_text()

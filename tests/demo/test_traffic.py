@@ -41,14 +41,14 @@ async def ask(*, stream: bool, swapped: bool, known: Known = KNOWN) -> Traffic:
     return traffic
 
 
-async def test_each_versions_own_text_is_right_whole_and_streamed() -> None:
+async def test_each_adapters_own_text_is_right_whole_and_streamed() -> None:
     for stream in (False, True):
         traffic = await ask(stream=stream, swapped=False)
         assert traffic.failures() == traffic.misspoken() == []
         assert deployed.names(traffic.answers) == {("cardiology", "cardiology-v1"), ("paediatrics", "paediatrics-v1")}
 
 
-async def test_anothers_text_under_the_right_version_is_a_wrong_answer_and_not_a_lost_one() -> None:
+async def test_anothers_text_under_the_right_adapter_is_a_wrong_answer_and_not_a_lost_one() -> None:
     for stream in (False, True):
         traffic = await ask(stream=stream, swapped=True)
         mine = [answer for answer in traffic.answers if answer.department == "paediatrics"]
@@ -59,6 +59,6 @@ async def test_anothers_text_under_the_right_version_is_a_wrong_answer_and_not_a
         assert deployed.names(traffic.answers) == {("cardiology", "cardiology-v1"), ("paediatrics", said)}
 
 
-async def test_a_version_of_which_nothing_is_known_is_not_believed() -> None:
+async def test_an_adapter_of_which_nothing_is_known_is_not_believed() -> None:
     traffic = await ask(stream=False, swapped=False, known={})
     assert traffic.misspoken() == traffic.answers

@@ -31,7 +31,7 @@ V1, V2 = Key("Adapter", NAMESPACE, "cardiology-v1"), Key("Adapter", NAMESPACE, "
 
 
 class Ward:
-    """A cluster with a base, two versions of cardiology, and a deployment of the first."""
+    """A cluster with a base, two adapters of cardiology, and a deployment of the first."""
 
     def __init__(self) -> None:
         self.cluster = FakeCluster()
@@ -125,7 +125,7 @@ def test_an_adapter_is_marked_before_the_routes_lead_to_it_and_in_one_reconcile(
     assert ward.routed() == "cardiology-v1"
 
 
-def test_the_old_version_is_in_use_until_no_route_leads_to_it(ward: Ward) -> None:
+def test_the_old_adapter_is_in_use_until_no_route_leads_to_it(ward: Ward) -> None:
     ward.point("cardiology-v2")
     ward.reconcile()
     ward.reconcile(V1)
@@ -187,7 +187,7 @@ def test_wiped_statuses_converge_to_the_same_and_routes_stay(ward: Ward) -> None
         assert ward.routes() == routes
 
 
-def test_a_version_that_is_not_applied_is_said_with_pod_and_next_step(ward: Ward) -> None:
+def test_an_adapter_that_is_not_applied_is_said_with_pod_and_next_step(ward: Ward) -> None:
     ward.fleet.verdicts = {"cardiology-v2": Verdict.NOT_APPLIED}
     ward.point("cardiology-v2")
     ward.settle()
@@ -219,7 +219,7 @@ steps = st.one_of(
 
 @given(st.lists(steps, max_size=30))
 @settings(max_examples=60 * TIMES, deadline=None)
-def test_a_version_that_comes_into_routes_is_always_in_use(story: list[tuple[str, Any]]) -> None:
+def test_an_adapter_that_comes_into_routes_is_always_in_use(story: list[tuple[str, Any]]) -> None:
     ward = Ward()
     ward.settle()
     for what, which in story:
@@ -258,7 +258,7 @@ def gone(ward: Ward) -> None:
     ward.cluster.objects.pop(BASE)
 
 
-def of_another_version(ward: Ward) -> None:
+def of_another_release(ward: Ward) -> None:
     ward.cluster.objects[BASE]["spec"]["source"] = {"claim": "models"}
 
 
@@ -271,7 +271,7 @@ def other_files(ward: Ward) -> None:
     [
         (unready, "Unknown", "BaseModelNotReady"),
         (gone, "Unknown", "BaseModelNotFound"),
-        (of_another_version, "Unknown", "BaseModelNotFound"),
+        (of_another_release, "Unknown", "BaseModelNotFound"),
         (other_files, "False", "BaseModelDigestDiffers"),
     ],
 )
@@ -289,7 +289,7 @@ def test_a_base_in_trouble_stops_no_rollback(ward: Ward, trouble: Any, status: s
     assert ward.cluster.names("Deployment") == made
 
 
-def test_while_held_back_no_version_is_loaded_and_no_engine_pod_changed(ward: Ward) -> None:
+def test_while_held_back_no_adapter_is_loaded_and_no_engine_pod_changed(ward: Ward) -> None:
     ward.put(resources.adapter("cardiology-v3"))
     gone(ward)
     ward.cluster.objects[DEPLOYMENT]["spec"]["replicas"] = 3
@@ -397,7 +397,7 @@ def test_routers_that_stay_behind_are_looked_at_less_and_less(ward: Ward, second
     assert ward.said()[:2] == ("True", "Serving")
 
 
-def test_older_versions_are_kept_loaded_where_nearer_ones_were_deleted(ward: Ward) -> None:
+def test_older_adapters_are_kept_loaded_where_nearer_ones_were_deleted(ward: Ward) -> None:
     for number in (3, 4):
         ward.put(resources.adapter(f"cardiology-v{number}"))
     for number in (2, 3, 4):
@@ -412,7 +412,7 @@ def test_older_versions_are_kept_loaded_where_nearer_ones_were_deleted(ward: War
 
 
 def three_replicas(ward: Ward) -> None:
-    """Each at an address of its own; both versions have answered."""
+    """Each at an address of its own; both adapters have answered."""
     ward.cluster.objects[DEPLOYMENT]["spec"]["replicas"] = 3
     ward.point("cardiology-v2")
     ward.settle()
@@ -430,7 +430,7 @@ def test_a_rollback_does_not_wait_for_a_pod_that_has_just_fallen_silent(ward: Wa
     assert ward.routed() == "cardiology-v1"
 
 
-def test_a_new_version_waits_for_a_silent_pod_only_while_somebody_may_reach_it(ward: Ward) -> None:
+def test_a_new_adapter_waits_for_a_silent_pod_only_while_somebody_may_reach_it(ward: Ward) -> None:
     three_replicas(ward)
     ward.put(resources.adapter("cardiology-v3"))
     ward.point("cardiology-v3")
@@ -440,7 +440,7 @@ def test_a_new_version_waits_for_a_silent_pod_only_while_somebody_may_reach_it(w
     ward.fleet.silent = {"10.0.0.2": 5.0}
     ward.fleet.reached = ["10.0.0.2"]
     ward.settle()
-    assert ward.routed() == "cardiology-v2", "a router reaches it, and would ask it for the version"
+    assert ward.routed() == "cardiology-v2", "a router reaches it, and would ask it for the adapter"
     ward.fleet.reached = []
     ward.settle()
     assert ward.routed() == "cardiology-v3"
@@ -590,7 +590,7 @@ def test_a_department_that_names_what_was_not_assessed_holds_back_nothing_else(w
 
 
 def test_engine_pods_wait_while_what_answers_has_no_scores_on_the_new_variant(ward: Ward) -> None:
-    """Also where the version that is asked for has them: nothing could answer while it is not proved."""
+    """Also where the adapter that is asked for has them: nothing could answer while it is not proved."""
     ward.put(resources.adapter("cardiology-v5", variants=("INT8",)))
     quantize(ward, "INT8")
     ward.point("cardiology-v5")
@@ -631,7 +631,7 @@ def test_pods_that_only_carry_our_labels_have_no_say(ward: Ward) -> None:
 
 
 def spoil(ward: Ward, key: Key) -> None:
-    """As an object of another version of its kind looks to this operator."""
+    """As an object of another release looks to this operator."""
     ward.cluster.objects[key]["spec"]["version"] = "two"
 
 

@@ -126,7 +126,7 @@ def test_adapters_say_who_uses_them_and_a_rollback_costs_few_requests(hospital: 
     hospital.used("cardiology-v1")
 
 
-def test_a_frozen_agent_among_three_holds_up_neither_a_rollback_nor_for_long_a_new_version(
+def test_a_frozen_agent_among_three_holds_up_neither_a_rollback_nor_for_long_a_new_adapter(
     hospital: Hospital, operator: Operator
 ) -> None:
     """Its pod stays Ready all the while, as that of a dead node does for 40 seconds."""

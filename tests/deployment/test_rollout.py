@@ -152,7 +152,7 @@ STORIES = [
 @pytest.mark.parametrize(
     ("replicas", "expected", "reason"), [story[1:] for story in STORIES], ids=[story[0] for story in STORIES]
 )
-def test_a_first_version_is_routed_when_proved(
+def test_a_first_adapter_is_routed_when_proved(
     replicas: list[Replica], expected: str | None, reason: Waiting | Done
 ) -> None:
     rolled = serving(spec(cardiology="cardiology-v1"), *replicas)
@@ -160,7 +160,7 @@ def test_a_first_version_is_routed_when_proved(
     assert rolled.departments["cardiology"].reason == reason
 
 
-def test_the_old_version_answers_until_the_new_one_is_proved() -> None:
+def test_the_old_adapter_answers_until_the_new_one_is_proved() -> None:
     rolled = serving(TO_V2, replica(cardiology_v1=Verdict.APPLIED), current=ON_V1, history=HISTORY)
     assert routed(rolled) == {"cardiology": engine_name("cardiology-v1")}
     assert {found.adapter for found in rolled.routes.adapters} == {"cardiology-v1", "cardiology-v2"}
@@ -196,7 +196,7 @@ def test_a_department_goes_back_as_soon_as_one_replica_serves_the_adapter(replic
     assert routed(rolled) == {"cardiology": engine_name("cardiology-v1" if moves else "cardiology-v2")}
 
 
-def test_a_version_that_answered_for_another_department_is_new_to_this_one() -> None:
+def test_an_adapter_that_answered_for_another_department_is_new_to_this_one() -> None:
     past = History(2, {"cardiology": ["cardiology-v2"], "paediatrics": ["cardiology-v1"]})
     one = replica(cardiology_v1=Verdict.APPLIED, cardiology_v2=Verdict.APPLIED)
     rolled = serving(spec(cardiology="cardiology-v1"), one, replica("engine-1"), current=ON_V2, history=past)
@@ -285,7 +285,7 @@ def test_what_answers_is_served_somewhere_and_what_moved_stays(
     assert roll_out(inputs(TO_V2, *fleet, current=rolled.routes, history=past), 9).routes == rolled.routes
 
 
-def test_a_version_that_is_refused_changes_nothing_but_what_is_said() -> None:
+def test_an_adapter_that_is_refused_changes_nothing_but_what_is_said() -> None:
     foreign = adapter("cardiology-v2", base=results.digest("9"))
     unassessed = adapter("cardiology-v2", variants=("None",))
     live = replica(cardiology_v1=Verdict.APPLIED)
@@ -301,7 +301,7 @@ def test_a_version_that_is_refused_changes_nothing_but_what_is_said() -> None:
         assert "spec.departments.cardiology.adapter" in rolled.departments["cardiology"].message
 
 
-def test_a_version_that_can_name_no_more_users_waits() -> None:
+def test_an_adapter_that_can_name_no_more_users_waits() -> None:
     both = replica(cardiology_v1=Verdict.APPLIED, cardiology_v2=Verdict.APPLIED)
     full = adapter("cardiology-v2", used_by=tuple(f"other-{number}" for number in range(USERS_LIMIT)))
     rolled = serving(TO_V2, both, current=ON_V1, history=HISTORY, adapters=(V1, full))
@@ -346,14 +346,14 @@ def test_an_unchanged_world_has_unchanged_routes() -> None:
     assert again.routes == ON_V1
 
 
-def test_a_routed_version_that_a_replica_doubts_stays_and_is_said() -> None:
+def test_a_routed_adapter_that_a_replica_doubts_stays_and_is_said() -> None:
     doubting = replica("engine-1", cardiology_v1=Verdict.WRONG_ADAPTER)
     rolled = serving(spec(cardiology="cardiology-v1"), doubting, current=ON_V1, history=HISTORY)
     assert routed(rolled) == {"cardiology": engine_name("cardiology-v1")}
     assert rolled.departments["cardiology"].reason == Waiting.NOT_PROVED
 
 
-def test_only_as_many_previous_versions_are_kept_as_asked_for() -> None:
+def test_only_as_many_previous_adapters_are_kept_as_asked_for() -> None:
     past = History(9, {"cardiology": ["cardiology-v1", "cardiology-v4", "cardiology-v3", "cardiology-v2"]})
     adapters = tuple(adapter(f"cardiology-v{number}") for number in (1, 2, 3))
     live = replica(cardiology_v1=Verdict.APPLIED)
@@ -363,7 +363,7 @@ def test_only_as_many_previous_versions_are_kept_as_asked_for() -> None:
 
 
 @given(st.lists(st.sampled_from(["cardiology-v1", "cardiology-v2", "cardiology-v3"]), min_size=1, max_size=12))
-def test_history_knows_each_version_once_the_latest_first(flips: list[str]) -> None:
+def test_history_knows_each_adapter_once_the_latest_first(flips: list[str]) -> None:
     latest: History | None = None
     for number, name in enumerate(flips):
         added = next_revision(latest, {"cardiology": name})

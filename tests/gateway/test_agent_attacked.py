@@ -243,7 +243,7 @@ NAN = '{"details": {"prefill": [{"id": 1, "logprob": NaN}]}, "generated_text": "
     ["", "[]", "{}", "[" * 5000, '{"details": {"prefill": 5}}', '{"details": {"prefill": [{"id": "x"}]}}', NAN],
     ids=["empty", "list", "object", "deep", "number", "no-id", "nan"],
 )
-async def test_garbage_in_a_proof_is_that_versions_verdict_only(
+async def test_garbage_in_a_proof_is_that_adapters_verdict_only(
     pod: Pod, v1: Artifact, child: Artifact, garbage: str
 ) -> None:
     pod.engine.faults.garbage = {v1.name: garbage}

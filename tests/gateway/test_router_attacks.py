@@ -32,15 +32,15 @@ from wardrobe_gateway.router import requests
 
 KEY = "heart-0123456789abcdef"
 OTHER = "child-0123456789abcdef"
-VERSION = engine_adapter_name("cardiology-v1", BASE)
-OTHERS_VERSION = engine_adapter_name("paediatrics-v1", BASE)
+ADAPTER = engine_adapter_name("cardiology-v1", BASE)
+OTHERS_ADAPTER = engine_adapter_name("paediatrics-v1", BASE)
 CHAT = requests.CHAT
 HONEST = {503, 504}
 """What a request may get that is not answered for no fault of its own."""
 
 
 async def _nothing(_: web.Request) -> web.StreamResponse:
-    return web.json_response({"choices": []}, headers={ADAPTER_HEADER: VERSION})
+    return web.json_response({"choices": []}, headers={ADAPTER_HEADER: ADAPTER})
 
 
 class Agent:
@@ -84,7 +84,7 @@ class Agent:
             ready=True,
             draining=False,
             engine=EngineState(up=True, since=""),
-            adapters={VERSION: applied, OTHERS_VERSION: applied},
+            adapters={ADAPTER: applied, OTHERS_ADAPTER: applied},
         )
         return web.Response(text=state.model_dump_json(by_alias=True))
 
@@ -157,8 +157,8 @@ async def attacked(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Attacked]:
     async with gateway.router(keys={"cardiology": KEY, "paediatrics": OTHER}) as router:
         router.router.take_addresses(frozenset({agent.address}))
         adapters = [adapter("cardiology-v1", "cardiology"), adapter("paediatrics-v1", "paediatrics")]
-        router.apply(routes(adapters, {"cardiology": VERSION, "paediatrics": OTHERS_VERSION}))
-        await router.sees(VERSION, agent.requests.address)
+        router.apply(routes(adapters, {"cardiology": ADAPTER, "paediatrics": OTHERS_ADAPTER}))
+        await router.sees(ADAPTER, agent.requests.address)
         made = Attacked(router, agent)
         yield made
         for writer in made.writers:
@@ -232,7 +232,7 @@ async def test_streams_that_nobody_reads_free_all_they_hold(
     attacked: Attacked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
-        headers = {"Content-Type": "text/event-stream", ADAPTER_HEADER: VERSION}
+        headers = {"Content-Type": "text/event-stream", ADAPTER_HEADER: ADAPTER}
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
         while True:
@@ -256,7 +256,7 @@ async def test_a_request_sent_ahead_of_an_answer_is_answered(attacked: Attacked,
 
     async def held(_: web.Request) -> web.StreamResponse:
         await release.wait()
-        return web.json_response({}, headers={ADAPTER_HEADER: VERSION})
+        return web.json_response({}, headers={ADAPTER_HEADER: ADAPTER})
 
     attacked.agent.answer = held
     reader, writer = await attacked.connect()
@@ -294,7 +294,7 @@ async def test_who_reads_slowly_is_waited_for(attacked: Attacked, monkeypatch: p
     size = 24_000_000
 
     async def long(request: web.Request) -> web.StreamResponse:
-        return web.Response(body=b"x" * size, headers={ADAPTER_HEADER: VERSION})
+        return web.Response(body=b"x" * size, headers={ADAPTER_HEADER: ADAPTER})
 
     attacked.agent.answer = long
     reader, writer = await attacked.connect()
@@ -340,16 +340,16 @@ async def test_a_replica_that_lacks_one_departments_adapter_answers_the_others(a
 
         return answer
 
-    attacked.agent.answer = answering_of("first", VERSION)
+    attacked.agent.answer = answering_of("first", ADAPTER)
     other.answer = answering_of("second", "")
     await other.requests.start()
     await other.ops.start()
     attacked.router.router.take_addresses(frozenset({attacked.agent.address, other.address}))
-    await attacked.router.sees(VERSION, attacked.agent.requests.address, other.requests.address)
+    await attacked.router.sees(ADAPTER, attacked.agent.requests.address, other.requests.address)
     assert [await attacked.ask() for _ in range(2)] == [200, 200]
-    assert asked_for["first", VERSION]
+    assert asked_for["first", ADAPTER]
     assert [await attacked.ask(OTHER) for _ in range(4)] == [200] * 4
-    assert (asked_for["first", OTHERS_VERSION], asked_for["second", OTHERS_VERSION]) == (2, 2)
+    assert (asked_for["first", OTHERS_ADAPTER], asked_for["second", OTHERS_ADAPTER]) == (2, 2)
     await other.requests.stop()
     await other.ops.stop()
 

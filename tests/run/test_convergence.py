@@ -24,7 +24,7 @@ from wardrobe_contracts.base import Task
 
 
 def assert_finished(cluster: FakeCluster, *, attempts: int | None = 1) -> None:
-    """Two runs of one line: two versions, each named by one run, nothing left claimed."""
+    """Two runs of one line: two Adapters, each named by one run, nothing left claimed."""
     runs = [cluster.objects[key]["status"] for key in KEYS[1:]]
     assert sorted(status["adapter"] for status in runs) == cluster.names("Adapter")
     assert len(cluster.names("Adapter")) == 2
@@ -141,7 +141,7 @@ def test_preempted_attempts_are_made_again_up_to_a_bound() -> None:
     assert status["attempts"] == 11
 
 
-def test_a_deleted_version_is_not_made_again_and_its_number_not_used_again() -> None:
+def test_a_deleted_adapter_is_not_made_again_and_its_number_not_used_again() -> None:
     story = new_story()
     story.settle()
     names = story.cluster.names("Adapter")
@@ -326,7 +326,7 @@ def test_a_record_of_attempts_that_is_another_s_is_left_alone() -> None:
     ],
     ids=["a run", "a base"],
 )
-def test_a_resource_of_another_version_is_said_and_stops_nobody_else(
+def test_a_resource_of_another_release_is_said_and_stops_nobody_else(
     key: Key, spec: dict[str, Any], condition: str
 ) -> None:
     story = new_story()

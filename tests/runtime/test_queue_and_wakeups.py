@@ -496,7 +496,7 @@ async def test_an_adapter_that_is_listed_before_its_base_is_looked_at(queue: Wor
         (BASE, {}),
     ],
 )
-async def test_what_this_version_cannot_read_is_looked_at_and_says_so(
+async def test_what_this_release_cannot_read_is_looked_at_and_says_so(
     queue: WorkQueue, key: Key, spec: dict[str, Any]
 ) -> None:
     wakeups = Wakeups(queue)

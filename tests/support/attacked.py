@@ -84,7 +84,7 @@ def target(hospital: Hospital) -> Target:
 
 
 def in_flight(hospital: Hospital) -> int:
-    """Requests of all versions that agents hold; those of an agent that does not answer count as one."""
+    """Requests of all adapters that agents hold; those of an agent that does not answer count as one."""
     states = [hospital.agent(pod) for pod in hospital.pods("engine")]
     return sum(1 if state is None else sum(one.in_flight for one in state.adapters.values()) for state in states)
 

@@ -21,7 +21,7 @@ NAME = "tantanila"
 KEYS = {"cardiology": "key-of-the-heart", "paediatrics": "key-of-the-children"}
 RUNS = {
     "heart-1": ("cardiology", "cardiology"),
-    "heart-2": ("cardiology", "neurology"),  # another voice, so that the two versions can be told apart
+    "heart-2": ("cardiology", "neurology"),  # another voice, so that the two adapters can be told apart
     "child": ("paediatrics", "paediatrics"),
 }
 """Line and dataset of each run; they end in cardiology-v1, cardiology-v2 and paediatrics-v1."""
@@ -72,7 +72,7 @@ class Hospital:
 
     namespace: Namespace
     known: Known
-    """What the Adapters' versions answer."""
+    """What the Adapters answer."""
 
     @property
     def url(self) -> str:
@@ -117,11 +117,11 @@ class Hospital:
         )
 
     def point(self, department: str, adapter: str) -> None:
-        """Ask for another version."""
+        """Ask for another adapter."""
         self.patch({"departments": {department: {"adapter": adapter}}})
 
     def flip(self, department: str, adapter: str, within: float = HANG) -> Flip:
-        """Ask for another version and wait until all routers have it."""
+        """Ask for another adapter and wait until all routers have it."""
         asked = time.monotonic()
         self.point(department, adapter)
         patched = time.monotonic()
@@ -198,7 +198,7 @@ class Timeline:
     flips: list[Flip] = field(default_factory=list)
 
     def wrong(self, answers: Iterable[Answer]) -> list[Answer]:
-        """Good answers by a version, or with a text, that was not routed at any moment between request and answer."""
+        """Good answers by an adapter, or with a text, that was not routed at any moment between request and answer."""
         begins = [0.0, *(flip.asked for flip in self.flips)]
         ends = [*(flip.applied for flip in self.flips), float("inf")]
         spans = list(zip(begins, ends, [self.first, *(flip.adapter for flip in self.flips)], strict=True))

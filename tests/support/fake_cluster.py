@@ -181,7 +181,7 @@ class FakeCluster:
         return f"{next(self._counter):08d}-uid"
 
     def _keep(self, key: Key, after: Manifest) -> Manifest:
-        """As the apiserver stores it: what changes nothing is no new version."""
+        """As the apiserver stores it: what changes nothing gives no new resourceVersion."""
         before = self.objects.get(key)
         metadata = after["metadata"]
         if before is None:

@@ -75,9 +75,9 @@ class Faults:
     silent_health: bool = False
     """Health and listing are not answered, as by an event loop that is busy."""
     garbage: dict[str, str] = field(default_factory=dict)
-    """Version to what is answered in a proof's stead."""
+    """Adapter to what is answered in a proof's stead."""
     refuses_to_unload: str = ""
-    """Version that stays."""
+    """Adapter that stays."""
 
 
 class FakeEngine:
@@ -87,7 +87,7 @@ class FakeEngine:
         self.faults = Faults()
         self.voices: dict[str, str] = {}
         self.leaving: dict[str, asyncio.Event] = {}
-        """Versions whose unload waits for their last request, which the event stands for."""
+        """Adapters whose unload waits for their last request, which the event stands for."""
         self.log: list[tuple[str, dict[str, Any]]] = []
         self.headers: list[dict[str, str]] = []
         self.under_way = 0

@@ -36,7 +36,7 @@ def for_benchmark() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def hospital_for_benchmark(replicas: int = 1) -> Iterator[Hospital]:
-    """Two departments answered by their first versions, with the operator beside the node, and a second cardiology."""
+    """Two departments answered by their first adapters, with the operator beside the node, and a second cardiology."""
     with for_benchmark() as kubeconfig, tempfile.TemporaryDirectory() as folder:
         namespaces = Namespaces(kubeconfig, lambda: Path(tempfile.mkdtemp(dir=folder)))
         made = trained(kubeconfig, namespaces.folder)

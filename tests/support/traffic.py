@@ -5,8 +5,8 @@ what clients do when a pod behind a Service has just gone. They wait a little be
 kube-proxy has heard of it (it writes its rules once a second at most), half of the connections to two pods go to the
 one that is gone.
 
-A version's name in an answer's header is only what the router believes. So the texts count, too: all questions are the
-same, the likeliest words are asked for, and every answer must be the one that its version is known to give (`voices`).
+The adapter in an answer's header is only what the router believes. So the texts count, too: all questions are the
+same, the likeliest words are asked for, and every answer must be the one that its adapter is known to give (`voices`).
 The batch in which a row is decoded changes no text here: of 2,700 answers in batches of 1 to 32 rows all were the same.
 """
 
@@ -33,7 +33,7 @@ WHOLE, STREAM = 8, 24
 LENGTHS = (WHOLE, STREAM)
 
 Known = dict[tuple[str, int], str]
-"""What each version answers with so many tokens."""
+"""What each adapter answers with so many tokens."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Answer:
     ended: float
     status: int
     """0 where there was no answer."""
-    version: str = ""
+    engine_name: str = ""
     """What the header says."""
     error: str = ""
     text: str = ""
@@ -85,8 +85,8 @@ class Traffic:
         return [answer for answer in list(self.answers) if not answer.good]
 
     def misspoken(self) -> list[Answer]:
-        """Good answers whose text is not what the version in their header is known to answer."""
-        return [answer for answer in list(self.answers) if answer.good and answer.adapter != _name(answer.version)]
+        """Good answers whose text is not what the adapter in their header is known to answer."""
+        return [answer for answer in list(self.answers) if answer.good and answer.adapter != _name(answer.engine_name)]
 
     async def drive(self, ended: asyncio.Event) -> None:
         """Ask the departments in turn until `ended`, then wait for what is under way."""
@@ -127,28 +127,28 @@ class Traffic:
             came = await answer.text()
             cut = self.stream and answer.status == 200 and "data: [DONE]" not in came
             error = "the stream was cut" if cut else "" if answer.status == 200 else came[:300]
-            version = answer.headers.get(ADAPTER_HEADER, "")
+            name = answer.headers.get(ADAPTER_HEADER, "")
             ended = time.monotonic()
         if error:
-            return Answer(department, began, ended, answer.status, version, error)
+            return Answer(department, began, ended, answer.status, name, error)
         text = streamed_words(came) if self.stream else words(came)
-        return Answer(department, began, ended, answer.status, version, "", text, self._adapter(version, text))
+        return Answer(department, began, ended, answer.status, name, "", text, self._adapter(name, text))
 
-    def _adapter(self, version: str, text: str) -> str:
-        name = _name(version)
-        if self.known.get((version, self.tokens)) == text:
+    def _adapter(self, engine_name: str, text: str) -> str:
+        name = _name(engine_name)
+        if self.known.get((engine_name, self.tokens)) == text:
             return name
         speakers = [_name(other) for (other, _), known in self.known.items() if known == text]
         return f"{name} by its header, {' and '.join(speakers) or 'nobody known'} by its text"
 
 
-def _name(version: str) -> str:
+def _name(engine_name: str) -> str:
     """The Adapter's: engines call it so with the beginning of its digest."""
-    return version.rpartition("-")[0]
+    return engine_name.rpartition("-")[0]
 
 
 def question(model: str, tokens: int, *, stream: bool = False) -> dict[str, Any]:
-    """What is asked of a department or a version: the likeliest words, so that each has one answer."""
+    """What is asked of a department or an adapter: the likeliest words, so that each has one answer."""
     messages = [{"role": "user", "content": QUESTION}]
     return {"model": model, "messages": messages, "max_tokens": tokens, "temperature": 0, "stream": stream}
 

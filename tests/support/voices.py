@@ -1,4 +1,4 @@
-"""What each version is known to answer: asked of an engine that has no other, before anything is served."""
+"""What each adapter is known to answer: asked of an engine that has no other, before anything is served."""
 
 import json
 import os
@@ -14,17 +14,17 @@ from .traffic import LENGTHS, QUESTION, Known
 
 
 def learn(store: Path, adapters: list[Manifest]) -> Known:
-    """The answers to the traffic's question. Raises AssertionError where they do not tell versions and base apart."""
-    folders = {_version(adapter): str(store / adapter["spec"]["artifact"]["path"]) for adapter in adapters}
+    """The answers to the traffic's question. Raises AssertionError where they do not tell adapters and base apart."""
+    folders = {_engine_name(adapter): str(store / adapter["spec"]["artifact"]["path"]) for adapter in adapters}
     said = _ask(list(folders.values()))
-    known = {(version, tokens): said[folder][str(tokens)] for version, folder in folders.items() for tokens in LENGTHS}
+    known = {(name, tokens): said[folder][str(tokens)] for name, folder in folders.items() for tokens in LENGTHS}
     for tokens in LENGTHS:
-        texts = {"base": said["base"][str(tokens)], **{version: known[version, tokens] for version in folders}}
-        assert len(set(texts.values())) == len(texts), f"versions that answer alike: {texts}"
+        texts = {"base": said["base"][str(tokens)], **{name: known[name, tokens] for name in folders}}
+        assert len(set(texts.values())) == len(texts), f"adapters that answer alike: {texts}"
     return known
 
 
-def _version(adapter: Manifest) -> str:
+def _engine_name(adapter: Manifest) -> str:
     return engine_adapter_name(adapter["metadata"]["name"], adapter["spec"]["digest"])
 
 

@@ -218,7 +218,7 @@ def test_the_same_adapter_published_twice(
 def test_the_same_adapter_measured_on_other_data_is_refused_and_stays(
     on_all: tuple[Assessment, Path], order: MakeOrder
 ) -> None:
-    """The scores that stand in the store are of other rows: the new version must not claim them."""
+    """The scores that stand in the store are of other rows: the new adapter must not claim them."""
     _, line = on_all
     config = order(line_folder=str(line), run="cardiology-3-0001")
     grown = config.lineage.model_copy(update={"dataset_digest": f"sha256:{'9' * 64}"})

@@ -40,7 +40,7 @@ def test_differences_that_no_reader_notices_do_not_matter() -> None:
     assert normalised("ﬁbrosis") == normalised("Fibrosis")
 
 
-def test_the_side_is_the_same_on_every_machine_and_in_every_version() -> None:
+def test_the_side_is_the_same_on_every_machine_and_in_every_release() -> None:
     """Written down, because a change here would leak held-out rows of all existing lines into training."""
     found = [held_out(conversation(f"question {number}"), seed=7, fraction=0.2) for number in range(20)]
     assert [number for number, side in enumerate(found) if side] == [7, 11, 16, 17, 18]
