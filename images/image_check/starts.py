@@ -44,7 +44,7 @@ class Place:
 def operator(image: Image, place: Place) -> str:
     """Until a BaseModel that it was given is inspected by a Job of its making."""
     port = _port()
-    images = [f"--{member}-image=none/{member}" for member in ("trainer", "gateway", "engine")]
+    images = ["--trainer-image=none/trainer", "--gateway-image=none/gateway", "--engine-image=Transformers=none/engine"]
     command = [*image.entry_point, *images, "--namespaces", NAMESPACE, "--port", str(port)]
     with place.runner.running(image, command, variables=IN_CLUSTER, port=port) as container:
         container.await_answer(HEALTH_PATH)
