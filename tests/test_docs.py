@@ -25,6 +25,14 @@ from wardrobe_contracts.state import RouterState, Verdict
 from wardrobe_docs.conditions import documented, places
 
 DEPLOYMENT = "AdapterDeployment"
+MADE_AGAIN = {
+    TaskReason.TERMINATED,
+    TaskReason.DEVICE_LOST,
+    TaskReason.PEERS_LOST,
+    TaskReason.PEERS_MISSING,
+    TaskReason.STEP_STALLED,
+}
+"""A person reads them in the log and in messages only: the condition says Retrying."""
 TIME = "2026-01-01T00:00:00Z"
 ROUTES = {"deployment": "tantanila", "generation": 3, "departments": {}, "adapters": []}
 ROUTER = {
@@ -53,7 +61,7 @@ def test_missing_and_changed_pages_are_stale(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", [Waiting, Done, Failure, TaskReason])
 def test_every_reason_stands_somewhere_and_says_what_to_do(words: type[OperatorReason | TaskReason]) -> None:
     incomplete = {word for word in words if not places(word) or (words is not Done and not word.next_step)}
-    assert incomplete == ({TaskReason.SUCCEEDED, TaskReason.TERMINATED} if words is TaskReason else set())
+    assert incomplete == ({TaskReason.SUCCEEDED, *MADE_AGAIN} if words is TaskReason else set())
 
 
 def test_reasons_stand_on_conditions_that_there_are() -> None:

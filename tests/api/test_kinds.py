@@ -70,7 +70,14 @@ def test_defaults_of_a_run(shared_api: Any) -> None:
         "sequenceLength": 1024,
         "seed": 7,
     }
-    assert spec["parallelism"] == {"accelerator": "GPU"}
+    assert spec["parallelism"] == {
+        "nodes": 1,
+        "processesPerNode": 1,
+        "accelerator": "GPU",
+        "resource": "nvidia.com/gpu",
+        "startSeconds": 1800,
+        "stallSeconds": 1800,
+    }
     assert "quantization" not in spec
     assert "pod" not in spec
 
@@ -277,7 +284,12 @@ def test_columns_of_a_run(api: Any) -> None:
         "observedGeneration": 1,
         "conditions": [condition("Succeeded", "Unknown", "Running"), condition("Reconciling", "True", "Running")],
         "run": "cardiology-0b8f2a53",
-        "attempts": 1,
+        "restarts": 1,
+        "attempts": [
+            {"number": 1, "result": "PREEMPTED", "reason": "Terminated", "steps": 30, "resumed": 0, "lost": 2},
+            {"number": 2, "result": "Running"},
+        ],
+        "goodput": "0.933",
         "adapter": "cardiology-v1",
         "score": "4.07 → 2.48 (-39 %)",
         "dataset": {
@@ -290,7 +302,7 @@ def test_columns_of_a_run(api: Any) -> None:
             "warnings": ["Three prompts occur with different answers."],
         },
         "progress": {
-            "summary": "training 42/114, 50s left",
+            "summary": "training 42/114 (37%), 50s left",
             "stage": "Training",
             "step": 42,
             "steps": 114,
@@ -303,10 +315,10 @@ def test_columns_of_a_run(api: Any) -> None:
     }
     assert api.write_status({**run, "status": status})["status"] == status
     names, row = table(api.kubectl("get", "ftj"))
-    assert names == ["NAME", "SUCCEEDED", "REASON", "PROGRESS", "SCORE", "ADAPTER", "AGE"]
+    assert names == ["NAME", "SUCCEEDED", "REASON", "PROGRESS", "RESTARTS", "SCORE", "ADAPTER", "AGE"]
     summary, score = status["progress"]["summary"], status["score"]  # type: ignore[index]
-    assert row[:-1] == ["cardiology", "Unknown", "Running", summary, score, "cardiology-v1"]
-    assert table(api.kubectl("get", "ftj", "-o=wide"))[1][6:8] == ["QLoRA", "tantanila-base"]
+    assert row[:-1] == ["cardiology", "Unknown", "Running", summary, "1", score, "cardiology-v1"]
+    assert table(api.kubectl("get", "ftj", "-o=wide"))[1][7:9] == ["QLoRA", "tantanila-base"]
 
 
 def test_columns_of_an_adapter(api: Any) -> None:

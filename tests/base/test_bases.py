@@ -36,7 +36,7 @@ class House:
     def older_job(self) -> Manifest:
         """As it was named then, with its result."""
         base = BaseModelResource.parse(self.cluster.objects[BASE])
-        job = inspect_job(base, 1, SETTINGS)
+        job = inspect_job(base, 1, SETTINGS).job
         run = f"base-{base.metadata.uid[:8]}"
         job["metadata"]["name"] = f"{run}-inspect-1"
         job["metadata"]["labels"]["wardrobe.dev/run"] = run

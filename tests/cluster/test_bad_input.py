@@ -112,9 +112,9 @@ def test_a_gpu_run_asks_for_a_gpu(prepare: Prepare, operate: Operate) -> None:
     """The node counts 8 of them; a run that wants 9 is told what is missing."""
     namespace = prepare()
     namespace.apply(resources.base_model())
-    greedy = {"resources": {"limits": {"nvidia.com/gpu": "9"}}}
-    training = {"sequenceLength": 320}
-    namespace.apply(resources.run("greedy", pod=greedy, parallelism={"accelerator": "GPU"}, training=training))
+    training = {"sequenceLength": 320, "batchSize": 18, "microBatchSize": 2}
+    greedy = {"accelerator": "GPU", "processesPerNode": 9}
+    namespace.apply(resources.run("greedy", parallelism=greedy, training=training))
     with operate(namespace):
         condition = namespace.await_condition("FineTuneJob", "greedy", "Succeeded", "Unknown", reason="Unschedulable")
     assert "Insufficient nvidia.com/gpu" in condition["message"]

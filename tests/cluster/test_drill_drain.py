@@ -75,7 +75,7 @@ def test_a_node_is_drained_of_training_while_the_operator_is_restarted(
     status = (namespace.get("FineTuneJob", "heart-1") or {})["status"]
     assert watcher.breaches == []
     assert watcher.looks > 50
-    assert len([name for name in watcher.seen if "-train-" in name]) == status["attempts"] == 2
+    assert len([name for name in watcher.seen if "-train-" in name]) == len(status["attempts"]) == 2
     assert [adapter["metadata"]["name"] for adapter in namespace.all("Adapter")] == ["cardiology-v1"]
 
 

@@ -138,7 +138,8 @@ def test_preempted_attempts_are_made_again_up_to_a_bound() -> None:
     status = story.cluster.objects[KEYS[1]]["status"]
     top = next(c for c in status["conditions"] if c["type"] == "Succeeded")
     assert (top["status"], top["reason"]) == ("False", "RetriesExhausted")
-    assert status["attempts"] == 11
+    assert status["restarts"] == 10
+    assert [found["result"] for found in status["attempts"]] == ["PREEMPTED"] * 11
 
 
 def test_a_deleted_adapter_is_not_made_again_and_its_number_not_used_again() -> None:

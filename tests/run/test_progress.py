@@ -12,10 +12,10 @@ TIME = "2026-01-01T00:00:00Z"
     ("progress", "summary"),
     [
         (Progress(stage="Loading"), "training: loading the base"),
-        (Progress(stage="Training", step=1, steps=114), "training 1/114"),
-        (Progress(stage="Training", step=42, steps=114, seconds_left=50), "training 42/114, 50s left"),
-        (Progress(stage="Training", step=42, steps=114, seconds_left=300), "training 42/114, 5m left"),
-        (Progress(stage="Training", step=42, steps=9000, seconds_left=11_000), "training 42/9000, 3h03m left"),
+        (Progress(stage="Training", step=1, steps=114), "training 1/114 (1%)"),
+        (Progress(stage="Training", step=42, steps=114, seconds_left=50), "training 42/114 (37%), 50s left"),
+        (Progress(stage="Training", step=42, steps=114, seconds_left=300), "training 42/114 (37%), 5m left"),
+        (Progress(stage="Training", step=42, steps=9000, seconds_left=11_000), "training 42/9000 (0%), 3h03m left"),
         (Progress(stage="Saving", step=114, steps=114), "training: saving"),
     ],
 )

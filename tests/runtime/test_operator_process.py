@@ -194,7 +194,7 @@ def test_progress_reaches_the_status_and_a_stale_one_never_stays(
         eventually(told, what="progress in the status")
         found = namespace.get("FineTuneJob", "heart")
         assert found is not None
-        assert found["status"]["progress"]["summary"] == "training 42/114, 50s left"
+        assert found["status"]["progress"]["summary"] == "training 42/114 (37%), 50s left"
         serving.answer = kubelet.succeed
         succeeded(namespace, "heart")
         found = namespace.get("FineTuneJob", "heart")

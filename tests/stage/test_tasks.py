@@ -10,6 +10,7 @@ from wardrobe.api.reasons import Waiting
 from wardrobe.stage.advance import JobStep, Turn, take, turn
 from wardrobe.stage.attempt import Ended, Lost, Pending, State
 from wardrobe.stage.attempts import Attempts, Owner, see
+from wardrobe.stage.job import Made
 from wardrobe.stage.record import BEGUN, Record, read_record, record_manifest
 from wardrobe.stage.stage import Retries, Stage
 from wardrobe.writes import Create, Delete, DropEntry, Replace
@@ -82,7 +83,7 @@ def state(view: Attempts) -> State:
 
 def advance(view: Attempts) -> JobStep:
     found = turn(view, TRAIN)
-    return take(view, TRAIN, found, build(found.number)) if isinstance(found, Turn) else found
+    return take(view, TRAIN, found, Made(build(found.number))) if isinstance(found, Turn) else found
 
 
 MARK = [{"type": "DisruptionTarget", "status": "True", "message": "evicted by a drain"}]
@@ -229,6 +230,71 @@ def test_the_end_of_a_task_is_known_from(view: Attempts, code: ExitCode, said: s
     assert isinstance(stands, Ended)
     assert stands.result.exit_code == code
     assert said in f"{stands.result.message} {stands.result.problem}"
+
+
+def of_index(index: int, pod: Manifest) -> Manifest:
+    """One of an attempt's several pods."""
+    pod["metadata"]["labels"] = {"batch.kubernetes.io/job-completion-index": str(index)}
+    pod["metadata"]["name"] = f"heart-train-1-{index}-abc"
+    return pod
+
+
+def says(code: ExitCode, reason: Reason, message: str) -> Manifest:
+    return ended(code, message=Result.failure("train", code, reason, message).termination_message())
+
+
+DONE = {"message": SUCCESS.termination_message()}
+LOST_ITS_PEER = (ExitCode.COMMUNICATION, Reason.PEERS_LOST, "connection closed by peer")
+TOGETHER = [
+    ("all did their part", [ended(0, **DONE), ended(0, **DONE)], ExitCode.SUCCEEDED, "done"),
+    ("the first saved it, the other was stopped late", [ended(0, **DONE), ended(75)], ExitCode.SUCCEEDED, "done"),
+    (
+        "the second diverged, the first was only left alone",
+        [says(*LOST_ITS_PEER), says(ExitCode.DIVERGED, Reason.DIVERGED, "inf")],
+        ExitCode.DIVERGED,
+        "inf",
+    ),
+    (
+        "the second has no memory, the first was ended with it",
+        [ended(75, message=PREEMPTED.termination_message()), ended(137, reason="OOMKilled")],
+        ExitCode.OUT_OF_MEMORY,
+        "memory",
+    ),
+    ("they lost each other", [says(*LOST_ITS_PEER), says(*LOST_ITS_PEER)], ExitCode.COMMUNICATION, "closed by peer"),
+    (
+        "the node of one was drained",
+        [says(*LOST_ITS_PEER), pod("Failed", MARK, terminated={"exitCode": 137})],
+        ExitCode.COMMUNICATION,
+        "closed by peer",
+    ),
+]
+
+
+@pytest.mark.parametrize(("pods", "code", "said"), [row[1:] for row in TOGETHER], ids=[row[0] for row in TOGETHER])
+def test_the_end_of_an_attempt_of_several_pods(pods: list[Manifest], code: ExitCode, said: str) -> None:
+    together = [of_index(index, pod) for index, pod in enumerate(pods)]
+    for order in (together, together[::-1]):
+        stands = state(seen(job(), *order))
+        assert isinstance(stands, Ended)
+        assert (stands.result.exit_code, said in stands.result.message) == (code, True)
+
+
+def test_where_the_first_pod_is_gone_the_task_is_asked_again_what_it_made() -> None:
+    assert isinstance(state(seen(job(), of_index(1, ended(0, **DONE)))), Lost)
+
+
+def test_an_attempt_goes_on_while_any_of_its_pods_does() -> None:
+    waits = pod("Pending", [{"type": "PodScheduled", "reason": "Unschedulable", "message": "0/1 nodes: no GPU."}])
+    stands = state(seen(job(), of_index(0, pod()), of_index(1, waits)))
+    assert isinstance(stands, Pending)
+    assert (stands.reason, "no GPU" in stands.message) == (Waiting.UNSCHEDULABLE, True)
+    other = of_index(1, pod())
+    other["status"]["podIP"] = "10.0.0.8"
+    stands = state(seen(job(), other, of_index(0, pod())))
+    assert isinstance(stands, Pending)
+    assert stands.pod_ip == "10.0.0.7", "the first one's, which says how far it is"
+    stands = state(seen(job(), of_index(0, ended(70)), of_index(1, pod(running={}))))
+    assert isinstance(stands, Pending), "the other ends with it, and may still save"
 
 
 def build(number: int) -> Manifest:
@@ -413,7 +479,7 @@ def test_how_often_and_after_which_pauses_is_the_stages_own() -> None:
     lost = seen(job(conditions=[FAILED]), ended(75, **SKEWED))
     first = turn(lost, patient)
     assert isinstance(first, Turn)
-    assert take(lost, patient, first, build(first.number)).state == Pending(
+    assert take(lost, patient, first, Made(build(first.number))).state == Pending(
         Waiting.RETRYING, "attempt 1 was lost (the node drains); attempt 2 begins in 95 s", look_again=95.0
     )
     last = turn(seen(job(2, conditions=[FAILED]), ended(75, 2, **SKEWED)), patient)

@@ -37,6 +37,7 @@ Manifests = list[Manifest]
 UPDATES = f"{FIELD_MANAGER} (update)"
 
 SETTINGS = Settings("trainer", "gateway", {EngineType.TRANSFORMERS: "engine"}, user_id=4242)
+COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 GRACE_ENDS = "2026-01-01T00:01:00Z"
 """A minute after the time that stories take place at."""
 
@@ -209,14 +210,17 @@ class FakeCluster:
                 self.delete(other)
 
     def start_pods(self) -> None:
-        """The Job controller's part: one pod for each Job that has neither pod nor end, and is not suspended."""
+        """The Job controller's part: the pods of each Job that has neither pod nor end, and is not suspended."""
         for key, job in list(self.objects.items()):
             status = job.setdefault("status", {}) if key.kind == "Job" else {}
             ended = "conditions" in status or "startTime" in status
             if key.kind != "Job" or job["spec"].get("suspend") or ended or self.pods_of(job):
                 continue
             status["startTime"] = GRACE_ENDS
-            self.put(resources.pod_of(job, job, f"{key.name}-{job['metadata']['resourceVersion']}"))
+            for index in range(job["spec"].get("parallelism", 1)):
+                pod = resources.pod_of(job, job, f"{key.name}-{index}-{job['metadata']['resourceVersion']}")
+                pod["metadata"]["labels"] = {**pod["metadata"]["labels"], COMPLETION_INDEX: str(index)}
+                self.put(pod)
 
     def start_replicas(self) -> None:
         """The Deployment controller's part, and the kubelet's: as many pods as are wanted, Ready at once."""

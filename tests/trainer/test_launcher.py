@@ -1,4 +1,4 @@
-"""The launcher's judgement of how ranks end, with small programs in the ranks' place. One test uses a real rank."""
+"""The launcher's judgement of how ranks end, with small programs in the ranks' place."""
 
 import json
 import os
@@ -15,18 +15,24 @@ from textwrap import dedent
 import pytest
 from support import results
 
+from wardrobe_contracts import base
 from wardrobe_contracts.exits import ExitCode, Reason
-from wardrobe_contracts.result import RESULT_FILE, Result
-from wardrobe_contracts.training import Progress
+from wardrobe_contracts.result import Result
+from wardrobe_contracts.training import Progress, TrainConfig
+from wardrobe_models.processors import granted
 from wardrobe_trainer import progress
-from wardrobe_trainer.launcher import conclude
+from wardrobe_trainer.launcher import End, conclude
+
+SAMPLES = Path(base.__file__).parents[2] / "samples"
 
 LAUNCH = """
 import sys
 from pathlib import Path
+from wardrobe_contracts.training import TrainConfig
 from wardrobe_trainer import console, launcher
 console.set_up()
-result = launcher.supervise("{}", Path(sys.argv[1]), [sys.executable, "-c", sys.argv[2]])
+config = TrainConfig.model_validate_json(Path(sys.argv[3]).read_text())
+result = launcher.supervise(config, Path(sys.argv[1]), [sys.executable, "-c", sys.argv[2]])
 print(result.model_dump_json(by_alias=True))
 """
 
@@ -41,12 +47,13 @@ while not pathlib.Path({!r}).exists():
 class Launched:
     """A launcher in a process of its own, as in a pod, with a program as its rank."""
 
-    def __init__(self, folder: Path, rank: str) -> None:
+    def __init__(self, folder: Path, rank: str, *, processes: int = 1, stall_seconds: float = 1800.0) -> None:
         with socket.socket() as free:
             free.bind(("", 0))
             self.port: int = free.getsockname()[1]
+        write_order(folder, processes, stall_seconds)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", LAUNCH, str(folder), dedent(rank)],
+            [sys.executable, "-c", LAUNCH, str(folder), dedent(rank), str(folder / "order.json")],
             env={**os.environ, "WARDROBE_PROGRESS_PORT": str(self.port)},
             stdout=subprocess.PIPE,
             text=True,
@@ -78,14 +85,34 @@ def await_file(path: Path) -> None:
         time.sleep(0.05)
 
 
-def launch(folder: Path, rank: str) -> Result:
-    return Launched(folder, rank).result()
+def write_order(folder: Path, processes: int = 1, stall_seconds: float = 1800.0) -> None:
+    sample = json.loads((SAMPLES / "train-order" / "1-lora.json").read_text())
+    sample["processes"] = {"perNode": processes, "stallSeconds": stall_seconds}
+    sample["schedule"] |= {"batchSize": 12, "microBatchSize": 1}
+    sample["graceSeconds"] = 3.0
+    sample["deepspeed"] = "deepspeed.json" if processes > 1 else None
+    (folder / "order.json").write_text(json.dumps(sample))
+
+
+def launch(folder: Path, rank: str, *, processes: int = 1, stall_seconds: float = 1800.0) -> Result:
+    return Launched(folder, rank, processes=processes, stall_seconds=stall_seconds).result()
+
+
+def says(result: Result, then: str) -> str:
+    """A rank's program: it leaves this, and then goes on so."""
+    return f"""
+        import os, pathlib, signal, sys, time
+        rank = int(os.environ.get("LOCAL_RANK", "0"))
+        folder = pathlib.Path(os.environ["WARDROBE_RANK_FOLDER"])
+        def leave(text={result.model_dump_json(by_alias=True)!r}):
+            (folder / "result.json").write_text(text)
+        {then}
+        """
 
 
 def test_a_ranks_own_word_is_the_result(tmp_path: Path) -> None:
     said = Result.failure("train", ExitCode.DIVERGED, Reason.DIVERGED, "inf")
-    (tmp_path / RESULT_FILE).write_text(said.model_dump_json(by_alias=True))
-    assert launch(tmp_path, "raise SystemExit(68)") == said
+    assert launch(tmp_path, says(said, "leave(); sys.exit(68)")) == said
 
 
 def test_a_rank_that_ends_without_a_word(tmp_path: Path) -> None:
@@ -101,36 +128,111 @@ def test_a_killed_rank(tmp_path: Path) -> None:
 
 
 def test_a_rank_killed_for_memory() -> None:
-    result = conclude({0: -signal.SIGKILL}, stopped=False, result=None, kills=1)
+    result = conclude({0: -signal.SIGKILL}, End(), [None], kills=1)
     assert (result.exit_code, result.reason) == (ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY)
     assert "microBatchSize" in result.message
 
 
 def test_another_kill_for_memory_does_not_excuse_a_crash() -> None:
-    assert conclude({0: -signal.SIGSEGV}, stopped=False, result=None, kills=1).exit_code is ExitCode.UNKNOWN
+    assert conclude({0: -signal.SIGSEGV}, End(), [None], kills=1).exit_code is ExitCode.UNKNOWN
 
 
 def test_a_rank_that_finished_before_the_signal_reached_it() -> None:
     done = results.success("train")
-    assert conclude({0: 0}, stopped=True, result=done, kills=0) == done
+    assert conclude({0: 0}, End(stopped=True), [done], kills=0) == done
     failed = Result.failure("train", ExitCode.UNKNOWN, Reason.UNKNOWN, "interrupted")
-    assert conclude({0: 70}, stopped=True, result=failed, kills=0).reason is Reason.TERMINATED
+    assert conclude({0: 70}, End(stopped=True), [failed], kills=0).reason is Reason.TERMINATED
 
 
-def test_ranks_get_what_torch_distributed_reads(tmp_path: Path) -> None:
+def test_a_rank_on_its_own_is_in_no_group(tmp_path: Path) -> None:
     out = tmp_path / "environment"
     launch(tmp_path, f"import json, os; open({str(out)!r}, 'w').write(json.dumps(dict(os.environ)))")
     found = json.loads(out.read_text())
-    assert (found["RANK"], found["LOCAL_RANK"], found["WORLD_SIZE"]) == ("0", "0", "1")
-    assert found["MASTER_ADDR"] == "127.0.0.1"
-    assert found["WARDROBE_CONFIG"] == "{}"
-    assert found["WARDROBE_RANK_FOLDER"] == str(tmp_path)
+    assert "RANK" not in found, "accelerate would make a process group"
+    assert TrainConfig.model_validate_json(found["WARDROBE_CONFIG"]).method.name == "LoRA"
+    assert found["WARDROBE_RANK_FOLDER"] == str(tmp_path / "0")
+
+
+def test_several_ranks_know_their_places(tmp_path: Path) -> None:
+    write = f"json.dump(dict(os.environ), open({str(tmp_path)!r} + '/environment-' + os.environ['RANK'], 'w'))"
+    launch(tmp_path, f"import json, os; {write}", processes=3)
+    found = [json.loads((tmp_path / f"environment-{rank}").read_text()) for rank in range(3)]
+    assert [one["LOCAL_RANK"] for one in found] == ["0", "1", "2"]
+    assert {(one["WORLD_SIZE"], one["LOCAL_WORLD_SIZE"], one["MASTER_ADDR"]) for one in found} == {
+        ("3", "3", "127.0.0.1")
+    }
+    assert {one["DS_ACCELERATOR"] for one in found} == {"cpu"}
+    assert {int(one["OMP_NUM_THREADS"]) for one in found} == {max(1, granted() // 3)}
+
+
+LOST = Result.failure("train", ExitCode.COMMUNICATION, Reason.PEERS_LOST, "Connection closed by peer")
+
+
+def test_a_rank_that_lost_its_peer_does_not_say_why(tmp_path: Path) -> None:
+    """Rank 1 died; rank 0 only saw that."""
+    result = launch(
+        tmp_path, says(LOST, "(leave(), sys.exit(69)) if rank == 0 else os.kill(os.getpid(), 11)"), processes=2
+    )
+    assert (result.exit_code, result.reason) == (ExitCode.UNKNOWN, Reason.UNKNOWN)
+    assert "rank 1 was killed by SIGSEGV" in result.message
+
+
+def test_a_rank_that_waits_for_a_dead_one_is_ended(tmp_path: Path) -> None:
+    diverged = Result.failure("train", ExitCode.DIVERGED, Reason.DIVERGED, "inf")
+    assert (
+        launch(tmp_path, says(diverged, "(leave(), sys.exit(68)) if rank == 1 else time.sleep(600)"), processes=2)
+        == diverged
+    )
+
+
+def test_all_that_is_known_may_be_that_peers_are_lost(tmp_path: Path) -> None:
+    assert launch(tmp_path, says(LOST, "leave(); sys.exit(69)"), processes=2) == LOST
+
+
+def test_a_process_that_nccl_ended_has_lost_its_peers(tmp_path: Path) -> None:
+    result = launch(tmp_path, "import os; os.abort()", processes=2)
+    assert (result.exit_code, result.reason) == (ExitCode.COMMUNICATION, Reason.PEERS_LOST)
+
+
+def test_a_rank_that_crashes_after_its_success_does_not_undo_what_is_saved() -> None:
+    done = results.success("train")
+    assert conclude({0: 0, 1: -11}, End(), [done, done], kills=0) == done
+    assert conclude({1: -11}, End(), [None, done], kills=0).exit_code is ExitCode.COMMUNICATION
+
+
+def test_a_full_shared_memory_is_named(tmp_path: Path) -> None:
+    assert "/dev/shm" in launch(tmp_path, "import os; os.kill(os.getpid(), 7)").message
+
+
+STALLS = """
+import faulthandler, os, pathlib, signal, time
+from wardrobe_contracts.training import Progress
+from wardrobe_trainer import progress
+faulthandler.register(signal.SIGUSR1)
+folder = pathlib.Path(os.environ["WARDROBE_RANK_FOLDER"])
+for step in range(1, 6):
+    progress.write(folder, Progress(stage="Training", step=step, steps=9))
+    time.sleep(1.2)
+def stands_here():
+    time.sleep(600)
+stands_here()
+"""
+
+
+def test_a_step_that_does_not_end_ends_the_attempt(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Infrastructure's: a hung collective, a store that does not answer."""
+    result = launch(tmp_path, STALLS, processes=2, stall_seconds=1.0)
+    assert (result.exit_code, result.reason) == (ExitCode.COMMUNICATION, Reason.STEP_STALLED)
+    assert "step 6 took more than" in result.message
+    assert capfd.readouterr().err.count("stands_here") == 2
 
 
 def test_progress_and_metrics_while_the_rank_runs(tmp_path: Path) -> None:
     launched = Launched(tmp_path, WAIT.format(str(tmp_path / "stop")))
     assert json.loads(launched.get("/progress"))["stage"] == "Loading"
-    progress.write(tmp_path, Progress(stage="Training", step=3, steps=9, epoch=0.5, loss=2.5, tokens_per_second=1200.0))
+    progress.write(
+        tmp_path / "0", Progress(stage="Training", step=3, steps=9, epoch=0.5, loss=2.5, tokens_per_second=1200.0)
+    )
     assert Progress.model_validate_json(launched.get("/progress")).loss == 2.5
     metrics = launched.get("/metrics")
     assert "wardrobe_training_step 3.0" in metrics
@@ -224,8 +326,9 @@ def test_as_pid_1_it_reaps_orphans(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("", 0))
         port = str(free.getsockname()[1])
+    write_order(tmp_path)
     done = subprocess.run(
-        [*unshare, sys.executable, "-c", LAUNCH, str(tmp_path), dedent(rank)],
+        [*unshare, sys.executable, "-c", LAUNCH, str(tmp_path), dedent(rank), str(tmp_path / "order.json")],
         env={**os.environ, "WARDROBE_PROGRESS_PORT": port},
         check=False,
         capture_output=True,

@@ -18,6 +18,8 @@ from wardrobe_trainer.hardware import out_of_memory_kills
 from wardrobe_trainer.problems import TerminatedError
 from wardrobe_trainer.task import outcome, record, recorded
 
+PEERS_LOST = (ExitCode.COMMUNICATION, Reason.PEERS_LOST)
+
 
 def order(base: Path, out: Path) -> str:
     config = InspectConfig(base_folder=str(base), source="pvc://models/base", output_folder=str(out))
@@ -142,6 +144,12 @@ def test_a_damaged_record_or_anothers_is_no_record(tmp_path: Path, text: str) ->
         (MemoryError(), ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY),
         (OSError(28, "No space left on device"), ExitCode.STORE, Reason.STORE_FAILED),
+        (OSError(116, "Stale file handle"), ExitCode.STORE, Reason.STORE_FAILED),
+        (OSError("a library's own"), ExitCode.UNKNOWN, Reason.UNKNOWN),
+        (FileNotFoundError(2, "No such file"), ExitCode.UNKNOWN, Reason.UNKNOWN),
+        (RuntimeError("CUDA error: uncorrectable ECC error encountered"), ExitCode.DEVICE, Reason.DEVICE_LOST),
+        (RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer"), *PEERS_LOST),
+        (ConnectionResetError(104, "Connection reset by peer"), *PEERS_LOST),
         (TerminatedError(), ExitCode.PREEMPTED, Reason.TERMINATED),
     ],
 )

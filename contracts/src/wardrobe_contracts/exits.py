@@ -22,13 +22,15 @@ class ExitCode(IntEnum):
     COMMUNICATION = 69
     UNKNOWN = 70
     BAD_ADAPTER = 71
+    ACCELERATOR = 72
+    DEVICE = 73
     STORE = 74
     PREEMPTED = 75
 
     @property
     def infrastructure(self) -> bool:
         """True where the same work may succeed elsewhere or later, with nothing changed by a person."""
-        return self in {ExitCode.COMMUNICATION, ExitCode.STORE, ExitCode.PREEMPTED}
+        return self in {ExitCode.COMMUNICATION, ExitCode.DEVICE, ExitCode.STORE, ExitCode.PREEMPTED}
 
 
 FAILURE_CODES = tuple(sorted(code for code in ExitCode if code))
@@ -165,6 +167,37 @@ class Reason(Word):
         "The loss is no longer a number: the weights have grown beyond all bounds.",
         ("train",),
         "create the run again with a lower spec.training.learningRate.",
+    )
+    ACCELERATOR_UNUSABLE = (
+        "AcceleratorUnusable",
+        "The node's accelerators are not what training needs: none found, too few, no bfloat16, or too little free "
+        "memory.",
+        ("train", "assess"),
+        "choose other nodes by spec.pod.nodeSelector, or mend the driver; the message says what was found and needed.",
+    )
+    DEVICE_LOST = (
+        "DeviceLost",
+        "An accelerator failed under the work. It is made again, so the condition says `Retrying`, and at last "
+        "`RetriesExhausted`.",
+        (),
+    )
+    PEERS_MISSING = (
+        "PeersMissing",
+        "Not all pods of the attempt were there within spec.parallelism.startSeconds. It is made again, so the "
+        "condition says `Retrying`, and at last `RetriesExhausted`.",
+        (),
+    )
+    PEERS_LOST = (
+        "PeersLost",
+        "The connection to another process of the attempt broke. It is made again, so the condition says `Retrying`, "
+        "and at last `RetriesExhausted`.",
+        (),
+    )
+    STEP_STALLED = (
+        "StepStalled",
+        "A step took far longer than those before it. It is made again, so the condition says `Retrying`, and at last "
+        "`RetriesExhausted`. Where each process stood is in the pod's log.",
+        (),
     )
     TERMINATED = (
         "Terminated",

@@ -22,6 +22,9 @@ KEYS = "/wardrobe/keys"
 MEMORY = "/wardrobe/memory"
 """The last routes that a router knew."""
 
+CONFIG = "/wardrobe/config"
+"""Small files of an attempt, such as DeepSpeed's configuration."""
+
 CONFIG_VARIABLE = "WARDROBE_CONFIG"
 """Environment variable with a task's order as JSON."""
 

@@ -11,7 +11,7 @@ from .exits import FAILURE_CODES, TERMINATION_MESSAGE_LIMIT, ExitCode, Reason
 from .inspection import Inspection
 from .problem import Problem
 from .text import shorten
-from .training import TrainingSummary
+from .training import Reached, TrainingSummary
 
 RESULT_FILE = "result.json"
 
@@ -38,6 +38,8 @@ class Failed(Record):
     reason: Reason
     message: str
     problem: Problem | None = None
+    reached: Reached | None = None
+    """Of training."""
 
     @model_validator(mode="before")
     @classmethod
@@ -64,6 +66,19 @@ class Result(Exchanged):
     def success(cls, message: str, payload: Payload) -> Self:
         """Of the task whose payload it is."""
         return cls(task=payload.task, outcome=Succeeded(message=message, payload=payload))
+
+    @property
+    def reached(self) -> Reached | None:
+        """How far training came, where it is training's and it began."""
+        if isinstance(self.outcome, Failed):
+            return self.outcome.reached
+        return self.outcome.payload.reached if isinstance(self.outcome.payload, TrainingSummary) else None
+
+    def having(self, reached: Reached | None) -> Self:
+        """With how far training came, where it failed and does not say so."""
+        if not isinstance(self.outcome, Failed) or self.outcome.reached or reached is None:
+            return self
+        return self.model_copy(update={"outcome": self.outcome.model_copy(update={"reached": reached})})
 
     @classmethod
     def failure(
@@ -119,14 +134,14 @@ class Result(Exchanged):
         """The ending in one sentence."""
         return self.outcome.message
 
-    def termination_message(self) -> str:
-        """JSON of at most TERMINATION_MESSAGE_LIMIT bytes: long texts are cut, more and more until it fits."""
+    def termination_message(self, most: int = TERMINATION_MESSAGE_LIMIT) -> str:
+        """JSON of at most so many bytes: long texts are cut, more and more until it fits."""
         for limit in (1500, 600, 200):
             cut = self.model_copy(update={"outcome": self.outcome.shortened(limit)})
             text = cut.model_dump_json(by_alias=True, exclude_none=True)
-            if len(text.encode()) <= TERMINATION_MESSAGE_LIMIT:
+            if len(text.encode()) <= most:
                 return text
-        raise ValueError(f"result of {self.task} does not fit in {TERMINATION_MESSAGE_LIMIT} bytes")
+        raise ValueError(f"result of {self.task} does not fit in {most} bytes")
 
 
 _PAYLOAD_IN_FORMAT_0 = {"inspect": "inspection", "check": "check", "train": "training", "assess": "assessment"}

@@ -9,6 +9,11 @@ from .base import Accelerator, BaseLocation, Digest, Exchanged, Order, Record, T
 PROGRESS_PORT = 8081
 """Where rank 0's launcher serves `/progress` (JSON) and `/metrics` (Prometheus)."""
 
+MASTER_PORT = 29500
+"""Where the first process awaits the others: torch.distributed's customary port."""
+MASTER_VARIABLE = "WARDROBE_MASTER"
+"""Names the first pod's host to all pods of an attempt that has several."""
+
 ADAPTER_FOLDER = "adapter"
 """Inside an attempt's folder: what training leaves for assess."""
 
@@ -38,20 +43,9 @@ class Schedule(Record):
     batch_size: PositiveInt
     """Rows per optimizer step."""
     micro_batch_size: PositiveInt
-    """Rows per forward pass; batch_size is a multiple of it."""
+    """Rows per forward pass of one process; batch_size is a multiple of it times all processes."""
     sequence_length: PositiveInt
     seed: NonNegativeInt
-
-    @model_validator(mode="after")
-    def _whole_accumulation(self) -> Self:
-        if self.batch_size % self.micro_batch_size:
-            raise ValueError("batchSize must be a multiple of microBatchSize")
-        return self
-
-    @property
-    def gradient_accumulation_steps(self) -> int:
-        """Micro-batches per optimizer step, on one process."""
-        return self.batch_size // self.micro_batch_size
 
 
 class LoraMethod(Record):
@@ -72,8 +66,48 @@ class QloraMethod(Record):
 TrainingMethod = Annotated[LoraMethod | QloraMethod, Field(discriminator="name")]
 
 
+class Processes(Record):
+    """How many processes train together; each has an accelerator of its own."""
+
+    nodes: PositiveInt = 1
+    """Pods of the attempt."""
+    per_node: PositiveInt = 1
+    start_seconds: PositiveFloat = 1800.0
+    """Within which all must have found each other; else those that are there give their accelerators back."""
+    stall_seconds: PositiveFloat = 1800.0
+    """A step that takes longer, and ten times the median of those before it, ends the attempt."""
+
+    @property
+    def total(self) -> int:
+        """The world size."""
+        return self.nodes * self.per_node
+
+
+class CheckpointPlan(Record):
+    """How often the state of training is written down."""
+
+    every_seconds: PositiveFloat = 600.0
+    keep: PositiveInt = 2
+
+
+class Reached(Record):
+    """How far an attempt came."""
+
+    step: NonNegativeInt
+    """Optimizer steps of the whole run that were done, those of earlier attempts among them."""
+    resumed: NonNegativeInt = 0
+    """Steps that were done when it began."""
+    saved: NonNegativeInt = 0
+    """Steps that the newest checkpoint has."""
+    step_seconds: float | None = None
+    save_seconds: float | None = None
+
+
 class TrainConfig(Order):
     """Order to train an adapter on checked data."""
+
+    format: PositiveInt = 2
+    """2 has processes, DeepSpeed and activation checkpointing, which must not be skipped."""
 
     base: BaseLocation
     data_folder: str
@@ -85,6 +119,27 @@ class TrainConfig(Order):
     method: TrainingMethod
     schedule: Schedule
     accelerator: Accelerator
+    processes: Processes = Processes()
+    deepspeed: str | None = None
+    """File of DeepSpeed's configuration. Several processes always have one."""
+    checkpoints: CheckpointPlan | None = None
+    grace_seconds: PositiveFloat = 50.0
+    """From SIGTERM until what still runs is killed."""
+    activation_checkpointing: bool | None = None
+    """Whether activations are computed twice instead of kept; None for on GPUs and not on CPUs."""
+
+    @model_validator(mode="after")
+    def _whole_accumulation(self) -> Self:
+        if self.schedule.batch_size % (self.schedule.micro_batch_size * self.processes.total):
+            raise ValueError("batchSize must be a multiple of microBatchSize times the number of processes")
+        if self.processes.total > 1 and self.deepspeed is None:
+            raise ValueError("several processes train with DeepSpeed: its configuration must be given")
+        return self
+
+    @property
+    def gradient_accumulation_steps(self) -> int:
+        """Micro-batches of each process per optimizer step."""
+        return self.schedule.batch_size // (self.schedule.micro_batch_size * self.processes.total)
 
     @classmethod
     def from_format_0(cls, given: dict[str, Any]) -> dict[str, Any]:
@@ -104,6 +159,9 @@ class Progress(Exchanged):
     """Mean loss per label token since the last report."""
     tokens_per_second: float | None = None
     seconds_left: NonNegativeInt | None = None
+    reached: Reached | None = None
+    problem: str | None = None
+    """Why nothing could be written at the last try."""
 
 
 class TrainingSummary(TaskPayload):
@@ -121,3 +179,4 @@ class TrainingSummary(TaskPayload):
     """Highest resident size (CPU) or torch allocation (GPU) of rank 0."""
     packages: dict[str, str]
     """Versions of the libraries that determine the outcome."""
+    reached: Reached | None = None

@@ -7,6 +7,7 @@ import torch
 from bitsandbytes.nn.modules import Linear4bit
 from torch import nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from wardrobe_contracts.base import Accelerator, Variant
 
@@ -24,7 +25,8 @@ def load_base(
         folder,
         dtype=compute_dtype(accelerator),
         quantization_config=quantization(variant, accelerator, double_quantization=double_quantization),
-        device_map={"": device(accelerator)},
+        # DeepSpeed places weights itself where it partitions them while they are loaded
+        device_map=None if is_deepspeed_zero3_enabled() else {"": device(accelerator)},  # type: ignore[no-untyped-call]
         local_files_only=True,
         trust_remote_code=False,
         use_safetensors=True,

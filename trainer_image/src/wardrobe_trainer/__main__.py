@@ -19,7 +19,8 @@ from wardrobe_contracts.result import Payload, Result
 from wardrobe_contracts.training import TrainConfig
 from wardrobe_models import processors
 
-from . import console
+from . import checkpoints_folder, console
+from .launcher import node
 from .problems import TaskError, TerminatedError
 from .task import announce, failed, outcome, output_folder, parse_order, record, recorded
 
@@ -48,6 +49,8 @@ def main() -> None:
     folder, result = run(task, os.environ.get(CONFIG_VARIABLE))
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end is known; only its record is left to write
     result = record(result, folder)
+    if result.succeeded and task == "train" and folder is not None:
+        checkpoints_folder.forget(folder.parent)  # only now is nothing to be done again
     announce(result)
     sys.exit(result.exit_code)
 
@@ -59,6 +62,8 @@ def run(task: Task, text: str | None) -> tuple[Path | None, Result]:
     except TaskError as error:
         return output_folder(text), failed(task, error)
     folder = Path(order.output_folder)
+    if isinstance(order, TrainConfig) and node() > 0:  # the first pod's record is the attempt's
+        return None, outcome(task, lambda: recorded(task, folder) or worker(task)(order))
     return folder, outcome(task, lambda: recorded(task, folder) or worker(task)(order))
 
 

@@ -21,7 +21,7 @@ from wardrobe_contracts.manifest import (
 from wardrobe_contracts.probes import PROBES_FILE, Probes, ProbeScores
 from wardrobe_contracts.result import RESULT_FILE, Result
 
-from . import probes
+from . import accelerators, probes
 from .adapter_files import AdapterFacts, invalid_adapter, normalised_config, require_fits, validate
 from .console import say
 from .dataset import FIELD, Row, read_rows
@@ -120,6 +120,7 @@ def describe(line: Path, digest: Digest, facts: AdapterFacts) -> Assessment:
 def measure(config: AssessConfig, facts: AdapterFacts) -> Measured:
     """Load each variant in turn, one at a time in memory. Raises TaskError."""
     base, length = Path(config.base.folder), config.lineage.schedule.sequence_length
+    accelerators.take_one(config.accelerator, base, max(config.variants, key=accelerators.LEAST_SHARE.__getitem__))
     chat = load_chat(base)
     rows = read_heldout(config)
     heldout = prepare(chat, rows, read_frame(Path(config.data_folder)), length)

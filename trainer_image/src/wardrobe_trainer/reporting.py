@@ -9,9 +9,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.problem import Problem
-from wardrobe_contracts.training import Progress
+from wardrobe_contracts.training import Progress, Reached
 
 from . import progress
+from .checkpoints import Manifest
 from .console import say
 from .problems import TaskError
 
@@ -22,11 +23,19 @@ LINES = 20
 class Reporter(TrainerCallback):
     """Keeps what the trainer logs after every optimizer step."""
 
-    def __init__(self, scratch: Path) -> None:
-        self.losses: list[float] = []
-        """Mean loss per label token of each optimizer step."""
-        self.tokens = 0
+    def __init__(self, scratch: Path, steps_per_epoch: int, begun: Manifest | None, *, speaks: bool = True) -> None:
+        self.losses = [begun.first_loss] if begun else []
+        """Mean loss per label token of each optimizer step; of earlier attempts only the first one's."""
+        self.tokens = begun.tokens if begun else 0
+        self.reached = Reached(step=begun.step, resumed=begun.step, saved=begun.step) if begun else Reached(step=0)
+        self._begun = begun
+        self._tokens_before = 0
+        self._skipped = 0
+        self._problem: str | None = None
         self._scratch = scratch
+        self._steps_per_epoch = steps_per_epoch
+        self._speaks = speaks
+        """Whether lines in the log are this process's to write."""
         self._started = 0.0
         self._state = TrainerState()
 
@@ -34,14 +43,17 @@ class Reporter(TrainerCallback):
         """Progress at this moment."""
         elapsed = max(time.monotonic() - self._started, 1e-6)
         step, steps = self._state.global_step, self._state.max_steps
+        here = max(step - self.reached.resumed, 0)
         return Progress(
             stage=stage,
             step=step,
             steps=steps,
-            epoch=round(self._state.epoch or 0.0, 3),
+            epoch=round(step / self._steps_per_epoch, 3),
             loss=self.losses[-1] if self.losses else None,
-            tokens_per_second=round(self.tokens / elapsed, 1) if self.tokens else None,
-            seconds_left=math.ceil(elapsed / step * (steps - step)) if step else None,
+            tokens_per_second=round((self.tokens - self._tokens_before) / elapsed, 1) if here else None,
+            seconds_left=math.ceil(elapsed / here * (steps - step)) if here else None,
+            reached=self.reached,
+            problem=self._problem,
         )
 
     def on_train_begin(
@@ -49,7 +61,9 @@ class Reporter(TrainerCallback):
     ) -> None:
         """Start the clock."""
         self._started, self._state = time.monotonic(), state
-        say(f"training: {state.max_steps} steps")
+        if self._speaks:
+            after = f", after {self._begun.step} that are saved" if self._begun else ""
+            say(f"training: {state.max_steps} steps{after}")
         progress.write(self._scratch, self.now("Training"))
 
     def on_log(
@@ -63,16 +77,34 @@ class Reporter(TrainerCallback):
         """Take a step's loss. Raises TaskError where it is no number any more."""
         if logs is None or "loss" not in logs:  # the summary at the end
             return
+        if self._begun and state.global_step == self._begun.step:  # was made before, and again only for its room
+            self._tokens_before = self._begun.tokens
+            self._skipped = int(logs["num_tokens"])
+            self._started = time.monotonic()
+            return
         require_finite(logs["loss"], state.global_step, args.learning_rate)
         self.losses.append(round(logs["loss"], 6))
-        self.tokens = int(logs["num_tokens"])
+        self.tokens = int(logs["num_tokens"]) - self._skipped + self._tokens_before
+        seconds = (time.monotonic() - self._started) / (state.global_step - self.reached.resumed)
+        self.reached = self.reached.model_copy(update={"step": state.global_step, "step_seconds": round(seconds, 3)})
         report = self.now("Training")
         progress.write(self._scratch, report)
-        if state.global_step in milestones(state.max_steps):
+        if self._speaks and state.global_step in milestones(state.max_steps):
             say(
                 f"step {report.step}/{report.steps} epoch {report.epoch:.2f} loss {report.loss:.4f} "
                 f"{report.tokens_per_second:.0f} tokens/s, {report.seconds_left} s left"
             )
+
+    def saved(self, step: int, seconds: float) -> None:
+        """A checkpoint of so many steps is there."""
+        self._problem = None
+        self.reached = self.reached.model_copy(update={"saved": step, "save_seconds": round(seconds, 3)})
+        progress.write(self._scratch, self.now("Training"))
+
+    def not_saved(self, problem: str, stage: Literal["Training", "Saving"] = "Training") -> None:
+        """None could be written, or not the adapter."""
+        self._problem = problem
+        progress.write(self._scratch, self.now(stage))
 
 
 def milestones(steps: int) -> set[int]:

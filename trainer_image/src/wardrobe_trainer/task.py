@@ -55,8 +55,8 @@ def outcome(task: Task, work: Callable[[], Payload | Result]) -> Result:
         return done if isinstance(done, Result) else Result.success(DONE[task], done)
     except TaskError as error:
         return failed(task, error)
-    except TerminatedError:
-        return terminated(task)
+    except TerminatedError as error:
+        return terminated(task, str(error))
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 - the boundary: whatever it is, a panic in Rust too, becomes a record
@@ -71,6 +71,13 @@ def failed(task: Task, error: TaskError) -> Result:
 
 NO_MEMORY = "can't allocate memory"
 """How torch's CPU allocator says it."""
+STORE_ERRORS = {errno.EIO, errno.ENOSPC, errno.ESTALE, errno.EROFS, errno.EDQUOT, errno.ETIMEDOUT}
+"""A volume that is full, read-only, slow or gone. Any other OSError is a fault of ours or of the image."""
+PEER_ERRORS = {"DistBackendError", "DistNetworkError", "DistStoreError", "BrokenPipeError", "ConnectionResetError"}
+"""torch.distributed's."""
+PEER_TEXTS = ("Connection closed by peer", "Connection reset by peer", "gloo/transport", "NCCL", "remote process")
+DEVICE_TEXTS = ("ECC error", "GPU is lost", "fallen off the bus", "unspecified launch failure", "hardware stack error")
+"""CUDA's words for an accelerator that failed (errors 214, 710 to 721, and the driver's Xid 79)."""
 
 
 def unforeseen(task: Task, error: BaseException) -> Result:
@@ -79,9 +86,18 @@ def unforeseen(task: Task, error: BaseException) -> Result:
     torn = isinstance(error, OSError) and error.errno == errno.ENOMEM
     if isinstance(error, MemoryError) or torn or type(error).__name__ == "OutOfMemoryError" or NO_MEMORY in str(error):
         return out_of_memory(task, text)
-    if isinstance(error, OSError):
-        return Result.failure(task, ExitCode.STORE, Reason.STORE_FAILED, text)
-    return Result.failure(task, ExitCode.UNKNOWN, Reason.UNKNOWN, text)
+    return Result.failure(task, *_class_of(error), text)
+
+
+def _class_of(error: BaseException) -> tuple[ExitCode, Reason]:
+    said = str(error)
+    if isinstance(error, OSError) and error.errno in STORE_ERRORS:
+        return ExitCode.STORE, Reason.STORE_FAILED
+    if any(words in said for words in DEVICE_TEXTS):
+        return ExitCode.DEVICE, Reason.DEVICE_LOST
+    if type(error).__name__ in PEER_ERRORS or any(words in said for words in PEER_TEXTS):
+        return ExitCode.COMMUNICATION, Reason.PEERS_LOST
+    return ExitCode.UNKNOWN, Reason.UNKNOWN
 
 
 def out_of_memory(task: Task, found: str) -> Result:
@@ -103,9 +119,10 @@ DONE: Mapping[Task, str] = {
 }
 
 
-def terminated(task: Task) -> Result:
+def terminated(task: Task, message: str = "") -> Result:
     """Result of a task that was told to stop."""
-    return Result.failure(task, ExitCode.PREEMPTED, Reason.TERMINATED, "stopped by SIGTERM before it ended")
+    said = message or "stopped by SIGTERM before it ended"
+    return Result.failure(task, ExitCode.PREEMPTED, Reason.TERMINATED, said)
 
 
 def recorded(task: Task, folder: Path) -> Result | None:

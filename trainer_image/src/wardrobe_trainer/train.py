@@ -2,17 +2,16 @@
 
 import importlib.metadata
 import resource
+import shutil
 import time
-from math import ceil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from datasets import Dataset  # type: ignore[import-untyped]  # datasets ships no types
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
-from transformers import PrinterCallback, ProgressCallback, set_seed
-from trl.trainer.sft_config import SFTConfig
-from trl.trainer.sft_trainer import SFTTrainer
+from safetensors import SafetensorError
+from transformers import set_seed
 
 from wardrobe_contracts.base import Accelerator, Variant
 from wardrobe_contracts.check import TRAIN_FILE
@@ -24,49 +23,81 @@ from wardrobe_contracts.training import (
     Lora,
     LoraMethod,
     QloraMethod,
-    Schedule,
     TrainConfig,
     TrainingSummary,
 )
 from wardrobe_models.chat import Chat
 
-from . import progress
+from . import accelerators, checkpoints, moments, progress
 from .adapter_files import validate
+from .batches import Plan
 from .console import say
 from .dataset import FIELD, read_rows
 from .files import sync_folder, sync_tree
 from .launcher import UNFINISHED_FOLDER
 from .loading import load_base
+from .peers import Place, of_first, one_after_another, together
 from .problems import TaskError, bad_data
 from .reporting import Reporter
+from .saving import Saving
 from .tokens import encode, load_chat
+from .trainer import Example, MicroBatches, make_trainer, trainer_settings
 
-WARMUP_SHARE = 0.05
-"""Of all steps. Adam's first steps are the largest relative to what it knows of the gradients."""
-GRADIENT_NORM = 1.0
-PACKAGES = ("accelerate", "bitsandbytes", "peft", "torch", "transformers", "trl")
+ALONE = Place()
+RETRY_SECONDS = 10.0
+TRIES = 8640
+"""Of writing the adapter: for a day."""
+PACKAGES = ("accelerate", "bitsandbytes", "deepspeed", "peft", "torch", "transformers", "trl")
 
 
-def train(config: TrainConfig, scratch: Path) -> TrainingSummary:
+def train(config: TrainConfig, scratch: Path, place: Place = ALONE) -> TrainingSummary:
     """Train on the checked rows and leave the adapter in `<output_folder>/adapter`. Raises TaskError.
 
-    `scratch` takes the progress file and what the trainer insists on writing.
+    `scratch` takes the progress file and what the trainer insists on writing. Every process does the same, and the
+    first says and writes what comes of it.
     """
     require_data(config)
+    accelerators.take(config, place.local_rank, variant_of(config))
+    with together(config, place):
+        try:
+            return _train(config, scratch, place)
+        except torch.OutOfMemoryError as error:  # the GPU's; the container's memory ends in a SIGKILL
+            total = torch.cuda.get_device_properties(place.local_rank).total_memory
+            raise accelerators.out_of_memory(config, torch.cuda.max_memory_allocated(), total) from error
+
+
+def _train(config: TrainConfig, scratch: Path, place: Place) -> TrainingSummary:
     set_seed(config.schedule.seed)
     chat = load_chat(Path(config.base.folder))
     examples = load_examples(config, chat)
-    model = prepare_model(config)
+    plan = Plan.of(config, [len(row["input_ids"]) for row in examples])
+    # Weights are partitioned while they are loaded where these settings are there before; bitsandbytes cannot be
+    early = trainer_settings(config, plan, scratch) if isinstance(config.method, LoraMethod) else None
+    with one_after_another(scratch.parent, wanted=early is None and config.processes.per_node > 1):
+        model = prepare_model(config)
+    found = of_first(checkpoints.newest(config) if place.first and config.checkpoints else None)
+    begun = checkpoints.read(config, found) if found else None
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    say(f"{len(examples)} rows, {trainable:,} trainable parameters, {torch.get_num_threads()} threads")
-    reporter = Reporter(scratch)
-    trainer = make_trainer(config, chat, model, examples, scratch)
+    if place.first:
+        say(f"{len(examples)} rows, {trainable:,} trainable parameters, {torch.get_num_threads()} threads")
+    reporter = Reporter(scratch, plan.steps_per_epoch, begun.manifest if begun else None, speaks=place.first)
+    saving = Saving(config, place, reporter, begun)
+    settings = early or trainer_settings(config, plan, scratch)
+    batches = MicroBatches(plan, place.rank, done=max(0, saving.resumed - 1))  # the last that was done comes again
+    trainer = make_trainer(settings, chat, model, examples, batches)
+    if begun:
+        moments.put_weights(model, begun.tensors)
+    begun = None  # its tensors go once they are restored
     trainer.add_callback(reporter)
+    trainer.add_callback(saving)
     started = time.monotonic()
     trainer.train()
+    saving.require_finished()
     seconds = time.monotonic() - started
     progress.write(scratch, reporter.now("Saving"))
-    save(model, Path(config.output_folder), config.method.lora.rank)
+    weights = moments.trainable_weights(model)
+    if place.first:
+        save_at_last(lambda: save(model, weights, Path(config.output_folder), config.method.lora.rank), reporter)
     return TrainingSummary(
         steps=trainer.state.global_step,
         tokens=reporter.tokens,
@@ -76,6 +107,7 @@ def train(config: TrainConfig, scratch: Path) -> TrainingSummary:
         trainable_parameters=trainable,
         peak_memory_bytes=peak_memory(config.accelerator),
         packages={name: importlib.metadata.version(name) for name in PACKAGES},
+        reached=reporter.reached,
     )
 
 
@@ -96,26 +128,27 @@ def require_data(config: TrainConfig) -> None:
         )
 
 
-def load_examples(config: TrainConfig, chat: Chat) -> Dataset:
+def load_examples(config: TrainConfig, chat: Chat) -> list[Example]:
     """Rows as tokens and labels, truncated as the check counted them."""
     path = Path(config.data_folder) / TRAIN_FILE
     length = config.schedule.sequence_length
     encoded = [encode(chat, row.messages).truncated(length) for row in read_rows(path, str(path))]
-    return Dataset.from_list([{"input_ids": row.ids, "labels": row.labels} for row in encoded])
+    return [{"input_ids": row.ids, "labels": row.labels} for row in encoded]
+
+
+def variant_of(config: TrainConfig) -> Variant:
+    """How the method holds the base."""
+    return Variant.NF4 if isinstance(config.method, QloraMethod) else Variant.NONE
 
 
 def prepare_model(config: TrainConfig) -> PeftModel:
-    """The frozen base with a fresh adapter in float32. Raises TaskError where no module has a target's name."""
-    lora = config.method.lora
-    match config.method:
-        case LoraMethod():
-            variant, double = Variant.NONE, False
-        case QloraMethod(quantization=quantization):
-            variant, double = Variant.NF4, quantization.double_quantization
+    """The frozen base with a fresh adapter. Raises TaskError where no module has a target's name."""
+    lora, variant = config.method.lora, variant_of(config)
+    double = isinstance(config.method, QloraMethod) and config.method.quantization.double_quantization
     say(f"loading the base ({variant})")
     base = load_base(Path(config.base.folder), variant, config.accelerator, double_quantization=double)
     try:
-        model = get_peft_model(base, lora_config(lora))
+        model = get_peft_model(base, lora_config(lora), autocast_adapter_dtype=config.deepspeed is None)
     except ValueError as error:
         raise bad_targets(lora, f"PEFT cannot adapt these modules of the base: {error}") from error
     if isinstance(model.get_output_embeddings(), BaseTunerLayer):
@@ -146,68 +179,27 @@ def lora_config(lora: Lora) -> LoraConfig:
     )
 
 
-def make_trainer(config: TrainConfig, chat: Chat, model: PeftModel, examples: Dataset, scratch: Path) -> SFTTrainer:
-    """A trainer that logs every step to its callbacks and nothing to the console."""
-    tokenizer = chat.tokenizer
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token  # padding carries no label and is masked, so any token does
-    trainer = SFTTrainer(
-        model=model,
-        args=trainer_settings(config, len(examples), scratch),
-        train_dataset=examples,
-        processing_class=tokenizer,
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.remove_callback(ProgressCallback)
-    if config.accelerator is Accelerator.CPU:
-        # TRL casts adapters of a quantized base to bfloat16, which on CPU is slower and less exact. B is still zero
-        # and A random, so casting back loses nothing.
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.float()
-    return trainer
+def save_at_last(write: Callable[[], None], reporter: Reporter) -> None:
+    """Write what was trained, again and again where the volume is full or away: training took hours.
+
+    A SIGTERM ends it; the next attempt has the last checkpoint. Raises OSError or SafetensorError after a day.
+    """
+    for _ in range(TRIES):
+        try:
+            return write()
+        except (OSError, SafetensorError) as error:  # the second is how safetensors tells of a full disk
+            say(f"the adapter could not be written, and is tried again: {error}")
+            reporter.not_saved(str(error), stage="Saving")
+        time.sleep(RETRY_SECONDS)
+    return write()
 
 
-def total_steps(rows: int, schedule: Schedule) -> int:
-    """Optimizer steps of the whole schedule."""
-    return max(1, ceil(ceil(rows / schedule.batch_size) * schedule.epochs))
-
-
-def trainer_settings(config: TrainConfig, rows: int, scratch: Path) -> SFTConfig:
-    """Settings of TRL's trainer. The rows come tokenised and truncated, so it prepares nothing."""
-    schedule, gpu = config.schedule, config.accelerator is Accelerator.GPU
-    return SFTConfig(
-        output_dir=str(scratch / "trainer"),
-        num_train_epochs=schedule.epochs,
-        per_device_train_batch_size=schedule.micro_batch_size,
-        gradient_accumulation_steps=schedule.gradient_accumulation_steps,
-        learning_rate=schedule.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=ceil(WARMUP_SHARE * total_steps(rows, schedule)),
-        weight_decay=0.0,
-        max_grad_norm=GRADIENT_NORM,
-        optim="adamw_torch",
-        seed=schedule.seed,
-        data_seed=schedule.seed,
-        max_length=None,
-        packing=False,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        activation_checkpointing=gpu,
-        bf16=gpu,
-        use_cpu=not gpu,
-        dataloader_pin_memory=gpu,
-        logging_steps=1,
-        logging_nan_inf_filter=False,  # the filter would hide the first sign of a diverged run
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-    )
-
-
-def save(model: PeftModel, output: Path, rank: int) -> None:
+def save(model: PeftModel, weights: dict[str, torch.Tensor], output: Path, rank: int) -> None:
     """Write the adapter, read it again, and only then give it its name. Raises TaskError or OSError."""
     unfinished, final = output / UNFINISHED_FOLDER, output / ADAPTER_FOLDER
-    model.save_pretrained(str(unfinished), safe_serialization=True, save_embedding_layers=False)
+    for left in (unfinished, final):  # by a try that came to no end
+        shutil.rmtree(left, ignore_errors=True)
+    model.save_pretrained(str(unfinished), state_dict=weights, safe_serialization=True, save_embedding_layers=False)
     facts = validate(unfinished, rank)
     sync_tree(unfinished)
     unfinished.rename(final)

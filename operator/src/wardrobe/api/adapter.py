@@ -6,7 +6,7 @@ from pydantic import Field
 
 from wardrobe_contracts.base import Method, Variant
 
-from .finetunejob import LoraSpec, QuantizationSpec, TrainingSpec
+from .finetunejob import Hyperparameters, LoraSpec, QuantizationSpec
 from .meta import Line, Metadata, Name, Resource, Sha256, SourceText, Status, Typed
 
 KIND = "Adapter"
@@ -56,7 +56,7 @@ class LineageSpec(Typed):
     dataset: DatasetLineage
     method: Method
     quantization: QuantizationSpec | None = None
-    training: TrainingSpec
+    training: Hyperparameters
     packages: Annotated[dict[str, Annotated[str, Field(max_length=64)]], Field(max_length=32)] = {}
 
 

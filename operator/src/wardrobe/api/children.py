@@ -14,6 +14,9 @@ PART_LABEL = "wardrobe.dev/part"
 LINE_LABEL = "wardrobe.dev/line"
 RUN_UID_LABEL = "wardrobe.dev/run-uid"
 
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+"""Kueue's: a Job that carries it waits, suspended, until the queue lets it in."""
+
 RESULT_ANNOTATION = "wardrobe.dev/result"
 """Followed by task and number, on a run's record: an attempt's result as JSON, from the pod's termination message.
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from wardrobe_contracts.base import Accelerator, Method
+from wardrobe_contracts.deepspeed import ZeroStage
 
 from .meta import Line, Metadata, NamedReference, Resource, SecretReference, Seed, SourceText, Status, Typed
 
@@ -54,8 +55,8 @@ class QuantizationSpec(Typed):
     double_quantization: Literal["Enabled", "Disabled"] = "Enabled"
 
 
-class TrainingSpec(Typed):
-    """How long and how fast."""
+class Hyperparameters(Typed):
+    """How long and how fast: what decides, with the data, what comes of it."""
 
     epochs: Annotated[str, Field(max_length=8, pattern=r"^[0-9]+([.][0-9]+)?$")] = "3"
     learning_rate: Annotated[str, Field(max_length=16, pattern=r"^[0-9]+([.][0-9]+)?(e-?[0-9]+)?$")] = "2e-4"
@@ -65,10 +66,50 @@ class TrainingSpec(Typed):
     seed: Seed = 7
 
 
-class Parallelism(Typed):
-    """On what the run computes."""
+class TrainingSpec(Hyperparameters):
+    """And by what means."""
 
+    activation_checkpointing: Literal["Enabled", "Disabled"] | None = None
+
+
+class DeepSpeedSpec(Typed):
+    """What DeepSpeed partitions over the processes."""
+
+    zero_stage: ZeroStage = 2
+
+
+class Parallelism(Typed):
+    """On what the run computes, and in how many processes."""
+
+    nodes: Annotated[int, Field(ge=1, le=64)] = 1
+    processes_per_node: Annotated[int, Field(ge=1, le=16)] = 1
     accelerator: Accelerator = Accelerator.GPU
+    resource: Annotated[str, Field(min_length=3, max_length=253)] = "nvidia.com/gpu"
+    """Extended resource by which a pod asks for accelerators, one for each of its processes."""
+    deepspeed: DeepSpeedSpec | None = None
+    start_seconds: Annotated[int, Field(ge=10, le=86400)] = 1800
+    stall_seconds: Annotated[int, Field(ge=60, le=86400)] = 1800
+
+    @property
+    def zero_stage(self) -> ZeroStage | None:
+        """As written; several processes that name none partition gradients, one on its own has no DeepSpeed."""
+        if self.deepspeed:
+            return self.deepspeed.zero_stage
+        return DeepSpeedSpec().zero_stage if self.nodes * self.processes_per_node > 1 else None
+
+
+class Checkpoints(Typed):
+    """How often training is written down."""
+
+    every_seconds: Annotated[int, Field(ge=10, le=86400)] = 600
+    keep: Annotated[int, Field(ge=1, le=10)] = 2
+
+
+class Restarts(Typed):
+    """Attempts that a run may cost beyond its first, each kind for itself."""
+
+    infrastructure: Annotated[int, Field(ge=0, le=30)] = 10
+    failure: Annotated[int, Field(ge=0, le=10)] = 0
 
 
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
@@ -94,6 +135,8 @@ class FineTuneJobSpec(Typed):
     quantization: QuantizationSpec | None = None
     training: TrainingSpec = TrainingSpec()
     parallelism: Parallelism = Parallelism()
+    checkpoints: Checkpoints = Checkpoints()
+    restarts: Restarts = Restarts()
     pod: PodSettings = PodSettings()
 
     @property
@@ -116,6 +159,21 @@ class DatasetStatus(Typed):
     warnings: list[str] = []
 
 
+class AttemptStatus(Typed):
+    """How one attempt to train went."""
+
+    number: int
+    result: str
+    """Class of its end, in the words of docs/conditions.md; Running before."""
+    reason: str | None = None
+    steps: int | None = None
+    """Optimizer steps of the run that were done when it ended."""
+    resumed: int | None = None
+    """Steps that were done when it began."""
+    lost: int | None = None
+    """Steps that are done again: what it did after its last checkpoint."""
+
+
 class ProgressStatus(Typed):
     """How far the run is. The summary is the column; the rest comes from the training process."""
 
@@ -127,6 +185,9 @@ class ProgressStatus(Typed):
     loss: str | None = None
     tokens_per_second: str | None = None
     seconds_left: int | None = None
+    saved: int | None = None
+    """Steps that the newest checkpoint has."""
+    problem: str | None = None
     updated: str | None = None
 
 
@@ -134,7 +195,10 @@ class FineTuneJobStatus(Status):
     """What became of it."""
 
     run: str | None = None
-    attempts: int | None = None
+    restarts: int | None = None
+    attempts: list[AttemptStatus] = []
+    goodput: str | None = None
+    """Share of the steps that were done which count."""
     adapter: str | None = None
     score: str | None = None
     dataset: DatasetStatus | None = None

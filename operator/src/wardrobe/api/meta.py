@@ -72,6 +72,7 @@ class Metadata(Typed):
     uid: str
     generation: int = 1
     resource_version: str = ""
+    labels: dict[str, str] = {}
 
 
 class NamedReference(Typed):

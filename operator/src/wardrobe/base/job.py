@@ -7,7 +7,7 @@ from wardrobe.api.sources import parse_claim
 from wardrobe.manifests import volumes
 from wardrobe.settings import Settings
 from wardrobe.stage import job as task_job
-from wardrobe.stage.job import TaskJob
+from wardrobe.stage.job import Made, TaskJob
 from wardrobe.stage.stage import Stage
 from wardrobe_contracts import paths
 from wardrobe_contracts.inspection import InspectConfig
@@ -28,7 +28,7 @@ def earlier_run_name(base: BaseModelResource) -> str:
     return f"{base.metadata.name}-{base.metadata.uid[:8]}"
 
 
-def inspect_job(base: BaseModelResource, number: int, settings: Settings) -> Manifest:
+def inspect_job(base: BaseModelResource, number: int, settings: Settings) -> Made:
     """Attempt `number` of the inspection."""
     source = parse_claim(base.spec.source)
     order = InspectConfig(

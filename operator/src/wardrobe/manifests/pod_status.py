@@ -1,5 +1,7 @@
 """What a pod's status says, read in one place for pods that train and pods that answer."""
 
+from collections.abc import Iterable
+
 from wardrobe.api.meta import Manifest
 
 STUCK_REASONS = {
@@ -53,6 +55,17 @@ def stuck(container_status: Manifest) -> tuple[str, str] | None:
     waiting = container_status.get("state", {}).get("waiting", {})
     reason = waiting.get("reason")
     return (reason, waiting.get("message", "")) if reason in STUCK_REASONS else None
+
+
+def number(pod: Manifest) -> int:
+    """Which of its Indexed Job's pods it is, from 0."""
+    return int(pod["metadata"].get("labels", {}).get("batch.kubernetes.io/job-completion-index", "0"))
+
+
+def by_number(pods: Iterable[Manifest]) -> list[Manifest]:
+    """A Job's pods in the order of their numbers; of those under one number the last, which replaced the others."""
+    newest = {number(pod): pod for pod in pods}
+    return [newest[found] for found in sorted(newest)]
 
 
 def address(pod: Manifest) -> str | None:

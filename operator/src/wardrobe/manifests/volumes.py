@@ -63,9 +63,14 @@ def temporary(name: str = "tmp") -> Mount:
     return Mount({"name": name, "emptyDir": {}}, "/tmp", read_only=False)  # noqa: S108
 
 
-def scratch() -> list[Mount]:
+def config(name: str) -> Mount:
+    """The files of a ConfigMap."""
+    return Mount({"name": "config", "configMap": {"name": name}}, paths.CONFIG)
+
+
+def scratch(shared_memory_gib: int = 1) -> list[Mount]:
     """Writable places of a container that computes; shared memory counts against its memory limit."""
-    shared = {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}
+    shared = {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": f"{shared_memory_gib}Gi"}}
     return [temporary(), Mount(shared, "/dev/shm", read_only=False)]  # noqa: S108
 
 

@@ -24,7 +24,7 @@ async def for_run(kube: Kube, run: FineTuneJobResource, now: str) -> Seen:
     """A run's attempts; its base, what the first pod would mount, and the line, where the stage asks for them."""
     namespace = run.metadata.namespace
     seen, trouble = await attempts(kube, Owner(finetunejob.KIND, run.metadata, run.run, JOBS), now)
-    wanted = stage_of(seen).wants(seen)
+    wanted = stage_of(seen).wants(run, seen)
     base = await base_model(kube, namespace, run.spec.base_model.name) if wanted.base else None
     lacking = trouble or await missing(kube, namespace, needs(run, base, seen))
     numbering = await _numbering(kube, run, seen) if wanted.numbering else NOT_ASKED

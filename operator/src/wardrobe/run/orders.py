@@ -2,7 +2,15 @@
 
 from wardrobe.api.finetunejob import FineTuneJobResource
 from wardrobe_contracts import paths
-from wardrobe_contracts.training import Lora, LoraMethod, QloraMethod, Quantization, Schedule, TrainingMethod
+from wardrobe_contracts.training import (
+    Lora,
+    LoraMethod,
+    Processes,
+    QloraMethod,
+    Quantization,
+    Schedule,
+    TrainingMethod,
+)
 
 CHECK_FOLDER = f"{paths.RUN}/check"
 
@@ -30,6 +38,17 @@ def quantization(run: FineTuneJobResource) -> Quantization | None:
     if spec is None:
         return None
     return Quantization(type=spec.type, double_quantization=spec.double_quantization == "Enabled")
+
+
+def processes(run: FineTuneJobResource) -> Processes:
+    """How many, and how long they wait for each other."""
+    spec = run.spec.parallelism
+    return Processes(
+        nodes=spec.nodes,
+        per_node=spec.processes_per_node,
+        start_seconds=spec.start_seconds,
+        stall_seconds=spec.stall_seconds,
+    )
 
 
 def schedule(run: FineTuneJobResource) -> Schedule:

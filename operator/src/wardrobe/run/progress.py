@@ -110,6 +110,8 @@ def to_status(progress: Progress, now: str) -> ProgressStatus:
         loss=None if progress.loss is None else f"{progress.loss:.4f}",
         tokens_per_second=None if progress.tokens_per_second is None else f"{progress.tokens_per_second:.0f}",
         seconds_left=progress.seconds_left,
+        saved=progress.reached.saved if progress.reached else None,
+        problem=progress.problem,
         updated=now,
     )
 
@@ -118,7 +120,8 @@ def _summary(progress: Progress) -> str:
     if progress.stage != "Training":
         return "training: loading the base" if progress.stage == "Loading" else "training: saving"
     left = "" if progress.seconds_left is None else f", {_duration(progress.seconds_left)} left"
-    return f"training {progress.step}/{progress.steps}{left}"
+    share = f" ({progress.step / progress.steps:.0%})" if progress.steps else ""
+    return f"training {progress.step}/{progress.steps}{share}{left}"
 
 
 def _duration(seconds: int) -> str:

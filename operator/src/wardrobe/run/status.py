@@ -2,7 +2,13 @@
 
 from itertools import pairwise
 
-from wardrobe.api.finetunejob import DatasetStatus, FineTuneJobResource, FineTuneJobStatus, ProgressStatus
+from wardrobe.api.finetunejob import (
+    AttemptStatus,
+    DatasetStatus,
+    FineTuneJobResource,
+    FineTuneJobStatus,
+    ProgressStatus,
+)
 from wardrobe.api.reasons import ConditionType, Done, Waiting
 from wardrobe.plan.conditions import Fact, conditions, kstatus
 from wardrobe.stage.attempt import Ended, Pending
@@ -17,6 +23,8 @@ from .stages.stage import Published, RunStage
 from .stages.train import TRAIN
 
 State = Pending | Ended | Published
+LISTED = 32
+"""Attempts that a status shows: the newest."""
 
 
 def status(run: FineTuneJobResource, stage: RunStage, state: State, attempts: Attempts, now: str) -> FineTuneJobStatus:
@@ -24,12 +32,14 @@ def status(run: FineTuneJobResource, stage: RunStage, state: State, attempts: At
     top = _top(stage, state)
     marks = dict.fromkeys(found.words.condition for found in STAGES)
     facts = [top, *(_mark(mark, stage, state, attempts) for mark in marks), *kstatus(top)]
-    training = attempts.newest(TRAIN.task)
+    tried = trials(attempts)
     return FineTuneJobStatus(
         observed_generation=run.metadata.generation,
         conditions=conditions(run.status, facts, run.metadata.generation, now),
         run=run.run,
-        attempts=training.number if training else 0,
+        restarts=max(0, len(tried) - 1),
+        attempts=tried[-LISTED:],
+        goodput=_goodput(tried),
         adapter=state.adapter if isinstance(state, Published) else None,
         score=_score(run, attempts),
         dataset=_dataset(attempts),
@@ -95,6 +105,40 @@ def _progress(run: FineTuneJobResource, stage: RunStage, state: State) -> Progre
             if stage.reports_progress and running and pulled and pulled.stage:
                 return pulled
             return ProgressStatus(summary=stage.words.doing if running else f"waiting: {stage.words.doing}")
+
+
+def trials(attempts: Attempts) -> list[AttemptStatus]:
+    """All attempts to train, as far as is known of them."""
+    newest = attempts.newest(TRAIN.task)
+    ended = attempts.ended(TRAIN.task)
+    if newest is None:
+        return []
+    running = newest.number if isinstance(newest.state, Pending) else None
+    return [_trial(number, ended.get(number), running) for number in range(1, newest.number + 1)]
+
+
+def _trial(number: int, ended: Ended | None, running: int | None) -> AttemptStatus:
+    if ended is None:
+        return AttemptStatus(number=number, result="Running" if number == running else "Unknown")
+    result, reached = ended.result, ended.result.reached
+    if reached is None:
+        return AttemptStatus(number=number, result=result.exit_code.name, reason=result.reason)
+    lost = 0 if result.succeeded else max(0, reached.step - reached.saved)
+    return AttemptStatus(
+        number=number,
+        result=result.exit_code.name,
+        reason=result.reason,
+        steps=reached.step,
+        resumed=reached.resumed,
+        lost=lost,
+    )
+
+
+def _goodput(tried: list[AttemptStatus]) -> str | None:
+    """Of the steps that were done, the share that did not have to be done again; None before any is known."""
+    done = sum((found.steps or 0) - (found.resumed or 0) for found in tried)
+    lost = sum(found.lost or 0 for found in tried)
+    return f"{(done - lost) / done:.3f}" if done else None
 
 
 def _score(run: FineTuneJobResource, attempts: Attempts) -> str | None:

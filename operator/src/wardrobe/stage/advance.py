@@ -3,18 +3,22 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from wardrobe.api.meta import Manifest
 from wardrobe.api.reasons import Waiting
 from wardrobe.plan.conditions import seconds_between
-from wardrobe.writes import Create, Delete, Write
+from wardrobe.writes import Apply, Create, Delete, Write
+from wardrobe_contracts.base import Task
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.result import Result
 
 from . import endings
 from .attempt import Attempt, Ended, Lost, Pending
 from .attempts import Attempts
+from .job import Made
 from .record import BEGUN
-from .stage import Stage
+from .stage import Retries, Stage
+
+MAY_COME_AND_GO = {ExitCode.OUT_OF_MEMORY, ExitCode.UNKNOWN, ExitCode.ACCELERATOR}
+"""Ends of the work itself that another try may not come to; wrong settings, data or bases stay wrong."""
 
 State_co = TypeVar("State_co", covariant=True)
 
@@ -40,8 +44,9 @@ class Turn:
     """How the one before ended."""
 
 
-def turn(attempts: Attempts, stage: Stage) -> Turn | JobStep:
-    """Which attempt is to be made; or how the stage stands, where none is."""
+def turn(attempts: Attempts, stage: Stage, retries: Retries | None = None) -> Turn | JobStep:
+    """Which attempt is to be made; or how the stage stands, where none is. `retries` may be the person's own."""
+    retries = retries or stage.retries
     newest = attempts.newest(stage.task)
     if newest is None:
         return Turn()
@@ -51,20 +56,24 @@ def turn(attempts: Attempts, stage: Stage) -> Turn | JobStep:
     if isinstance(stands, Lost):
         words = (Reason.UNKNOWN, "the Job's pod went before its result was read")
         stands = Ended(endings.ending(stage.task, ExitCode.UNKNOWN, *words), recorded=True)
-    elif not stands.result.exit_code.infrastructure:
+    code = stands.result.exit_code
+    if isinstance(newest.state, Lost) or code.infrastructure:
+        failures = _failures(attempts, stage.task)
+        if newest.number - failures > retries.most:
+            return _exhausted(attempts, newest.number - failures, stands)
+    elif code not in MAY_COME_AND_GO or _failures(attempts, stage.task) > retries.failures:
         return Step(stands)
-    if newest.number > stage.retries.most:
-        return _exhausted(attempts, newest, stands)
     return Turn(newest.number + 1, newest, stands.result)
 
 
-def take(attempts: Attempts, stage: Stage, turn: Turn, job: Manifest) -> JobStep:
+def take(attempts: Attempts, stage: Stage, turn: Turn, job: Made) -> JobStep:
     """Make the attempt as `job`, after a pause where one was lost: what took that may take a while to be mended."""
     if turn.before is None or turn.lost is None:
         return _make(attempts, stage, turn.number, job)
     message = f"attempt {turn.before.number} was lost ({turn.lost.message}); attempt {turn.number}"
-    at_once = isinstance(turn.before.state, Lost) or turn.before.suspended
-    pause = 0.0 if at_once else stage.retries.pause(turn.before.number)
+    idle = _without_progress(attempts, stage.task)
+    at_once = isinstance(turn.before.state, Lost) or turn.before.suspended or not idle
+    pause = 0.0 if at_once else stage.retries.pause(idle)
     left = pause - _seconds_since_end(turn.before, attempts.now) if pause else 0.0
     if left > 0:
         return Step(Pending(Waiting.RETRYING, f"{message} begins in {left:.0f} s", look_again=left))
@@ -74,13 +83,30 @@ def take(attempts: Attempts, stage: Stage, turn: Turn, job: Manifest) -> JobStep
     return step
 
 
-def _exhausted(attempts: Attempts, newest: Attempt, last: Ended) -> JobStep:
-    message = f"{newest.number} attempts were lost to the infrastructure; the last: {last.result.message}"
-    result = endings.ending(newest.task, last.result.exit_code, last.result.reason, message)
+def _failures(attempts: Attempts, task: Task) -> int:
+    """How many attempts ended by themselves, and not well."""
+    codes = [found.result.exit_code for found in attempts.ended(task).values()]
+    return sum(code is not ExitCode.SUCCEEDED and not code.infrastructure for code in codes)
+
+
+def _without_progress(attempts: Attempts, task: Task) -> int:
+    """How many attempts in a row came no further: they saved nothing that the next one could go on from."""
+    number = 0
+    for found in reversed(attempts.ended(task).values()):
+        reached = found.result.reached
+        if reached is not None and reached.saved > reached.resumed:
+            break
+        number += 1
+    return number
+
+
+def _exhausted(attempts: Attempts, lost: int, last: Ended) -> JobStep:
+    message = f"{lost} attempts were lost to the infrastructure; the last: {last.result.message}"
+    result = endings.ending(last.result.task, last.result.exit_code, last.result.reason, message)
     return Step(Ended(result, last.recorded, exhausted=True), _give_up(attempts))
 
 
-def _make(attempts: Attempts, stage: Stage, number: int, job: Manifest) -> JobStep:
+def _make(attempts: Attempts, stage: Stage, number: int, job: Made) -> JobStep:
     """Make an attempt, once nothing of the run can run beside it.
 
     A number that stands in the record is used up; so it is taken back where the API refuses the Job.
@@ -93,8 +119,9 @@ def _make(attempts: Attempts, stage: Stage, number: int, job: Manifest) -> JobSt
         message = f"attempt {number} is made when {name} has ended"
         return Step(Pending(Waiting.RETRYING, message, look_again=look_again))
     begun = attempts.put(attempts.known().marked(stage.task, number, BEGUN))
-    create = Create(job, if_refused=attempts.unmark(stage.task, number))
-    return Step(Pending(Waiting.RUNNING, f"Job {job['metadata']['name']}"), (*begun, create))
+    create = Create(job.job, if_refused=attempts.unmark(stage.task, number))
+    beside = (Apply(manifest) for manifest in job.beside)
+    return Step(Pending(Waiting.RUNNING, f"Job {job.job['metadata']['name']}"), (*beside, *begun, create))
 
 
 def _give_up(attempts: Attempts) -> tuple[Write, ...]:

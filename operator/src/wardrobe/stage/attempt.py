@@ -143,9 +143,10 @@ def _state(stage: Stage, job: Manifest, pods: tuple[Manifest, ...], recorded: st
         return Ended(endings.from_record(stage.task, recorded), recorded=True)
     running = [pod for pod in pods if endings.living(pod, now)]
     if running:
-        return _pending(name, running[-1], now)
+        return _pending(name, pod_status.by_number(running), now)
     if pods:
-        return Ended(endings.from_pod(stage, pods[-1]), recorded=False)
+        said = endings.from_pods(stage, pod_status.by_number(pods))
+        return Ended(said, recorded=False) if said else Lost()
     return _by_job(stage.task, job)
 
 
@@ -162,11 +163,14 @@ def _by_job(task: Task, job: Manifest) -> State:
     return Pending(Waiting.QUEUED, f"Job {name} is suspended; it begins when a queue such as Kueue lets it in")
 
 
-def _pending(job: str, pod: Manifest, now: str) -> Pending:
-    if (words := pod_status.unschedulable(pod)) is not None:
-        return Pending(Waiting.UNSCHEDULABLE, _unschedulable(words))
-    if stuck := pod_status.stuck(pod_status.container(pod, CONTAINER)):
-        return Pending(Waiting.POD_STUCK, ": ".join(stuck))
+def _pending(job: str, pods: list[Manifest], now: str) -> Pending:
+    """What keeps any of its pods from running; else how the first goes on, which speaks for all."""
+    for found in pods:
+        if (words := pod_status.unschedulable(found)) is not None:
+            return Pending(Waiting.UNSCHEDULABLE, _unschedulable(words))
+        if stuck := pod_status.stuck(pod_status.container(found, CONTAINER)):
+            return Pending(Waiting.POD_STUCK, ": ".join(stuck))
+    pod = pods[0]
     running_on = Pending(Waiting.RUNNING, f"Job {job}", pod_status.address(pod), endings.given_up_in(pod, now))
     leaving = "it is being deleted" if pod["metadata"].get("deletionTimestamp") else None
     why = pod_status.disruption(pod) or leaving

@@ -57,6 +57,9 @@ class Attempts:
         number = max((*there, *recorded), default=None)
         if number is None or number in there:
             return there[number] if number else None
+        return self._recorded(task, number)
+
+    def _recorded(self, task: Task, number: int) -> Attempt:
         key = Key("Job", self.owner.metadata.namespace, job_name(self.owner.run, task, number))
         return attempt.of_record(task, number, key, self.record)
 
@@ -75,11 +78,18 @@ class Attempts:
         assert success is not None  # noqa: S101  `is_due` looked
         return success
 
+    def ended(self, task: Task) -> dict[int, Ended]:
+        """How attempts of a task ended, by their numbers; those that are known of and have not are left out."""
+        there = {found.number: found for found in self.there if found.task == task}
+        numbers = sorted({*there, *self.record.of(task)})
+        found = {number: there.get(number) or self._recorded(task, number) for number in numbers}
+        return {number: one.state for number, one in found.items() if isinstance(one.state, Ended)}
+
     def waits(self) -> bool:
-        """Whether Jobs and pods alone say that nothing is to be made: the stage that is due goes on."""
+        """Whether Jobs and pods alone say that nothing is to be made: the first attempt of the stage that is due."""
         for stage in self.owner.stages:
             newest = self.newest(stage.task)
-            if newest is None or newest.deleting:
+            if newest is None or newest.deleting or newest.number > 1:
                 return False
             if not isinstance(newest.state, Ended) or not newest.state.result.succeeded:
                 return isinstance(newest.state, Pending)

@@ -1,6 +1,7 @@
 """How a task's pod ended: from its container's message, its exit code, or what its Job still says when it is gone."""
 
 import re
+from collections.abc import Sequence
 
 import pydantic
 
@@ -20,6 +21,8 @@ is not there, or cannot be reached."""
 
 NEVER_STARTED = {"StartError", "ContainerCannotRun"}
 """The runtime's failures before the task's program ran; the exit code, 128, is made up."""
+OF_OTHERS = {ExitCode.COMMUNICATION, ExitCode.PREEMPTED}
+"""How a pod ends because another one has."""
 EVICTIONS = {"Evicted", "Terminated", "NodeLost", "NodeShutdown", "Preempting"}
 """Reasons that the kubelet gives a pod which it stopped for the node's sake."""
 
@@ -38,6 +41,20 @@ def given_up_in(pod: Manifest, now: str) -> float | None:
     """
     grace_ends = pod["metadata"].get("deletionTimestamp")
     return None if grace_ends is None else UNREACHABLE_SECONDS - seconds_between(grace_ends, now)
+
+
+def from_pods(stage: Stage, pods: Sequence[Manifest]) -> Result | None:
+    """What the pods of an attempt say together, in the order of their numbers; None where only the first would know.
+
+    The first one saves what all have made: its success is the attempt's. Else it is the lowest that did not merely lose
+    the others, whose containers end with the one that failed.
+    """
+    results = [from_pod(stage, pod) for pod in pods]
+    if results[0].succeeded and pod_status.number(pods[0]) == 0:
+        return results[0]
+    failures = [result for result in results if not result.succeeded]
+    own = (result for result in failures if result.exit_code not in OF_OTHERS)
+    return next(own, failures[0] if failures else None)
 
 
 def from_pod(stage: Stage, pod: Manifest) -> Result:

@@ -5,7 +5,8 @@ Ignore, which would start a second pod in the same attempt). The order travels i
 with the Job and as immutable.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from wardrobe.api import children
 from wardrobe.api.finetunejob import PodSettings
@@ -17,7 +18,7 @@ from wardrobe.settings import Settings
 from wardrobe_contracts import paths
 from wardrobe_contracts.base import Order
 from wardrobe_contracts.exits import FAILURE_CODES
-from wardrobe_contracts.training import PROGRESS_PORT
+from wardrobe_contracts.training import MASTER_PORT, MASTER_VARIABLE, PROGRESS_PORT
 
 from .attempts import job_name
 from .stage import Stage
@@ -45,36 +46,86 @@ class TaskJob:
     mounts: list[Mount]
     resources: Manifest
     pod: PodSettings
+    pods: int = 1
+    """Where there are several, each can be found under its number's name, and is told the first one's."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Small ones, by name, mounted at `paths.CONFIG`."""
+    shared_memory_gib: int = 1
+    grace_seconds: int = 60
+    """From being told to stop until it is killed."""
+
+    queue: str | None = None
+    """That lets the Job in."""
+
+    @property
+    def name(self) -> str:
+        """Of the Job and of what stands beside it."""
+        return job_name(self.run, self.stage.task, self.number)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Of the Job, its pods, and what stands beside it."""
+        return labels.of_owner(self.owner_kind, self.owner) | {
+            "app.kubernetes.io/name": "wardrobe-trainer",
+            children.RUN_LABEL: self.run,
+            children.TASK_LABEL: self.stage.task,
+            children.NUMBER_LABEL: str(self.number),
+        }
 
 
-def build(job: TaskJob, settings: Settings) -> Manifest:
-    """The manifest of one attempt."""
-    marks = labels.of_owner(job.owner_kind, job.owner) | {
-        "app.kubernetes.io/name": "wardrobe-trainer",
-        children.RUN_LABEL: job.run,
-        children.TASK_LABEL: job.stage.task,
-        children.NUMBER_LABEL: str(job.number),
+@dataclass(frozen=True)
+class Made:
+    """An attempt's objects."""
+
+    job: Manifest
+    beside: tuple[Manifest, ...] = ()
+    """What its pods need before they start."""
+
+
+def build(job: TaskJob, settings: Settings) -> Made:
+    """The manifests of one attempt."""
+    spec = {
+        "completionMode": "Indexed",
+        "completions": job.pods,
+        "parallelism": job.pods,
+        "backoffLimit": 0,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {"rules": _failure_rules()},
+        "template": {"metadata": {"labels": job.labels}, "spec": _pod(job, settings)},
     }
+    metadata = {**_metadata(job), "annotations": {children.BASE_DIGEST_ANNOTATION: job.base_digest}}
+    if job.queue:
+        metadata["labels"] = {**job.labels, children.QUEUE_LABEL: job.queue}
+    made = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+    return Made(made, (*_config_map(job), *_service(job)))
+
+
+def _metadata(job: TaskJob) -> Manifest:
     return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {
-            "name": job_name(job.run, job.stage.task, job.number),
-            "namespace": job.owner.namespace,
-            "labels": marks,
-            "annotations": {children.BASE_DIGEST_ANNOTATION: job.base_digest},
-            "ownerReferences": [labels.owner_reference(job.owner_kind, job.owner)],
-        },
-        "spec": {
-            "completionMode": "Indexed",
-            "completions": 1,
-            "parallelism": 1,
-            "backoffLimit": 0,
-            "podReplacementPolicy": "Failed",
-            "podFailurePolicy": {"rules": _failure_rules()},
-            "template": {"metadata": {"labels": marks}, "spec": _pod(job, settings)},
-        },
+        "name": job.name,
+        "namespace": job.owner.namespace,
+        "labels": job.labels,
+        "ownerReferences": [labels.owner_reference(job.owner_kind, job.owner)],
     }
+
+
+def _config_map(job: TaskJob) -> list[Manifest]:
+    if not job.files:
+        return []
+    return [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(job), "data": dict(job.files)}]
+
+
+def _service(job: TaskJob) -> list[Manifest]:
+    """Gives each pod a name, before it is Ready: none is until all have found each other."""
+    if job.pods == 1:
+        return []
+    spec = {
+        "clusterIP": "None",
+        "publishNotReadyAddresses": True,
+        "selector": {"batch.kubernetes.io/job-name": job.name},
+        "ports": [{"name": "rendezvous", "port": MASTER_PORT}],
+    }
+    return [{"apiVersion": "v1", "kind": "Service", "metadata": _metadata(job), "spec": spec}]
 
 
 def _failure_rules() -> list[Manifest]:
@@ -87,12 +138,14 @@ def _failure_rules() -> list[Manifest]:
 
 
 def _pod(job: TaskJob, settings: Settings) -> Manifest:
-    mounts = [*job.mounts, *volumes.scratch()]
+    files = [volumes.config(job.name)] if job.files else []
+    mounts = [*job.mounts, *files, *volumes.scratch(job.shared_memory_gib)]
     return {
+        **({"subdomain": job.name} if job.pods > 1 else {}),
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": 60,
+        "terminationGracePeriodSeconds": job.grace_seconds,
         "securityContext": pod_security(settings.user_id),
         "containers": [_container(job, settings, mounts)],
         "volumes": volumes.pod_volumes(mounts),
@@ -102,6 +155,8 @@ def _pod(job: TaskJob, settings: Settings) -> Manifest:
 
 def _container(job: TaskJob, settings: Settings, mounts: list[Mount]) -> Manifest:
     environment = ENVIRONMENT | {paths.CONFIG_VARIABLE: job.order.model_dump_json(by_alias=True, exclude_none=True)}
+    if job.pods > 1:
+        environment[MASTER_VARIABLE] = f"{job.name}-0.{job.name}"
     container: Manifest = {
         "name": children.CONTAINER,
         "image": settings.trainer_image,

@@ -13,13 +13,17 @@ from wardrobe.api import children
 from wardrobe.api.meta import Manifest, Metadata
 from wardrobe.manifests import labels
 from wardrobe_contracts.base import AdapterName, Task
-from wardrobe_contracts.exits import ExitCode
+from wardrobe_contracts.exits import TERMINATION_MESSAGE_LIMIT, ExitCode
 from wardrobe_contracts.result import Result
 
 BEGUN = "Begun"
 """It may run; where it has no Job any more, somebody deleted that, or the operator died before it was made."""
 
 MARKS = {BEGUN, *(code.name for code in ExitCode)}
+
+LOST_LIMIT = 1500
+"""Bytes of what an attempt says that was lost to the infrastructure: there may be 31 for each of three stages, and all
+annotations of a record together have 256 KiB."""
 
 _RESULT = f"{children.RESULT_ANNOTATION}."
 _NOT_OURS = f"entry {{!r}} is {{!r}}: an attempt is written as train.2: {ExitCode.PREEMPTED.name}"
@@ -48,7 +52,8 @@ class Record:
     def ended(self, task: Task, number: int, result: Result) -> "Record":
         """With what one attempt came to."""
         marked = self.marked(task, number, result.exit_code.name)
-        return replace(marked, results={**self.results, (task, number): result.termination_message()})
+        text = result.termination_message(LOST_LIMIT if result.exit_code.infrastructure else TERMINATION_MESSAGE_LIMIT)
+        return replace(marked, results={**self.results, (task, number): text})
 
     def published(self, name: AdapterName) -> "Record":
         """With the Adapter that the run made."""

@@ -7,15 +7,18 @@ from wardrobe_contracts.base import Task
 
 @dataclass(frozen=True)
 class Retries:
-    """Attempts that infrastructure may cost before the stage counts as failed, and the pauses between them."""
+    """Attempts that may be lost before the stage counts as failed, and the pauses between them."""
 
     most: int = 10
+    """To the infrastructure."""
+    failures: int = 0
+    """To the work itself."""
     first_pause_seconds: float = 10.0
     last_pause_seconds: float = 600.0
 
-    def pause(self, number: int) -> float:
-        """Seconds between the end of attempt `number` and the next: each twice the one before."""
-        return min(self.first_pause_seconds * 2.0 ** (number - 1), self.last_pause_seconds)
+    def pause(self, times: int) -> float:
+        """Seconds after so many attempts in a row that came no further: each twice the one before."""
+        return min(self.first_pause_seconds * 2.0 ** (times - 1), self.last_pause_seconds)
 
 
 @dataclass(frozen=True)

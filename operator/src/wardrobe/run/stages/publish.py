@@ -28,7 +28,7 @@ class Publish:
     words = Words(ConditionType.PUBLISHED, "publishing", Done.PUBLISHED)
     reports_progress = False
 
-    def wants(self, attempts: Attempts) -> Wants:
+    def wants(self, run: FineTuneJobResource, attempts: Attempts) -> Wants:
         """A base to name and a number, unless the run has said under which name it published."""
         unsaid = _made(attempts) is None
         return Wants(base=unsaid, numbering=unsaid)

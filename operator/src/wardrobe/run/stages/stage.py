@@ -1,11 +1,11 @@
 """What a stage of a run is, and the common part of those that are Jobs."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
 from wardrobe.api import finetunejob
-from wardrobe.api.children import BASE_DIGEST_ANNOTATION
+from wardrobe.api.children import BASE_DIGEST_ANNOTATION, QUEUE_LABEL
 from wardrobe.api.finetunejob import FineTuneJobResource
 from wardrobe.api.meta import Manifest
 from wardrobe.api.reasons import ConditionType, Done, Waiting
@@ -20,7 +20,7 @@ from wardrobe.stage.advance import JobStep, Step, Turn, take, turn
 from wardrobe.stage.attempt import Ended, Pending
 from wardrobe.stage.attempts import Attempts
 from wardrobe.stage.job import TaskJob
-from wardrobe.stage.stage import Stage
+from wardrobe.stage.stage import Retries, Stage
 from wardrobe_contracts.base import Accelerator, AdapterName, Order, Task, TaskPayload
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.result import Result
@@ -30,10 +30,17 @@ P = TypeVar("P", bound=TaskPayload)
 
 @dataclass(frozen=True)
 class Work:
-    """What a Job's program is told, and what it has mounted besides base and run."""
+    """What a Job's program is told, and what its pods have besides base and run."""
 
     order: Order
     mounts: tuple[Mount, ...] = ()
+    accelerators: int = 1
+    """Of each pod, where the run computes on accelerators."""
+    pods: int = 1
+    grace_seconds: int = 60
+    """From being told to stop until it is killed."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Small ones, by name, in the attempt's own ConfigMap."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ class RunStage(Protocol):
     def reports_progress(self) -> bool:
         """Whether its pod answers on a port how far it is."""
 
-    def wants(self, attempts: Attempts) -> Wants:
+    def wants(self, run: FineTuneJobResource, attempts: Attempts) -> Wants:
         """What it has to know."""
 
     def step(self, run: FineTuneJobResource, seen: Seen, settings: Settings) -> RunStep:
@@ -109,29 +116,36 @@ class JobStage(Stage, Generic[P]):
     """Its result, which attempt n brought, in words; None where a later stage tells the condition."""
     resources: Manifest | None = None
     """What its pods ask for; None for what the person gave."""
+    restarts_failures: bool = False
+    """Whether the person may want it tried again where it failed by itself."""
 
-    def wants(self, attempts: Attempts) -> Wants:
+    def wants(self, run: FineTuneJobResource, attempts: Attempts) -> Wants:
         """The base, where a Job is to be made."""
-        return Wants(base=isinstance(turn(attempts, self), Turn))
+        return Wants(base=isinstance(turn(attempts, self, self._retries(run)), Turn))
 
     def step(self, run: FineTuneJobResource, seen: Seen, settings: Settings) -> JobStep:
         """Make the Job, make the next where infrastructure took it, or say how it stands."""
-        found = turn(seen.attempts, self)
+        found = turn(seen.attempts, self, self._retries(run))
         if not isinstance(found, Turn):
             return found
         base = usable_base(run, seen, self.task)
         if not isinstance(base, ReadyBase):
             return Step(base)
         work = self.work(run, seen.attempts, base, found.number)
-        return take(seen.attempts, self, found, self._job(run, base, found.number, work, settings))
+        return take(seen.attempts, self, found, job.build(self._job(run, base, found.number, work), settings))
 
     def message(self, attempts: Attempts) -> str:
         """Its result in words."""
         success = attempts.success(self.brings)
         return self.came_to(success.payload, success.number) if success and self.came_to else ""
 
-    def _job(self, run: FineTuneJobResource, base: ReadyBase, number: int, work: Work, settings: Settings) -> Manifest:
-        made = TaskJob(
+    def _retries(self, run: FineTuneJobResource) -> Retries:
+        """The infrastructure may take any stage; what fails by itself is tried again where it is training."""
+        spec = run.spec.restarts
+        return replace(self.retries, most=spec.infrastructure, failures=spec.failure if self.restarts_failures else 0)
+
+    def _job(self, run: FineTuneJobResource, base: ReadyBase, number: int, work: Work) -> TaskJob:
+        return TaskJob(
             stage=self,
             number=number,
             run=run.run,
@@ -140,19 +154,29 @@ class JobStage(Stage, Generic[P]):
             base_digest=base.digest,
             order=work.order,
             mounts=[base.mount, volumes.run(run.run), *work.mounts],
-            resources=_accelerated(run) if self.resources is None else self.resources,
+            resources=_accelerated(run, work.accelerators) if self.resources is None else self.resources,
             pod=run.spec.pod,
+            pods=work.pods,
+            files=work.files,
+            shared_memory_gib=work.accelerators,
+            grace_seconds=work.grace_seconds,
+            queue=run.metadata.labels.get(QUEUE_LABEL) if _accelerates(run, self) else None,
         )
-        return job.build(made, settings)
 
 
-def _accelerated(run: FineTuneJobResource) -> Manifest:
-    """The person's resources; a GPU run that names no GPU gets one."""
-    resources = run.spec.pod.resources
-    if run.spec.parallelism.accelerator is Accelerator.CPU:
+def _accelerates(run: FineTuneJobResource, stage: JobStage[P]) -> bool:
+    """Whether its pods ask for accelerators, which is what a queue shares out."""
+    return stage.resources is None and run.spec.parallelism.accelerator is Accelerator.GPU
+
+
+def _accelerated(run: FineTuneJobResource, accelerators: int) -> Manifest:
+    """The person's resources, and one accelerator for each process; of no other kind, and no more."""
+    resources, spec = run.spec.pod.resources, run.spec.parallelism
+    if spec.accelerator is Accelerator.CPU:
         return resources
-    limits = {"nvidia.com/gpu": "1"} | resources.get("limits", {})
-    return {**resources, "limits": limits}
+    wanted = {spec.resource: str(accelerators)}
+    requests = {name: amount for name, amount in resources.get("requests", {}).items() if name != spec.resource}
+    return {**resources, "requests": requests, "limits": resources.get("limits", {}) | wanted}
 
 
 def usable_base(run: FineTuneJobResource, seen: Seen, task: Task) -> ReadyBase | Pending | Ended:

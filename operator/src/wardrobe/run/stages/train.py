@@ -1,18 +1,32 @@
-"""Train: one Job per attempt, each in a folder of its own."""
+"""Train: one Job per attempt, each in a folder of its own, of one pod or several."""
+
+import json
+from math import ceil
 
 from wardrobe.api.finetunejob import FineTuneJobResource
 from wardrobe.api.reasons import ConditionType, Done, Waiting
 from wardrobe.base.ready import ReadyBase
-from wardrobe.run.orders import CHECK_FOLDER, attempt_folder, method, schedule
+from wardrobe.run.orders import CHECK_FOLDER, attempt_folder, method, processes, schedule
 from wardrobe.stage.attempts import Attempts
+from wardrobe_contracts import deepspeed, paths
 from wardrobe_contracts.check import CheckReport
-from wardrobe_contracts.training import TrainConfig, TrainingSummary
+from wardrobe_contracts.training import CheckpointPlan, TrainConfig, TrainingSummary
 
 from .stage import JobStage, Words, Work
+
+FIRST_GRACE_SECONDS = 120
+"""Before anything was measured."""
+LEAVING_SECONDS = 30
+LONGEST_GRACE_SECONDS = 3600
+KILLED_BEFORE_SECONDS = 10
+"""The launcher ends what has not ended by itself before the kubelet ends the launcher, which then says nothing."""
 
 
 def _work(run: FineTuneJobResource, attempts: Attempts, base: ReadyBase, number: int) -> Work:
     """In a folder of its own, or in that of the attempt whose work is done and whose result is lost."""
+    spec, group, grace = run.spec, processes(run), _grace(attempts)
+    zero_stage = spec.parallelism.zero_stage
+    checkpointing = spec.training.activation_checkpointing
     order = TrainConfig(
         base=base.location,
         data_folder=CHECK_FOLDER,
@@ -20,9 +34,34 @@ def _work(run: FineTuneJobResource, attempts: Attempts, base: ReadyBase, number:
         output_folder=attempt_folder(attempts.known().begun_at(TRAIN.task, number)),
         method=method(run),
         schedule=schedule(run),
-        accelerator=run.spec.parallelism.accelerator,
+        accelerator=spec.parallelism.accelerator,
+        processes=group,
+        deepspeed=None if zero_stage is None else f"{paths.CONFIG}/{deepspeed.CONFIG_FILE}",
+        checkpoints=CheckpointPlan(every_seconds=spec.checkpoints.every_seconds, keep=spec.checkpoints.keep),
+        grace_seconds=grace - KILLED_BEFORE_SECONDS,
+        activation_checkpointing=None if checkpointing is None else checkpointing == "Enabled",
     )
-    return Work(order)
+    files = _files(run, zero_stage)
+    return Work(order, accelerators=group.per_node, pods=group.nodes, files=files, grace_seconds=grace)
+
+
+def _grace(attempts: Attempts) -> int:
+    """Seconds that a pod needs to end its step and save: twice what was measured, and some to begin and to leave."""
+    ended = (found.result.reached for found in attempts.ended(TRAIN.task).values())
+    measured = [found for found in ended if found and found.step_seconds]
+    if not measured:
+        return FIRST_GRACE_SECONDS
+    seconds = max((found.step_seconds or 0.0) + (found.save_seconds or 0.0) for found in measured)
+    return min(max(ceil(2 * seconds) + LEAVING_SECONDS, 60), LONGEST_GRACE_SECONDS)
+
+
+def _files(run: FineTuneJobResource, zero_stage: deepspeed.ZeroStage | None) -> dict[str, str]:
+    """DeepSpeed's configuration, where a person can read it."""
+    if zero_stage is None:
+        return {}
+    accelerator = run.spec.parallelism.accelerator
+    rendered = deepspeed.configuration(zero_stage, schedule(run), processes(run), accelerator)
+    return {deepspeed.CONFIG_FILE: json.dumps(rendered, indent=1)}
 
 
 def _came_to(_: TrainingSummary, attempt: int) -> str:
@@ -38,4 +77,5 @@ TRAIN = JobStage(
     work=_work,
     came_to=_came_to,
     reports_progress=True,
+    restarts_failures=True,
 )
