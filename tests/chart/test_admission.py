@@ -151,7 +151,7 @@ def test_a_run_lives_and_others_may_do_with_its_job_what_does_not_forge_it(
         assert "patched" in attempt(installed, "patch", "job", name, "--type=merge", suspend, where[0])
         serving.answer = kubelet.succeed
         ward.await_condition("FineTuneJob", "heart", "Succeeded", "True")
-    assert (ward.get("FineTuneJob", "heart") or {})["status"]["attempts"] == 2
+    assert (ward.get("FineTuneJob", "heart") or {})["status"]["restarts"] == 1
     ward.delete("FineTuneJob", "heart")
     eventually(lambda: len(ward.jobs()) == 1, within=60, what="only the inspection's Job left")
 

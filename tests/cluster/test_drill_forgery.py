@@ -115,7 +115,7 @@ def test_forged_jobs_make_no_adapter_and_a_job_that_is_held_back_begins_when_it_
         suspend(namespace, held, value=False)
         namespace.await_condition("FineTuneJob", "heart", "Succeeded", "True")
     assert sorted(name_of(job) for job in own_jobs(namespace, run)) == first_attempts(run)
-    assert (namespace.get("FineTuneJob", "heart") or {})["status"]["attempts"] == 1
+    assert (namespace.get("FineTuneJob", "heart") or {})["status"]["restarts"] == 0
     (adapter,) = namespace.all("Adapter")
     assert adapter["spec"]["digest"] != results.ASSESSMENT.digest
     assert adapter["spec"]["lineage"]["job"]["uid"] == run["metadata"]["uid"]
