@@ -243,7 +243,7 @@ def says(code: ExitCode, reason: Reason, message: str) -> Manifest:
     return ended(code, message=Result.failure("train", code, reason, message).termination_message())
 
 
-DONE = {"message": SUCCESS.termination_message()}
+DONE: Manifest = {"message": SUCCESS.termination_message()}
 LOST_ITS_PEER = (ExitCode.COMMUNICATION, Reason.PEERS_LOST, "connection closed by peer")
 TOGETHER = [
     ("all did their part", [ended(0, **DONE), ended(0, **DONE)], ExitCode.SUCCEEDED, "done"),
