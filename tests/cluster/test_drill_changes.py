@@ -12,6 +12,7 @@ from support.deployed import KEYS, NAME, Hospital, Timeline
 from support.traffic import flowing
 from support.waiting import eventually
 
+from wardrobe.api.meta import Manifest
 from wardrobe_contracts.routes import Routes
 from wardrobe_contracts.state import AgentState, Verdict
 
@@ -120,8 +121,14 @@ def test_a_new_adapter_is_routed_once_every_replica_has_proved_it(hospital: Hosp
     assert timeline.wrong(traffic.answers) == []
 
 
+def every_router(hospital: Hospital) -> list[Manifest]:
+    """Those on their way out, too."""
+    return [pod for pod in hospital.namespace.pods() if pod["metadata"]["labels"].get("wardrobe.dev/part") == "router"]
+
+
 def test_missing_keys_close_one_department_until_they_are_added(hospital: Hospital) -> None:
     """A department whose Secret is not there is refused, said so, and opened without any pod's restart."""
+    routers = {pod["metadata"]["uid"] for pod in every_router(hospital)}
     hospital.patch({"departments": {"renal": {"adapter": "cardiology-v1", "keys": {"secretName": "renal-keys"}}}})
     said = hospital.namespace.await_condition("AdapterDeployment", NAME, "KeysLoaded", "False")
     assert "renal" in said["message"]
@@ -131,6 +138,8 @@ def test_missing_keys_close_one_department_until_they_are_added(hospital: Hospit
     before = hospital.restarts("engine")
     hospital.secret("renal", "key-of-the-kidneys")
     hospital.namespace.await_condition("AdapterDeployment", NAME, "KeysLoaded", "True")
+    # one of before, which never gets the key, takes requests for some seconds after it was told to leave
+    eventually(lambda: not routers & {pod["metadata"]["uid"] for pod in every_router(hospital)}, what="new routers")
     assert always(hospital, "renal", "key-of-the-kidneys", 200)
     assert hospital.restarts("engine") == before, "routers were rolled when the department came, engines were not"
 
