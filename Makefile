@@ -9,7 +9,7 @@ ENGINE := .venv-engine/bin
 PYTEST := $(ROOT)/pytest --ignore=tests/models --ignore=tests/trainer --ignore=tests/engine
 
 # Checks of tests and benchmarks by the environment that runs them; the root's are all others.
-TRAINER-RUNS := tests/support/record_artifacts.py benchmarks/other_department.py
+TRAINER-RUNS := tests/support/record_artifacts.py benchmarks/other_department.py benchmarks/train_speed.py
 ENGINE-RUNS := $(addprefix tests/support/,ask_with_clients.py faulty_engine.py say.py) benchmarks/engine_batch.py
 ELSEWHERE := $(TRAINER-RUNS) $(ENGINE-RUNS) $(wildcard $(addsuffix /*.py,$(addprefix tests/,engine models trainer)))
 ROOT-RUNS = $(filter-out $(ELSEWHERE),$(wildcard tests/*.py tests/*/*.py benchmarks/*.py))
@@ -135,6 +135,9 @@ bench-rollback: setup ## Seconds until another adapter answers, under traffic (r
 
 bench-attack: setup ## What one department's key does to another's answers, and to memory (root; about 8 min)
 	$(ROOT)/python benchmarks/attack.py
+
+bench-train: setup-trainer ## Tokens a second beside plain TRL, and what interruptions cost (about 9 min)
+	OMP_NUM_THREADS=$(shell nproc) $(TRAINER)/python benchmarks/train_speed.py
 
 bench-engine: setup-engine ## Many adapters in one batch beside the base alone
 	$(ENGINE)/python benchmarks/engine_batch.py
