@@ -167,7 +167,7 @@ def interruptions(order: Order, place: Path) -> None:
     print(f"a checkpoint a minute: {save / 60:.2%} of the time (wanted: 2 %)")
     print(f"SIGTERM to saved and gone: {gone:.2f} s (wanted: {step + save + 3:.2f}, a step, a save and 3 s)")
     warm, process = first_step(Attempt(order, place / "run", 2, rows=ROWS, checkpoints=NEVER, schedule={"epochs": 20}))
-    process.kill()
+    process.terminate()  # its ranks go with it
     process.communicate()
     print(f"restart to the next step: {warm / cold:.2f} times a cold start (wanted: 1.2)")
 
