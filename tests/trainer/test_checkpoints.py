@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import SafetensorError
-from support.attempts import STEPS, Attempt, Order
+from support.attempts import Attempt, Order
 
 from wardrobe_contracts.exits import ExitCode
 from wardrobe_contracts.result import Result
@@ -20,6 +20,9 @@ from wardrobe_trainer.train import train
 
 ALWAYS = CheckpointPlan(every_seconds=0.001, keep=2)
 NEVER = CheckpointPlan(every_seconds=86_400, keep=2)
+LONGER = {"epochs": 5}
+"""20 steps, all of which the log has: enough left for who reads the second or third late."""
+STEPS = 20
 
 
 def saved(attempt: Attempt) -> list[int]:
@@ -39,23 +42,23 @@ def losses(attempt: Attempt) -> dict[int, float]:
 def test_stopped_and_killed_and_on_other_processes_it_trains_what_one_trains_undisturbed(
     train_order: Order, tmp_path: Path
 ) -> None:
-    alone = dict(enumerate(Attempt(train_order, tmp_path / "alone").train(), 1))
+    alone = dict(enumerate(Attempt(train_order, tmp_path / "alone", schedule=LONGER).train(), 1))
     run = tmp_path / "run"
 
-    stopped = Attempt(train_order, run, 1, processes=2, stage=2, checkpoints=NEVER)
+    stopped = Attempt(train_order, run, 1, processes=2, stage=2, checkpoints=NEVER, schedule=LONGER)
     assert stopped.stop_at("step 2/", signal.SIGTERM) == ExitCode.PREEMPTED
     found = reached(stopped.result())
     assert (found.resumed, found.step, saved(stopped)) == (0, found.saved, [found.saved]), "no step is lost"
     assert 2 <= found.saved < STEPS - 2
     assert f"after {found.step} steps, of which {found.saved} are saved" in stopped.result().message
 
-    killed = Attempt(train_order, run, 2, checkpoints=ALWAYS)
+    killed = Attempt(train_order, run, 2, checkpoints=ALWAYS, schedule=LONGER)
     killed.stop_at(f"step {found.saved + 1}/", signal.SIGKILL)
     assert f"after {found.saved} that are saved" in killed.output
     kept = checkpoints_folder.all_of(run)
     assert len(kept) <= 2
 
-    last = Attempt(train_order, run, 3, processes=2, stage=3, checkpoints=NEVER)
+    last = Attempt(train_order, run, 3, processes=2, stage=3, checkpoints=NEVER, schedule=LONGER)
     last.train()
     together = losses(stopped) | losses(killed) | losses(last)
     assert together == pytest.approx(alone, abs=1e-2), "as near as two processes come to one"
@@ -65,11 +68,11 @@ def test_stopped_and_killed_and_on_other_processes_it_trains_what_one_trains_und
 
 def test_on_the_same_processes_it_ends_in_the_same_adapter(train_order: Order, tmp_path: Path) -> None:
     dropout = {"rank": 4, "alpha": 8, "dropout": 0.1, "target_modules": ["q_proj"]}
-    alone = Attempt(train_order, tmp_path / "alone", lora=dropout)
+    alone = Attempt(train_order, tmp_path / "alone", lora=dropout, schedule=LONGER)
     undisturbed = dict(enumerate(alone.train(), 1))
-    stopped = Attempt(train_order, tmp_path / "run", 1, lora=dropout, checkpoints=NEVER)
+    stopped = Attempt(train_order, tmp_path / "run", 1, lora=dropout, checkpoints=NEVER, schedule=LONGER)
     assert stopped.stop_at("step 3/", signal.SIGTERM) == ExitCode.PREEMPTED
-    last = Attempt(train_order, tmp_path / "run", 2, lora=dropout, checkpoints=NEVER)
+    last = Attempt(train_order, tmp_path / "run", 2, lora=dropout, checkpoints=NEVER, schedule=LONGER)
     last.train()
     assert losses(stopped) | losses(last) == undisturbed
     assert weights(last) == weights(alone)

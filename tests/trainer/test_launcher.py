@@ -60,7 +60,7 @@ class Launched:
         )
 
     def result(self) -> Result:
-        output, _ = self.process.communicate(timeout=30)
+        output, _ = self.process.communicate(timeout=300)
         assert self.process.returncode == 0
         return Result.model_validate_json(output.splitlines()[-1])
 
