@@ -61,7 +61,7 @@ chat.tokenizer.pad_token = chat.tokenizer.pad_token or chat.tokenizer.eos_token
 schedule = config.schedule
 settings = SFTConfig(output_dir=sys.argv[2], num_train_epochs=schedule.epochs, learning_rate=schedule.learning_rate,
     per_device_train_batch_size=schedule.micro_batch_size,
-    gradient_accumulation_steps=config.gradient_accumulation_steps,
+    gradient_accumulation_steps=schedule.gradient_accumulation_steps(config.processes.total),
     max_length=None, dataset_kwargs={"skip_prepare_dataset": True}, gradient_checkpointing=False, use_cpu=True,
     bf16=False,
     optim="adamw_torch", save_strategy="no", report_to="none", disable_tqdm=True, logging_steps=1, seed=7,

@@ -18,11 +18,10 @@ def configuration(
     stage: ZeroStage, schedule: Schedule, processes: Processes, accelerator: Accelerator
 ) -> dict[str, Any]:
     """As DeepSpeed reads it. Numbers are given and not `auto`: accelerate then needs no data loader to find them."""
-    rows = schedule.micro_batch_size * processes.total
     return {
         "zero_optimization": {"stage": stage},
         "train_micro_batch_size_per_gpu": schedule.micro_batch_size,
-        "gradient_accumulation_steps": schedule.batch_size // rows,
+        "gradient_accumulation_steps": schedule.gradient_accumulation_steps(processes.total),
         "gradient_clipping": GRADIENT_NORM,
         "bf16": {"enabled": accelerator is Accelerator.GPU},
         # torch's AdamW instead of DeepSpeed's own, which would be compiled at the first step

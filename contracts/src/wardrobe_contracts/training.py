@@ -47,6 +47,10 @@ class Schedule(Record):
     sequence_length: PositiveInt
     seed: NonNegativeInt
 
+    def gradient_accumulation_steps(self, processes: int) -> int:
+        """Micro-batches of each of so many processes per optimizer step."""
+        return self.batch_size // (self.micro_batch_size * processes)
+
 
 class LoraMethod(Record):
     """Adapters on the base as it is."""
@@ -135,11 +139,6 @@ class TrainConfig(Order):
         if self.processes.total > 1 and self.deepspeed is None:
             raise ValueError("several processes train with DeepSpeed: its configuration must be given")
         return self
-
-    @property
-    def gradient_accumulation_steps(self) -> int:
-        """Micro-batches of each process per optimizer step."""
-        return self.schedule.batch_size // (self.schedule.micro_batch_size * self.processes.total)
 
     @classmethod
     def from_format_0(cls, given: dict[str, Any]) -> dict[str, Any]:

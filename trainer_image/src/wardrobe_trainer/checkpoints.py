@@ -11,7 +11,6 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -23,13 +22,12 @@ from wardrobe_contracts.training import QloraMethod, TrainConfig
 from .checkpoints_folder import FOLDER, all_of
 from .console import say
 from .files import sync_folder, sync_tree, write_durably
+from .moments import Tensors
 
 _TENSORS = "state.safetensors"
 _MANIFEST = "manifest.json"
 _MANIFEST_LIMIT = 100_000
 """Bytes."""
-
-Tensors = dict[str, torch.Tensor]
 
 
 class Manifest(Record):

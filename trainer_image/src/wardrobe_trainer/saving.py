@@ -70,7 +70,7 @@ class Saving(TrainerCallback):
         if "loss" not in (kwargs.get("logs") or {}) or state.global_step >= state.max_steps:
             return  # the adapter itself comes next
         wanted = agree(self._wanted())
-        if wanted == GO_ON or (wanted == SAVE and self._config.checkpoints is None):
+        if wanted == GO_ON:
             return
         if self._config.checkpoints is not None:
             self._save(state.global_step, kwargs["model"], kwargs["optimizer"])
