@@ -18,13 +18,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from support.attempts import Attempt, Order, Stage
 
-from wardrobe_contracts.base import Accelerator, BaseLocation
+from wardrobe_contracts.base import Accelerator, BaseLocation, Variant
 from wardrobe_contracts.digests import sha256_file
 from wardrobe_contracts.inspection import InspectConfig
 from wardrobe_contracts.training import (
     CheckpointPlan,
     Lora,
-    LoraMethod,
     QloraMethod,
     Quantization,
     Schedule,
@@ -112,16 +111,22 @@ def maker(place: Path, kind: str, fingerprint: str) -> Order:
 
     (data / "train.jsonl").write_text("".join(f"{row()}\n" for _ in range(ROWS)))
 
-    def order(_: int, *, output_folder: str, method: str, schedule: dict[str, float], **__: object) -> TrainConfig:
-        quantized = QloraMethod(lora=LORA, quantization=Quantization(type="NF4", double_quantization=True))
-        rows = {"batch_size": 16, "micro_batch_size": 4, "sequence_length": 256}
+    def order(_: int, *, output_folder: str, schedule: dict[str, float]) -> TrainConfig:
+        quantization = Quantization(type=Variant.NF4, double_quantization=True)
         return TrainConfig(
             base=BaseLocation(folder=str(MODEL), fingerprint=fingerprint),
             data_folder=str(data),
             train_digest=sha256_file(data / "train.jsonl"),
             output_folder=output_folder,
-            method=LoraMethod(lora=LORA) if method == "LoRA" else quantized,
-            schedule=Schedule(epochs=schedule["epochs"], learning_rate=1e-4, seed=7, **rows),
+            method=QloraMethod(lora=LORA, quantization=quantization),
+            schedule=Schedule(
+                epochs=schedule["epochs"],
+                learning_rate=1e-4,
+                batch_size=16,
+                micro_batch_size=4,
+                sequence_length=256,
+                seed=7,
+            ),
             accelerator=Accelerator.CPU,
         )
 

@@ -61,7 +61,14 @@ def test_defaults_of_a_run(shared_api: Any) -> None:
     spec = shared_api.try_create(smallest_run())["spec"]
     assert spec["method"] == "QLoRA"
     assert spec["dataset"]["validation"] == {"fraction": "0.2", "seed": 7}
-    assert spec["lora"] == {"rank": 16, "alpha": 32, "dropout": "0", "targetModules": ["all-linear"]}
+    assert spec["lora"] == {
+        "rank": 16,
+        "alpha": 32,
+        "dropout": "0",
+        "targetModules": ["all-linear"],
+        "scaling": "Standard",
+        "initialization": "KaimingUniform",
+    }
     assert spec["training"] == {
         "epochs": "3",
         "learningRate": "2e-4",
@@ -69,6 +76,7 @@ def test_defaults_of_a_run(shared_api: Any) -> None:
         "microBatchSize": 4,
         "sequenceLength": 1024,
         "seed": 7,
+        "optimizer": "AdamW",
     }
     assert spec["parallelism"] == {
         "nodes": 1,
@@ -88,7 +96,7 @@ def test_defaults_fill_what_is_left_out_of_a_group(shared_api: Any) -> None:
     spec = shared_api.try_create(run)["spec"]
     assert spec["training"]["learningRate"] == "2e-4"
     assert spec["lora"]["alpha"] == 32
-    assert spec["quantization"] == {"type": "NF4", "doubleQuantization": "Enabled"}
+    assert spec["quantization"] == {"type": "NF4"}
 
 
 def test_defaults_of_a_deployment(shared_api: Any) -> None:

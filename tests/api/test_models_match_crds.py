@@ -150,7 +150,7 @@ def test_the_operator_counts_users_as_the_crd_does() -> None:
 
 class Wrong(BaseModel):
     source: int
-    variants: Annotated[list[Literal["NF4"]], Field(max_length=3)] = ["NF4"]
+    variants: Annotated[list[Literal["NF4"]], Field(max_length=4)] = ["NF4"]
     extra: str | None = None
 
 
@@ -161,5 +161,5 @@ def test_every_difference_is_named_by_its_field() -> None:
         "spec.source: integer in the model, string in the CRD",
         "spec.variants: default ['NF4'] here, ['None', 'INT8', 'NF4'] in the CRD",
         "spec.variants: minItems None in the model, 1 in the CRD",
-        "spec.variants[]: the model takes ['NF4'], the CRD ['None', 'INT8', 'NF4']",
+        "spec.variants[]: the model takes ['NF4'], the CRD ['None', 'INT8', 'NF4', 'FP4']",
     ]

@@ -104,7 +104,7 @@ def newest(sample: Path) -> int:
     return int(kind(sample).model_fields["format"].default)
 
 
-OF_NUMBERED = [*of_format(1), *of_format(2)]
+OF_NUMBERED = [*of_format(1), *of_format(2), *of_format(3)]
 TODAYS = [found for found in OF_NUMBERED if named_format(found.values[0]) == newest(found.values[0])]
 
 

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +35,20 @@ class Attempt:
         *,
         processes: int = 1,
         stage: Stage | None = None,
-        method: str = "QLoRA",
+        method: str | Mapping[str, Any] = "QLoRA",
         **changes: Any,
     ) -> None:
         self.folder = folder / str(number)
         self.folder.mkdir(parents=True)
-        quantization = None if method == "LoRA" else {"type": "NF4", "double_quantization": True}
         schedule = {**SETTINGS, **changes.pop("schedule", {})}
-        settings = {"method": method, "quantization": quantization, "schedule": schedule}
+        settings: dict[str, Any] = {"schedule": schedule}
         settings |= {"lora": changes.pop("lora")} if "lora" in changes else {}
         order = train_order(changes.pop("rows", ROWS), output_folder=str(self.folder), **settings)
+        if method == "LoRA":
+            method = {"name": method, "lora": order.method.lora}
         group = Processes(per_node=processes, start_seconds=120)
         changed: dict[str, object] = {"processes": group, **changes}
+        changed |= {} if isinstance(method, str) else {"method": method}
         if stage is not None:
             file = self.folder / deepspeed.CONFIG_FILE
             file.write_text(json.dumps(deepspeed.configuration(stage, order.schedule, group, Accelerator.CPU)))

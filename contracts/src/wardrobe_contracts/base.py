@@ -100,11 +100,12 @@ def first_error(error: ValidationError) -> str:
 
 
 class Variant(StrEnum):
-    """How the frozen base is held in memory while an adapter answers on it."""
+    """How the frozen base is held in memory while an adapter is trained or answers on it."""
 
     NONE = "None"
     INT8 = "INT8"
     NF4 = "NF4"
+    FP4 = "FP4"
 
 
 class Method(StrEnum):

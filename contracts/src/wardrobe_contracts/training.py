@@ -1,10 +1,11 @@
 """Task `train`: one attempt of one run."""
 
+from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from .base import Accelerator, BaseLocation, Digest, Exchanged, Order, Record, TaskPayload, base_from_format_0
+from .base import Accelerator, BaseLocation, Digest, Exchanged, Order, Record, TaskPayload, Variant, base_from_format_0
 
 PROGRESS_PORT = 8081
 """Where rank 0's launcher serves `/progress` (JSON) and `/metrics` (Prometheus)."""
@@ -18,21 +19,58 @@ ADAPTER_FOLDER = "adapter"
 """Inside an attempt's folder: what training leaves for assess."""
 
 
+class Scaling(StrEnum):
+    """By what an adapter's effect is multiplied."""
+
+    STANDARD = "Standard"
+    """alpha / rank (Hu et al. 2021)."""
+    RANK_STABILIZED = "RankStabilized"
+    """alpha / sqrt(rank) (Kalajdzievski 2023): of a size that does not fall as the rank rises."""
+
+
+class Initialization(StrEnum):
+    """How A begins; B begins at zero, so that an untrained adapter changes nothing and the base stays as it is."""
+
+    KAIMING_UNIFORM = "KaimingUniform"
+    GAUSSIAN = "Gaussian"
+
+
+class Optimizer(StrEnum):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), by how it keeps its moments."""
+
+    ADAMW = "AdamW"
+    ADAMW_8BIT = "AdamW8bit"
+    """Moments in blocks of 8 bits (Dettmers et al. 2022): 2 bytes a weight instead of 8."""
+    PAGED_ADAMW = "PagedAdamW"
+    """Moments in memory that the driver moves to the host while the GPU has no room."""
+    PAGED_ADAMW_8BIT = "PagedAdamW8bit"
+
+    def on(self, accelerator: Accelerator) -> "Optimizer":
+        """What it is where there is nothing to page out of: without paging."""
+        if accelerator is Accelerator.GPU:
+            return self
+        unpaged = {Optimizer.PAGED_ADAMW: Optimizer.ADAMW, Optimizer.PAGED_ADAMW_8BIT: Optimizer.ADAMW_8BIT}
+        return unpaged.get(self, self)
+
+
 class Lora(Record):
-    """LoRA hyperparameters (Hu et al. 2021): delta W = alpha / rank * B A."""
+    """LoRA hyperparameters (Hu et al. 2021): delta W = scale * B A."""
 
     rank: Annotated[int, Field(ge=1, le=512)]
     alpha: PositiveInt
     dropout: Annotated[float, Field(ge=0, lt=1)]
     target_modules: Annotated[list[str], Field(min_length=1)]
     """Module names, or the single word `all-linear`."""
+    scaling: Scaling = Scaling.STANDARD
+    initialization: Initialization = Initialization.KAIMING_UNIFORM
 
 
 class Quantization(Record):
-    """How QLoRA holds the frozen base (Dettmers et al. 2023)."""
+    """How the frozen base is held in fewer bits: in 8 (Dettmers et al. 2022), or in 4 (Dettmers et al. 2023)."""
 
-    type: Literal["NF4"]
-    double_quantization: bool
+    type: Literal[Variant.INT8, Variant.NF4, Variant.FP4]
+    double_quantization: bool = False
+    """Whether the scales are quantized too; only in 4 bits."""
 
 
 class Schedule(Record):
@@ -46,6 +84,7 @@ class Schedule(Record):
     """Rows per forward pass of one process; batch_size is a multiple of it times all processes."""
     sequence_length: PositiveInt
     seed: NonNegativeInt
+    optimizer: Optimizer = Optimizer.ADAMW
 
     def gradient_accumulation_steps(self, processes: int) -> int:
         """Micro-batches of each of so many processes per optimizer step."""
@@ -53,10 +92,11 @@ class Schedule(Record):
 
 
 class LoraMethod(Record):
-    """Adapters on the base as it is."""
+    """Adapters on the base as it is stored, or in 8 bits."""
 
     name: Literal["LoRA"] = "LoRA"
     lora: Lora
+    quantization: Quantization | None = None
 
 
 class QloraMethod(Record):
@@ -110,8 +150,9 @@ class Reached(Record):
 class TrainConfig(Order):
     """Order to train an adapter on checked data."""
 
-    format: PositiveInt = 2
-    """2 has processes, DeepSpeed and activation checkpointing, which must not be skipped."""
+    format: PositiveInt = 3
+    """2 has processes, DeepSpeed and activation checkpointing, 3 scaling, initialization and optimizers: none of these
+    must be skipped."""
 
     base: BaseLocation
     data_folder: str
@@ -178,4 +219,8 @@ class TrainingSummary(TaskPayload):
     """Highest resident size (CPU) or torch allocation (GPU) of rank 0."""
     packages: dict[str, str]
     """Versions of the libraries that determine the outcome."""
+    optimizer: Optimizer | None = None
+    """With which it was trained; None where an older release did."""
+    instead_of: Optimizer | None = None
+    """What was asked for, where that is another."""
     reached: Reached | None = None

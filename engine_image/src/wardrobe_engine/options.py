@@ -18,7 +18,7 @@ class Options(CommandLine):
     model_config = SettingsConfigDict(cli_prog_name="wardrobe-engine", env_prefix="WARDROBE_ENGINE_")
 
     model: Path = Field(description="folder of the base, with tokenizer and chat template")
-    quantization: Literal[Variant.NONE, Variant.INT8, Variant.NF4] = Field(
+    quantization: Literal[Variant.NONE, Variant.INT8, Variant.NF4, Variant.FP4] = Field(
         default=Variant.NONE, description="how the base is held"
     )
     fingerprint: Fingerprint | None = Field(

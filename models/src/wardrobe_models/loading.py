@@ -62,11 +62,11 @@ def quantization(variant: Variant, accelerator: Accelerator, *, double_quantizat
     # transformers leaves the constructor untyped
     if variant is Variant.INT8:
         return BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
-    if variant is Variant.NF4:
+    if variant in {Variant.NF4, Variant.FP4}:
         dtype = compute_dtype(accelerator)
         return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
             load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
+            bnb_4bit_quant_type=variant.value.lower(),
             bnb_4bit_use_double_quant=double_quantization,
             bnb_4bit_compute_dtype=dtype,
             bnb_4bit_quant_storage=dtype,

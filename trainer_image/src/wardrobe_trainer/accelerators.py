@@ -13,7 +13,7 @@ from wardrobe_contracts.training import TrainConfig
 from .problems import TaskError
 
 GIB = 2**30
-LEAST_SHARE = {Variant.NONE: 0.5, Variant.INT8: 0.25, Variant.NF4: 0.125}
+LEAST_SHARE = {Variant.NONE: 0.5, Variant.INT8: 0.25, Variant.NF4: 0.125, Variant.FP4: 0.125}
 """Of the base's files, which hold 2 or 4 bytes a weight: less than this no variant takes."""
 
 

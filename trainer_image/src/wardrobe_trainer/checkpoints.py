@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from wardrobe_contracts.base import Digest, Record
 from wardrobe_contracts.digests import sha256, sha256_file
-from wardrobe_contracts.training import QloraMethod, TrainConfig
+from wardrobe_contracts.training import TrainConfig
 
 from .checkpoints_folder import FOLDER, all_of
 from .console import say
@@ -63,12 +64,18 @@ def fingerprint(config: TrainConfig) -> Digest:
         "method": method.name,
         "lora": [lora.rank, lora.alpha, lora.dropout, sorted(lora.target_modules)],
         "quantization": [method.quantization.type, method.quantization.double_quantization]
-        if isinstance(method, QloraMethod)
+        if method.quantization
         else None,
         "schedule": [schedule.epochs, schedule.learning_rate, schedule.batch_size, schedule.sequence_length],
         "seed": schedule.seed,
+        **_unusual(scaling=lora.scaling, initialization=lora.initialization, optimizer=schedule.optimizer),
     }
     return sha256(json.dumps(decisive, sort_keys=True).encode())
+
+
+def _unusual(**given: StrEnum) -> dict[str, str]:
+    """What differs from the only way of earlier releases, which knew no such fields."""
+    return {name: value.value for name, value in given.items() if value is not next(iter(type(value)))}
 
 
 def write(config: TrainConfig, tensors: Tensors, *, step: int, tokens: int, first_loss: float) -> None:

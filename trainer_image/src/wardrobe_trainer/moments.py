@@ -1,6 +1,7 @@
 """What Adam knows, as whole tensors by the weights' names, whoever holds which part of it."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,11 +13,12 @@ from deepspeed.utils import (  # type: ignore[import-untyped]
 )
 from torch import nn
 
+from . import eight_bits
+from .eight_bits import MOMENTS
+
 Tensors = dict[str, torch.Tensor]
 
 WEIGHT = "weight"
-MOMENTS = ("exp_avg", "exp_avg_sq")
-"""Running means of gradient and squared gradient (Kingma and Ba 2015), in torch's names."""
 
 
 def trainable_weights(model: nn.Module) -> Tensors:
@@ -27,9 +29,10 @@ def trainable_weights(model: nn.Module) -> Tensors:
 def collect(model: nn.Module, optimizer: Any) -> Tensors:
     """Weights and moments, as `<weight or moment>:<name>`. All processes must ask together, after a step."""
     found = {f"{WEIGHT}:{name}": weight for name, weight in trainable_weights(model).items()}
-    for name, weight in _trained(model):
-        for moment in MOMENTS:
-            found[f"{moment}:{name}"] = _copy(_moment(weight, moment, optimizer))
+    with _float_moments(model, optimizer):
+        for name, weight in _trained(model):
+            for moment in MOMENTS:
+                found[f"{moment}:{name}"] = _copy(_moment(weight, moment, optimizer))
     return found
 
 
@@ -42,17 +45,38 @@ def put_weights(model: nn.Module, tensors: Tensors) -> None:
 
 def put_moments(model: nn.Module, optimizer: Any, tensors: Tensors, step: int) -> None:
     """After a first step, which has made room for them, with weights that are those of `tensors` already."""
-    for name, weight in _trained(model):
-        if _partitioned(weight):  # weights again: DeepSpeed made its float32 copies from the model's bfloat16
-            safe_set_full_fp32_param(weight, tensors[f"{WEIGHT}:{name}"].to(weight.device))
-        for moment in MOMENTS:
-            value = tensors[f"{moment}:{name}"].to(weight.device)
-            if _partitioned(weight):
-                safe_set_full_optimizer_state(weight, value, moment)
-            else:
-                _torch(optimizer).state[weight][moment].copy_(value)
-    for state in _torch(optimizer).state.values():
-        state["step"].fill_(step)
+    with _float_moments(model, optimizer, written=True):
+        for name, weight in _trained(model):
+            if _partitioned(weight):  # weights again: DeepSpeed made its float32 copies from the model's bfloat16
+                safe_set_full_fp32_param(weight, tensors[f"{WEIGHT}:{name}"].to(weight.device))
+            for moment in MOMENTS:
+                value = tensors[f"{moment}:{name}"].to(weight.device)
+                if _partitioned(weight):
+                    safe_set_full_optimizer_state(weight, value, moment)
+                else:
+                    _own(optimizer).state[weight][moment].copy_(value)
+    for state in _own(optimizer).state.values():
+        state["step"] = torch.full_like(state["step"], step) if torch.is_tensor(state["step"]) else step
+
+
+@contextmanager
+def _float_moments(model: nn.Module, optimizer: Any, *, written: bool = False) -> Iterator[None]:
+    """Whatever the optimizer keeps them as. Stages 1 and 2 hand out views, which are made again for what is there."""
+    states = _own(optimizer).state
+    with eight_bits.as_float32(states.values(), written=written):
+        _view_again(model, states)
+        yield
+    _view_again(model, states)
+
+
+def _view_again(model: nn.Module, states: dict[torch.Tensor, Any]) -> None:
+    """Each weight's part of what this process holds of its group in one flat tensor."""
+    flat = {held.untyped_storage().data_ptr(): held for held in states}
+    for _, weight in _trained(model):
+        mapping = getattr(weight, "_hp_mapping", None)
+        if mapping is not None and mapping.optim_fragment is not None:
+            held = flat[mapping.hp_fragment.untyped_storage().data_ptr()]
+            mapping.set_optim_state_fragment(held, states[held])
 
 
 def _trained(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
@@ -73,13 +97,13 @@ def _moment(weight: nn.Parameter, moment: str, optimizer: Any) -> torch.Tensor:
     if _partitioned(weight):
         whole: torch.Tensor = safe_get_full_optimizer_state(weight, moment)
         return whole
-    own: torch.Tensor = _torch(optimizer).state[weight][moment]
+    own: torch.Tensor = _own(optimizer).state[weight][moment]
     return own
 
 
-def _torch(optimizer: Any) -> torch.optim.Optimizer:
-    """torch's own, within what accelerate and DeepSpeed put around it."""
-    while not type(optimizer).__module__.startswith("torch.optim"):
+def _own(optimizer: Any) -> torch.optim.Optimizer:
+    """torch's or bitsandbytes', within what accelerate and DeepSpeed put around it."""
+    while hasattr(optimizer, "optimizer"):
         optimizer = optimizer.optimizer
     found: torch.optim.Optimizer = optimizer
     return found

@@ -20,9 +20,9 @@ from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.problem import Problem
 from wardrobe_contracts.training import (
     ADAPTER_FOLDER,
+    Initialization,
     Lora,
-    LoraMethod,
-    QloraMethod,
+    Scaling,
     TrainConfig,
     TrainingSummary,
 )
@@ -72,7 +72,7 @@ def _train(config: TrainConfig, scratch: Path, place: Place) -> TrainingSummary:
     examples = load_examples(config, chat)
     plan = Plan.of(config, [len(row["input_ids"]) for row in examples])
     # Weights are partitioned while they are loaded where these settings are there before; bitsandbytes cannot be
-    early = trainer_settings(config, plan, scratch) if isinstance(config.method, LoraMethod) else None
+    early = trainer_settings(config, plan, scratch) if variant_of(config) is Variant.NONE else None
     with one_after_another(scratch.parent, wanted=early is None and config.processes.per_node > 1):
         model = prepare_model(config)
     found = of_first(checkpoints.newest(config) if place.first and config.checkpoints else None)
@@ -95,7 +95,7 @@ def _train(config: TrainConfig, scratch: Path, place: Place) -> TrainingSummary:
     saving.require_finished()
     seconds = time.monotonic() - started
     progress.write(scratch, reporter.now("Saving"))
-    weights = moments.trainable_weights(model)
+    weights, used = moments.trainable_weights(model), config.schedule.optimizer.on(config.accelerator)
     if place.first:
         save_at_last(lambda: save(model, weights, Path(config.output_folder), config.method.lora.rank), reporter)
     return TrainingSummary(
@@ -108,6 +108,8 @@ def _train(config: TrainConfig, scratch: Path, place: Place) -> TrainingSummary:
         peak_memory_bytes=peak_memory(config.accelerator),
         packages={name: importlib.metadata.version(name) for name in PACKAGES},
         reached=reporter.reached,
+        optimizer=used,
+        instead_of=None if used is config.schedule.optimizer else config.schedule.optimizer,
     )
 
 
@@ -138,13 +140,14 @@ def load_examples(config: TrainConfig, chat: Chat) -> list[Example]:
 
 def variant_of(config: TrainConfig) -> Variant:
     """How the method holds the base."""
-    return Variant.NF4 if isinstance(config.method, QloraMethod) else Variant.NONE
+    quantization = config.method.quantization
+    return Variant.NONE if quantization is None else quantization.type
 
 
 def prepare_model(config: TrainConfig) -> PeftModel:
     """The frozen base with a fresh adapter. Raises TaskError where no module has a target's name."""
     lora, variant = config.method.lora, variant_of(config)
-    double = isinstance(config.method, QloraMethod) and config.method.quantization.double_quantization
+    double = config.method.quantization is not None and config.method.quantization.double_quantization
     say(f"loading the base ({variant})")
     base = load_base(Path(config.base.folder), variant, config.accelerator, double_quantization=double)
     try:
@@ -176,6 +179,8 @@ def lora_config(lora: Lora) -> LoraConfig:
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=targets[0] if targets == ["all-linear"] else targets,
+        use_rslora=lora.scaling is Scaling.RANK_STABILIZED,
+        init_lora_weights="gaussian" if lora.initialization is Initialization.GAUSSIAN else True,
     )
 
 

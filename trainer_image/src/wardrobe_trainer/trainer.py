@@ -16,7 +16,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from wardrobe_contracts.base import Accelerator
 from wardrobe_contracts.deepspeed import GRADIENT_NORM
-from wardrobe_contracts.training import TrainConfig
+from wardrobe_contracts.training import Optimizer, TrainConfig
 from wardrobe_models.chat import Chat
 
 from .batches import NO_ROW, Plan
@@ -24,6 +24,14 @@ from .tokens import IGNORED
 
 WARMUP_SHARE = 0.05
 """Of all steps. Adam's first steps are the largest relative to what it knows of the gradients."""
+
+OPTIMIZERS = {
+    Optimizer.ADAMW: "adamw_torch",
+    Optimizer.ADAMW_8BIT: "adamw_8bit",
+    Optimizer.PAGED_ADAMW: "paged_adamw_32bit",
+    Optimizer.PAGED_ADAMW_8BIT: "paged_adamw_8bit",
+}
+"""In transformers' words."""
 
 
 class Example(TypedDict):
@@ -120,7 +128,7 @@ def trainer_settings(config: TrainConfig, plan: Plan, scratch: Path) -> SFTConfi
         warmup_steps=ceil(WARMUP_SHARE * plan.steps),
         weight_decay=0.0,
         max_grad_norm=GRADIENT_NORM,
-        optim="adamw_torch",
+        optim=OPTIMIZERS[schedule.optimizer.on(config.accelerator)],
         seed=schedule.seed,
         data_seed=schedule.seed,
         max_length=None,

@@ -29,7 +29,7 @@ class Options(ServerOptions):
     store: Path = Field(Path(paths.STORE), description="the store, read-only")
     cache: Path = Field(Path(paths.CACHE), description="own folder, where the engine reads too")
     engine: str = Field("Transformers", description=f"the engine's dialect: {', '.join(sorted(DIALECTS))}")
-    quantization: Literal[Variant.NONE, Variant.INT8, Variant.NF4] = Field(
+    quantization: Literal[Variant.NONE, Variant.INT8, Variant.NF4, Variant.FP4] = Field(
         description="variant of the base that the engine serves"
     )
     engine_url: str = Field(f"http://127.0.0.1:{ENGINE_PORT}", description="where the engine listens")

@@ -66,6 +66,6 @@ def _ready(adapter: AdapterResource, base: BaseModelResource | None) -> Fact:
 def _score(spec: AdapterSpec) -> str | None:
     if not spec.evaluations:
         return None
-    variant = trained_on(spec.lineage.method if spec.lineage else None)
+    variant = trained_on(spec.lineage.quantization if spec.lineage else None)
     shown = next((found for found in spec.evaluations if found.variant is variant), spec.evaluations[0])
     return phrase(float(shown.base.loss), float(shown.candidate.loss))

@@ -17,7 +17,7 @@ class BaseModelSpec(Typed):
     """What the platform team writes."""
 
     source: SourceText
-    variants: Annotated[list[Variant], Field(min_length=1, max_length=3)] = [Variant.NONE, Variant.INT8, Variant.NF4]
+    variants: Annotated[list[Variant], Field(min_length=1, max_length=4)] = [Variant.NONE, Variant.INT8, Variant.NF4]
     pod: PodSettings = PodSettings()
     """Of the inspection."""
 

@@ -4,8 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from wardrobe_contracts.base import Accelerator, Method
+from wardrobe_contracts.base import Accelerator, Method, Variant
 from wardrobe_contracts.deepspeed import ZeroStage
+from wardrobe_contracts.training import Initialization, Optimizer, Scaling
 
 from .meta import Line, Metadata, NamedReference, Resource, SecretReference, Seed, SourceText, Status, Typed
 
@@ -46,13 +47,17 @@ class LoraSpec(Typed):
     alpha: Annotated[int, Field(ge=1, le=4096)] = 32
     dropout: Annotated[str, Field(max_length=8, pattern=r"^0([.][0-9]{1,4})?$")] = "0"
     target_modules: Annotated[list[ModuleName], Field(min_length=1, max_length=64)] = ["all-linear"]
+    scaling: Scaling = Scaling.STANDARD
+    initialization: Annotated[str, Field(min_length=1, max_length=32)] = Initialization.KAIMING_UNIFORM.value
+    """A rule of the CRD says which, and why no other."""
 
 
 class QuantizationSpec(Typed):
-    """How QLoRA holds the base."""
+    """How the frozen base is held."""
 
-    type: Literal["NF4"] = "NF4"
-    double_quantization: Literal["Enabled", "Disabled"] = "Enabled"
+    type: Literal[Variant.INT8, Variant.NF4, Variant.FP4] = Variant.NF4
+    double_quantization: Literal["Enabled", "Disabled"] | None = None
+    """Of 4 bits; absent means Enabled."""
 
 
 class Hyperparameters(Typed):
@@ -64,6 +69,7 @@ class Hyperparameters(Typed):
     micro_batch_size: Annotated[int, Field(ge=1, le=4096)] = 4
     sequence_length: Annotated[int, Field(ge=16, le=1048576)] = 1024
     seed: Seed = 7
+    optimizer: Optimizer = Optimizer.ADAMW
 
 
 class TrainingSpec(Hyperparameters):
@@ -141,10 +147,11 @@ class FineTuneJobSpec(Typed):
 
     @property
     def effective_quantization(self) -> QuantizationSpec | None:
-        """As written, or QLoRA's default; None for methods that do not quantize."""
-        if self.method is not Method.QLORA:
-            return None
-        return self.quantization or QuantizationSpec()
+        """As written, with what is meant where nothing is; None where the base is trained on as stored."""
+        written = self.quantization or (QuantizationSpec() if self.method is Method.QLORA else None)
+        if written is None or written.type is Variant.INT8:
+            return written
+        return QuantizationSpec(type=written.type, double_quantization=written.double_quantization or "Enabled")
 
 
 class DatasetStatus(Typed):

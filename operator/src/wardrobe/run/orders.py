@@ -2,7 +2,9 @@
 
 from wardrobe.api.finetunejob import FineTuneJobResource
 from wardrobe_contracts import paths
+from wardrobe_contracts.base import Method
 from wardrobe_contracts.training import (
+    Initialization,
     Lora,
     LoraMethod,
     Processes,
@@ -23,17 +25,26 @@ def attempt_folder(number: int) -> str:
 def method(run: FineTuneJobResource) -> TrainingMethod:
     """The method with the settings that are its own."""
     quantized = quantization(run)
-    return LoraMethod(lora=lora(run)) if quantized is None else QloraMethod(lora=lora(run), quantization=quantized)
+    if run.spec.method is Method.QLORA and quantized is not None:
+        return QloraMethod(lora=lora(run), quantization=quantized)
+    return LoraMethod(lora=lora(run), quantization=quantized)
 
 
 def lora(run: FineTuneJobResource) -> Lora:
     """Hyperparameters as the trainer takes them."""
     spec = run.spec.lora
-    return Lora(rank=spec.rank, alpha=spec.alpha, dropout=float(spec.dropout), target_modules=list(spec.target_modules))
+    return Lora(
+        rank=spec.rank,
+        alpha=spec.alpha,
+        dropout=float(spec.dropout),
+        target_modules=list(spec.target_modules),
+        scaling=spec.scaling,
+        initialization=Initialization(spec.initialization),
+    )
 
 
 def quantization(run: FineTuneJobResource) -> Quantization | None:
-    """How QLoRA holds the base; None for LoRA."""
+    """How the base is held; None for as stored."""
     spec = run.spec.effective_quantization
     if spec is None:
         return None
@@ -61,4 +72,5 @@ def schedule(run: FineTuneJobResource) -> Schedule:
         micro_batch_size=spec.micro_batch_size,
         sequence_length=spec.sequence_length,
         seed=spec.seed,
+        optimizer=spec.optimizer,
     )

@@ -8,13 +8,14 @@ from wardrobe.api.finetunejob import (
     FineTuneJobResource,
     FineTuneJobStatus,
     ProgressStatus,
+    QuantizationSpec,
 )
 from wardrobe.api.reasons import ConditionType, Done, Waiting
 from wardrobe.plan.conditions import Fact, conditions, kstatus
 from wardrobe.stage.attempt import Ended, Pending
 from wardrobe.stage.attempts import Attempts
 from wardrobe_contracts.assessment import Assessment
-from wardrobe_contracts.base import Method, Variant
+from wardrobe_contracts.base import Variant
 from wardrobe_contracts.check import CheckReport
 from wardrobe_contracts.manifest import Evaluation
 
@@ -143,18 +144,18 @@ def _goodput(tried: list[AttemptStatus]) -> str | None:
 
 def _score(run: FineTuneJobResource, attempts: Attempts) -> str | None:
     assessed = attempts.success(Assessment)
-    return score(assessed.payload.evaluations, run.spec.method) if assessed else None
+    return score(assessed.payload.evaluations, run.spec.effective_quantization) if assessed else None
 
 
-def score(evaluations: list[Evaluation], method: Method) -> str:
+def score(evaluations: list[Evaluation], quantization: QuantizationSpec | None) -> str:
     """`4.07 → 2.48 (-39 %)`: held-out loss of base and candidate, on the variant that the run trained on."""
-    shown = next((found for found in evaluations if found.variant is trained_on(method)), evaluations[0])
+    shown = next((found for found in evaluations if found.variant is trained_on(quantization)), evaluations[0])
     return phrase(shown.whole.base.loss, shown.whole.candidate.loss)
 
 
-def trained_on(method: Method | None) -> Variant:
-    """The variant whose scores stand for a run; an import, whose method nobody knows, is shown on the plain base."""
-    return Variant.NF4 if method is Method.QLORA else Variant.NONE
+def trained_on(quantization: QuantizationSpec | None) -> Variant:
+    """The variant whose scores stand for a run; an import, of which nobody knows it, is shown on the plain base."""
+    return quantization.type if quantization else Variant.NONE
 
 
 def phrase(base: float, candidate: float) -> str:

@@ -64,8 +64,11 @@ def _files(run: FineTuneJobResource, zero_stage: deepspeed.ZeroStage | None) -> 
     return {deepspeed.CONFIG_FILE: json.dumps(rendered, indent=1)}
 
 
-def _came_to(_: TrainingSummary, attempt: int) -> str:
-    return f"attempt {attempt} trained to the end"
+def _came_to(summary: TrainingSummary, attempt: int) -> str:
+    ended = f"attempt {attempt} trained to the end"
+    if summary.instead_of is None:
+        return ended
+    return f"{ended}; {summary.optimizer} stood in for {summary.instead_of}, because only a GPU has memory to page out"
 
 
 TRAIN = JobStage(
