@@ -6,7 +6,8 @@ from functools import cache
 from wardrobe.api import adapter, adapterdeployment, basemodel, finetunejob
 from wardrobe.api.reasons import ConditionType, Done, Failure, OperatorReason, Place, Waiting, on
 from wardrobe.base.job import INSPECT
-from wardrobe.run.stages import JOBS
+from wardrobe.run.stages import TO_A_BASE, TO_AN_ADAPTER
+from wardrobe.run.stages.stage import JobStage
 from wardrobe.stage.stage import Retries
 from wardrobe_contracts.exits import ExitCode
 from wardrobe_contracts.exits import Reason as TaskReason
@@ -17,7 +18,9 @@ from .tables import code, table
 
 KINDS = (basemodel.KIND, finetunejob.KIND, adapter.KIND, adapterdeployment.KIND)
 TASK_PLACES = {INSPECT.task: on("False", basemodel.KIND, ConditionType.READY)} | {
-    stage.task: on("False", finetunejob.KIND, ConditionType.SUCCEEDED, stage.words.condition) for stage in JOBS
+    stage.task: on("False", finetunejob.KIND, ConditionType.SUCCEEDED, stage.words.condition)
+    for stage in (*TO_AN_ADAPTER, *TO_A_BASE)
+    if isinstance(stage, JobStage)
 }
 """Conditions that say that a task failed."""
 DERIVED = (ConditionType.RECONCILING, ConditionType.STALLED)

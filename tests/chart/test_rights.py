@@ -115,6 +115,12 @@ def train(namespace: Namespace, *runs: str) -> None:
         namespace.await_condition("FineTuneJob", run, "Succeeded", "True")
 
 
+def train_a_base(namespace: Namespace) -> None:
+    namespace.apply(resources.run("whole", method="Full", output={"baseModel": "tuned"}))
+    namespace.await_condition("FineTuneJob", "whole", "Succeeded", "True")
+    namespace.await_condition("BaseModel", "tuned", "Ready", "True")
+
+
 def train_with_a_pause(namespace: Namespace, serving: kubelet.Kubelet) -> None:
     """A Job that is suspended after it had begun is deleted, and another is made."""
     serving.answer = lambda task, pod: None if task == "train" else kubelet.succeed(task, pod)
@@ -152,6 +158,7 @@ def test_the_role_holds_what_a_life_needs_and_nothing_else(
             namespace.await_condition("BaseModel", "base", "Ready", "True")
             train_with_a_pause(namespace, serving)
             train(namespace, "second")
+            train_a_base(namespace)
             serving.stop()
             roll_often(namespace)
     role = granted(one(manifests, "ClusterRole"))

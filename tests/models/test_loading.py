@@ -15,7 +15,7 @@ from wardrobe_contracts.base import Accelerator, Variant
 from wardrobe_models.errors import BadBaseError
 from wardrobe_models.loading import compute_dtype, load_base
 
-KINDS = {Variant.NONE: nn.Linear, Variant.INT8: Linear8bitLt, Variant.NF4: Linear4bit}
+KINDS = {Variant.NONE: nn.Linear, Variant.INT8: Linear8bitLt, Variant.NF4: Linear4bit, Variant.FP4: Linear4bit}
 
 
 @pytest.mark.parametrize("variant", list(Variant))

@@ -14,7 +14,7 @@ from typing import Any
 from wardrobe_contracts import deepspeed
 from wardrobe_contracts.base import Accelerator
 from wardrobe_contracts.result import Result
-from wardrobe_contracts.training import Processes, TrainConfig, TrainingSummary
+from wardrobe_contracts.training import AdapterMethod, Processes, TrainConfig, TrainingSummary
 
 Order = Callable[..., TrainConfig]
 Stage = deepspeed.ZeroStage
@@ -45,6 +45,7 @@ class Attempt:
         settings |= {"lora": changes.pop("lora")} if "lora" in changes else {}
         order = train_order(changes.pop("rows", ROWS), output_folder=str(self.folder), **settings)
         if method == "LoRA":
+            assert isinstance(order.method, AdapterMethod)
             method = {"name": method, "lora": order.method.lora}
         group = Processes(per_node=processes, start_seconds=120)
         changed: dict[str, object] = {"processes": group, **changes}

@@ -25,18 +25,19 @@ MOST_ROUNDS = 30
 
 
 def example(name: str) -> Manifest:
-    """One of those that have every field."""
-    found: Manifest = yaml.safe_load((ROOT / f"examples/{name}-all-fields.yaml").read_text())
+    """As users would write one."""
+    found: Manifest = yaml.safe_load((ROOT / f"examples/{name}.yaml").read_text())
     return found
 
 
 RESOURCES = {
     "basemodel": resources.base_model(),
-    "basemodel-all-fields": example("basemodel"),
+    "basemodel-all-fields": example("basemodel-all-fields"),
     "finetunejob": resources.run("heart"),
-    "finetunejob-all-fields": example("finetunejob"),
+    "finetunejob-all-fields": example("finetunejob-all-fields"),
+    "finetunejob-full": example("finetunejob-full"),
     "adapterdeployment": resources.deployment(cardiology="cardiology-v1"),
-    "adapterdeployment-all-fields": example("adapterdeployment"),
+    "adapterdeployment-all-fields": example("adapterdeployment-all-fields"),
 }
 
 

@@ -7,6 +7,7 @@ from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.inspection import Inspection, Shape, TokenizerFacts
 from wardrobe_contracts.manifest import Comparison, Evaluation, Score
 from wardrobe_contracts.problem import Problem
+from wardrobe_contracts.release import Release
 from wardrobe_contracts.result import Payload, Result
 from wardrobe_contracts.training import TrainingSummary
 
@@ -94,9 +95,18 @@ ASSESSMENT = Assessment(
 )
 
 
+RELEASE = Release(digest=digest("9"), files=7, size_bytes=11_800_000, evaluation=evaluation(Variant.NONE))
+
+
 def success(task: Task) -> Result:
     """The task's success."""
-    payloads: dict[Task, Payload] = {"inspect": INSPECTION, "check": REPORT, "train": SUMMARY, "assess": ASSESSMENT}
+    payloads: dict[Task, Payload] = {
+        "inspect": INSPECTION,
+        "check": REPORT,
+        "train": SUMMARY,
+        "assess": ASSESSMENT,
+        "release": RELEASE,
+    }
     return Result.success("done", payloads[task])
 
 

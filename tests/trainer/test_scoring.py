@@ -19,10 +19,10 @@ from wardrobe_trainer.dataset import Row, read_rows
 from wardrobe_trainer.evaluate import evaluate, prepare, score
 from wardrobe_trainer.framing import find_frame
 from wardrobe_trainer.loading import load_base
+from wardrobe_trainer.lora import lora_config
 from wardrobe_trainer.problems import TaskError
 from wardrobe_trainer.scoring import batches, log_probabilities
 from wardrobe_trainer.tokens import encode
-from wardrobe_trainer.train import lora_config
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_base_and_candidate_are_told_apart(model: PeftModel, chat: Chat, rows: l
     held = prepare(chat, rows, find_frame([row.answer for row in rows]), 512)
     found = evaluate(model, Variant.NONE, held)
     plain = load_base(base_folder, Variant.NONE, Accelerator.CPU)
-    alone = log_probabilities(plain, [item.passage for item in held])  # type: ignore[arg-type]  # any causal model
+    alone = log_probabilities(plain, [item.passage for item in held])
     assert score(alone, [[True] * len(item.body) for item in held]) == found.whole.base
     assert found.whole.candidate != found.whole.base
     assert found.body.base.tokens < found.whole.base.tokens == sum(len(item.body) for item in held)

@@ -18,23 +18,29 @@ from safetensors.torch import load_file, save_file
 from wardrobe_contracts.digests import sha256
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.result import RESULT_FILE, Result
-from wardrobe_contracts.training import TrainConfig, TrainingSummary
+from wardrobe_contracts.training import AdapterMethod, TrainConfig, TrainingSummary
 from wardrobe_models import loading
 from wardrobe_models.chat import Chat
 from wardrobe_trainer import progress
 from wardrobe_trainer.adapter_files import normalised_config, validate
 from wardrobe_trainer.batches import Plan
+from wardrobe_trainer.lora import prepare
 from wardrobe_trainer.problems import TaskError
 from wardrobe_trainer.reporting import milestones, require_finite
 from wardrobe_trainer.tokens import IGNORED, encode
-from wardrobe_trainer.train import load_examples, prepare_model, train
-from wardrobe_trainer.trainer import AdapterTrainer, MicroBatches, make_trainer, trainer_settings
+from wardrobe_trainer.train import load_examples, train
+from wardrobe_trainer.trainer import MicroBatches, PlannedTrainer, make_trainer, trainer_settings
 
 Order = Callable[..., TrainConfig]
 PROCESSOR_REPACKS: bool = bnb_modules.has_avx512bf16()  # type: ignore[attr-defined, no-untyped-call]  # bitsandbytes
 
 
-def trainer_of(config: TrainConfig, chat: Chat, model: PeftModel, scratch: Path) -> AdapterTrainer:
+def adapted(config: TrainConfig) -> PeftModel:
+    assert isinstance(config.method, AdapterMethod)
+    return prepare(config, config.method)
+
+
+def trainer_of(config: TrainConfig, chat: Chat, model: PeftModel, scratch: Path) -> PlannedTrainer:
     examples = load_examples(config, chat)
     plan = Plan.of(config, [len(row["input_ids"]) for row in examples])
     settings = trainer_settings(config, plan, scratch)
@@ -107,7 +113,7 @@ def test_the_same_order_gives_the_same_adapter_and_another_seed_another(train_or
 def test_training_leaves_the_base_as_it_is(train_order: Order, tmp_path: Path, chat: Chat, method: str) -> None:
     quantization = None if method == "LoRA" else {"type": "NF4", "double_quantization": True}
     config = train_order(16, method=method, quantization=quantization)
-    model = prepare_model(config)
+    model = adapted(config)
     before = frozen(model)
     trainer_of(config, chat, model, tmp_path).train()
     assert frozen(model) == before
@@ -131,7 +137,7 @@ def data_lines(config: TrainConfig) -> list[str]:
 
 def test_the_trainer_pads_without_labels(train_order: Order, tmp_path: Path, chat: Chat) -> None:
     config = train_order(8, schedule={"sequence_length": 512})
-    trainer = trainer_of(config, chat, prepare_model(config), tmp_path)
+    trainer = trainer_of(config, chat, adapted(config), tmp_path)
     inputs = next(iter(trainer.get_train_dataloader()))
     padded = inputs["attention_mask"] == 0
     assert padded.any()
@@ -157,7 +163,7 @@ def evaluated_loss(model: PeftModel, inputs: dict[str, torch.Tensor]) -> float:
 def test_evaluation_does_not_corrupt_a_quantized_base(train_order: Order, tmp_path: Path, chat: Chat) -> None:
     """bitsandbytes 0.50 repacks 4-bit weights when they are first evaluated, and then trains on garbage."""
     config = train_order(16, schedule={"epochs": 3})
-    model, inputs = prepare_model(config), batch(config, chat)
+    model, inputs = adapted(config), batch(config, chat)
     before = gradient(model, inputs)
     loss = evaluated_loss(model, inputs)
     assert torch.equal(gradient(model, inputs), before)
@@ -174,7 +180,7 @@ def test_without_the_guard_the_evaluation_would_corrupt(
     """Shows that the test above tests something. Once this fails, bitsandbytes is mended and the guard can go."""
     monkeypatch.setattr(loading, "keep_weights_in_place", lambda model: None)
     config = train_order(8)
-    model, inputs = prepare_model(config), batch(config, chat)
+    model, inputs = adapted(config), batch(config, chat)
     before = gradient(model, inputs)
     evaluated_loss(model, inputs)
     after = gradient(model, inputs)
@@ -183,7 +189,7 @@ def test_without_the_guard_the_evaluation_would_corrupt(
 
 def test_double_quantization_is_as_ordered(train_order: Order) -> None:
     def nested(*, double: bool) -> bool:
-        model = prepare_model(train_order(8, quantization={"type": "NF4", "double_quantization": double}))
+        model = adapted(train_order(8, quantization={"type": "NF4", "double_quantization": double}))
         weight = part(model, "layers.0.mlp.up_proj").weight
         assert weight.quant_state.quant_type == "nf4"
         return bool(weight.quant_state.nested)

@@ -19,7 +19,7 @@ Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 """A sha256 in the form `sha256:<64 hex digits>`."""
 AdapterName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 """Name of an Adapter: its line and its version, `cardiology-v3`."""
-Task = Literal["inspect", "check", "train", "assess"]
+Task = Literal["inspect", "check", "train", "assess", "release"]
 """Programs of the trainer image: one per stage that is a Job."""
 
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^(sampled:)?sha256:[0-9a-f]{64}$")]
@@ -113,6 +113,7 @@ class Method(StrEnum):
 
     LORA = "LoRA"
     QLORA = "QLoRA"
+    FULL = "Full"
 
 
 class Accelerator(StrEnum):

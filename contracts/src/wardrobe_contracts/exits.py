@@ -109,7 +109,7 @@ class Reason(Word):
     DATA_CHANGED = (
         "DataChanged",
         "The run's copy of the checked rows is not what the check left.",
-        ("train", "assess"),
+        ("train", "assess", "release"),
         "leave the store's runs/ alone, and create the run again.",
     )
     BASE_NOT_FOUND = (
@@ -127,7 +127,7 @@ class Reason(Word):
     BASE_MALFORMED = (
         "BaseMalformed",
         "A file of the model is missing, damaged, or not what adapters can be trained on.",
-        ("inspect", "train", "assess"),
+        ("inspect", "train", "assess", "release"),
         "copy the model again, all of it from one revision; then delete the BaseModel and create it again.",
     )
     ARCHITECTURE_UNKNOWN = (
@@ -155,6 +155,12 @@ class Reason(Word):
         ("assess",),
         "as the message says; usually create the run again.",
     )
+    MODEL_INVALID = (
+        "ModelInvalid",
+        "The trained files are not a usable model, or another model is in their place in the store.",
+        ("release",),
+        "as the message says; usually create the run again.",
+    )
     OUT_OF_MEMORY = (
         "OutOfMemory",
         "The work needed more memory than the container's limit or the GPU has.",
@@ -172,7 +178,7 @@ class Reason(Word):
         "AcceleratorUnusable",
         "The node's accelerators are not what training needs: none found, too few, no bfloat16, or too little free "
         "memory.",
-        ("train", "assess"),
+        ("train", "assess", "release"),
         "choose other nodes by spec.pod.nodeSelector, or mend the driver; the message says what was found and needed.",
     )
     DEVICE_LOST = (

@@ -50,8 +50,8 @@ class Evaluation(Record):
     """The same without the frame (see `check.Frame`)."""
 
 
-class Lineage(Record):
-    """Where an adapter comes from."""
+class Origin(Record):
+    """The run and the data that something was trained in and on."""
 
     job: str
     job_uid: str
@@ -59,11 +59,16 @@ class Lineage(Record):
     dataset_digest: Digest
     train_rows: PositiveInt
     heldout_rows: PositiveInt
+    schedule: Schedule
+    packages: dict[str, str]
+
+
+class Lineage(Origin):
+    """Where an adapter comes from."""
+
     method: Method
     lora: Lora
     quantization: Quantization | None = None
-    schedule: Schedule
-    packages: dict[str, str]
 
 
 class BaseReference(Record):

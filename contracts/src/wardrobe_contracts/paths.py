@@ -12,6 +12,8 @@ RUN = "/wardrobe/run"
 """`runs/<run>` of the store."""
 LINE = "/wardrobe/line"
 """`adapters/<line>` of the store (assess)."""
+NEW_MODELS = "/wardrobe/new-models"
+"""`models/<name>` of the store (release)."""
 
 STORE = "/wardrobe/store"
 """The whole store, read-only (agent)."""
@@ -42,3 +44,13 @@ def line_in_store(line: str) -> str:
 def artifact_in_store(line: str, digest: str) -> str:
     """Folder of one published artifact inside the store."""
     return f"{line_in_store(line)}/{digest.removeprefix('sha256:')}"
+
+
+def models_in_store(name: str) -> str:
+    """Folder, inside the store, of the models that runs have made under one name."""
+    return f"models/{name}"
+
+
+def model_in_store(name: str, digest: str) -> str:
+    """Folder of one published model inside the store."""
+    return f"{models_in_store(name)}/{digest.removeprefix('sha256:')}"

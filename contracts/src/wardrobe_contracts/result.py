@@ -10,12 +10,14 @@ from .check import CheckReport
 from .exits import FAILURE_CODES, TERMINATION_MESSAGE_LIMIT, ExitCode, Reason
 from .inspection import Inspection
 from .problem import Problem
+from .release import Release
 from .text import shorten
 from .training import Reached, TrainingSummary
 
 RESULT_FILE = "result.json"
 
-Payload = Annotated[Inspection | CheckReport | TrainingSummary | Assessment, Field(discriminator="task")]
+Found = Inspection | CheckReport | TrainingSummary | Assessment | Release
+Payload = Annotated[Found, Field(discriminator="task")]
 
 
 class Succeeded(Record):
@@ -110,7 +112,7 @@ class Result(Exchanged):
         return isinstance(self.outcome, Succeeded)
 
     @property
-    def payload(self) -> Inspection | CheckReport | TrainingSummary | Assessment | None:
+    def payload(self) -> Found | None:
         """What it found or made; None where it failed."""
         return self.outcome.payload if isinstance(self.outcome, Succeeded) else None
 

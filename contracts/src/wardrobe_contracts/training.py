@@ -17,6 +17,8 @@ MASTER_VARIABLE = "WARDROBE_MASTER"
 
 ADAPTER_FOLDER = "adapter"
 """Inside an attempt's folder: what training leaves for assess."""
+MODEL_FOLDER = "model"
+"""The same of method Full, for release."""
 
 
 class Scaling(StrEnum):
@@ -91,23 +93,43 @@ class Schedule(Record):
         return self.batch_size // (self.micro_batch_size * processes)
 
 
-class LoraMethod(Record):
-    """Adapters on the base as it is stored, or in 8 bits."""
+class AdapterMethod(Record):
+    """An adapter beside the frozen base."""
 
-    name: Literal["LoRA"] = "LoRA"
     lora: Lora
     quantization: Quantization | None = None
 
+    @property
+    def variant(self) -> Variant:
+        """How the base is held."""
+        return Variant.NONE if self.quantization is None else self.quantization.type
 
-class QloraMethod(Record):
-    """Adapters on the base in four bits."""
+
+class LoraMethod(AdapterMethod):
+    """On the base as it is stored, or in 8 bits."""
+
+    name: Literal["LoRA"] = "LoRA"
+
+
+class QloraMethod(AdapterMethod):
+    """On the base in four bits."""
 
     name: Literal["QLoRA"] = "QLoRA"
-    lora: Lora
     quantization: Quantization
 
 
-TrainingMethod = Annotated[LoraMethod | QloraMethod, Field(discriminator="name")]
+class FullMethod(Record):
+    """All weights of the base: another base comes of it."""
+
+    name: Literal["Full"] = "Full"
+
+    @property
+    def variant(self) -> Variant:
+        """How the base is held."""
+        return Variant.NONE
+
+
+TrainingMethod = Annotated[LoraMethod | QloraMethod | FullMethod, Field(discriminator="name")]
 
 
 class Processes(Record):
@@ -151,8 +173,8 @@ class TrainConfig(Order):
     """Order to train an adapter on checked data."""
 
     format: PositiveInt = 3
-    """2 has processes, DeepSpeed and activation checkpointing, 3 scaling, initialization and optimizers: none of these
-    must be skipped."""
+    """2 has processes, DeepSpeed and activation checkpointing, 3 method Full, scaling, initialization and
+    optimizers: none of these must be skipped."""
 
     base: BaseLocation
     data_folder: str

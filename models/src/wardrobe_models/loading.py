@@ -18,12 +18,20 @@ NAMED = 3
 
 
 def load_base(
-    folder: Path, variant: Variant, accelerator: Accelerator, *, double_quantization: bool = True
+    folder: Path,
+    variant: Variant,
+    accelerator: Accelerator,
+    *,
+    double_quantization: bool = True,
+    dtype: torch.dtype | None = None,
 ) -> PreTrainedModel:
-    """The base in evaluation mode, nothing of it trainable. Raises BadBaseError where weights lack in the files."""
+    """The base in evaluation mode, nothing of it trainable. Raises BadBaseError where weights lack in the files.
+
+    `dtype` is another than that of activations, where all weights are to be trained.
+    """
     loaded: Any = AutoModelForCausalLM.from_pretrained(
         folder,
-        dtype=compute_dtype(accelerator),
+        dtype=dtype or compute_dtype(accelerator),
         quantization_config=quantization(variant, accelerator, double_quantization=double_quantization),
         # DeepSpeed places weights itself where it partitions them while they are loaded
         device_map=None if is_deepspeed_zero3_enabled() else {"": device(accelerator)},  # type: ignore[no-untyped-call]

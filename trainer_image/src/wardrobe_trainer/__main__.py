@@ -1,4 +1,4 @@
-"""`wardrobe-trainer inspect|check|train|assess`, with the order as JSON in WARDROBE_CONFIG."""
+"""`wardrobe-trainer inspect|check|train|assess|release`, with the order as JSON in WARDROBE_CONFIG."""
 
 import argparse
 import os
@@ -15,6 +15,7 @@ from wardrobe_contracts.base import Task
 from wardrobe_contracts.check import CheckConfig
 from wardrobe_contracts.inspection import InspectConfig
 from wardrobe_contracts.paths import CONFIG_VARIABLE
+from wardrobe_contracts.release import ReleaseConfig
 from wardrobe_contracts.result import Payload, Result
 from wardrobe_contracts.training import TrainConfig
 from wardrobe_models import processors
@@ -24,18 +25,20 @@ from .launcher import node
 from .problems import TaskError, TerminatedError
 from .task import announce, failed, outcome, output_folder, parse_order, record, recorded
 
-AnyOrder = InspectConfig | CheckConfig | TrainConfig | AssessConfig
+AnyOrder = InspectConfig | CheckConfig | TrainConfig | AssessConfig | ReleaseConfig
 ORDERS: Mapping[Task, type[AnyOrder]] = {
     "inspect": InspectConfig,
     "check": CheckConfig,
     "train": TrainConfig,
     "assess": AssessConfig,
+    "release": ReleaseConfig,
 }
 WORKERS: Mapping[Task, tuple[str, str]] = {
     "inspect": ("inspection", "inspect"),
     "check": ("check", "check"),
     "train": ("launcher", "launch"),
     "assess": ("assess", "assess"),
+    "release": ("release", "release"),
 }
 """Module and function of each task."""
 

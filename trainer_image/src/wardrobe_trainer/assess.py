@@ -4,13 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peft import PeftModel
-from pydantic import ValidationError
 
 from wardrobe_contracts.assessment import AssessConfig, Assessment
 from wardrobe_contracts.base import Digest, Variant
-from wardrobe_contracts.check import HELDOUT_FILE, CheckReport, Frame
 from wardrobe_contracts.digests import of_files, sha256, sha256_file
-from wardrobe_contracts.exits import Reason
 from wardrobe_contracts.manifest import (
     ADAPTER_CONFIG_FILE,
     ADAPTER_WEIGHTS_FILE,
@@ -19,17 +16,15 @@ from wardrobe_contracts.manifest import (
     Manifest,
 )
 from wardrobe_contracts.probes import PROBES_FILE, Probes, ProbeScores
-from wardrobe_contracts.result import RESULT_FILE, Result
 
 from . import accelerators, probes
 from .adapter_files import AdapterFacts, invalid_adapter, normalised_config, require_fits, validate
 from .console import say
-from .dataset import FIELD, Row, read_rows
 from .evaluate import evaluate, prepare
+from .heldout import read_frame, read_heldout
 from .inspection import context_length, load_config
 from .loading import free_memory, load_base
 from .model_files import require_unchanged
-from .problems import TaskError, bad_data
 from .publish import clear_stage, publish, published, target_of
 from .tokens import load_chat
 
@@ -170,34 +165,4 @@ def summary(evaluation: Evaluation, difference: float) -> str:
     return (
         f"on {evaluation.variant}: loss {whole.base.loss:.4f} -> {whole.candidate.loss:.4f}, "
         f"body {body.base.loss:.4f} -> {body.candidate.loss:.4f}, probes differ by {difference:.2f} per token{verdict}"
-    )
-
-
-def read_heldout(config: AssessConfig) -> list[Row]:
-    """The held-out side as the check wrote it. Raises TaskError where it is another."""
-    path = Path(config.data_folder) / HELDOUT_FILE
-    found = sha256_file(path) if path.is_file() else "missing"
-    if found != config.heldout_digest:
-        raise _data_changed(f"{path.name} is {found[:19]}, not {config.heldout_digest[:19]} as the check recorded")
-    return read_rows(path, str(path))
-
-
-def read_frame(data_folder: Path) -> Frame:
-    """The frame that the check found in the training answers. Raises TaskError where its record is gone."""
-    try:
-        report = Result.model_validate_json((data_folder / RESULT_FILE).read_bytes()).payload
-    except (OSError, ValidationError) as error:  # whose text quotes the answers' frame
-        raise _data_changed(f"the check's {RESULT_FILE} cannot be read") from error
-    if not isinstance(report, CheckReport):
-        raise _data_changed(f"the check's {RESULT_FILE} has no report")
-    return report.frame
-
-
-def _data_changed(rule: str) -> TaskError:
-    return bad_data(
-        Reason.DATA_CHANGED,
-        field=FIELD,
-        value="the run's copy",
-        rule=rule,
-        next_step="Leave the run's folder alone; make a new FineTuneJob to check and train again",
     )

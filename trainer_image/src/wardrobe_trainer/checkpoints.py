@@ -13,17 +13,17 @@ from enum import StrEnum
 from pathlib import Path
 
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from wardrobe_contracts.base import Digest, Record
 from wardrobe_contracts.digests import sha256, sha256_file
-from wardrobe_contracts.training import TrainConfig
+from wardrobe_contracts.training import AdapterMethod, TrainConfig, TrainingMethod
 
 from .checkpoints_folder import FOLDER, all_of
 from .console import say
 from .files import sync_folder, sync_tree, write_durably
-from .moments import Tensors
+from .moments import Stored, Tensors
 
 _TENSORS = "state.safetensors"
 _MANIFEST = "manifest.json"
@@ -48,7 +48,7 @@ class Checkpoint:
     """One that is whole, and of this run."""
 
     manifest: Manifest
-    tensors: Tensors
+    stored: Stored
 
 
 def fingerprint(config: TrainConfig) -> Digest:
@@ -57,20 +57,25 @@ def fingerprint(config: TrainConfig) -> Digest:
     Field by field: one that a later release adds, with a default that changes nothing, makes no other run.
     """
     method, schedule = config.method, config.schedule
-    lora = method.lora
+    lora = method.lora if isinstance(method, AdapterMethod) else None
     decisive = {
         "base": config.base.fingerprint,
         "rows": config.train_digest,
         "method": method.name,
-        "lora": [lora.rank, lora.alpha, lora.dropout, sorted(lora.target_modules)],
-        "quantization": [method.quantization.type, method.quantization.double_quantization]
-        if method.quantization
-        else None,
+        "lora": lora and [lora.rank, lora.alpha, lora.dropout, sorted(lora.target_modules)],
+        "quantization": _quantization(method),
         "schedule": [schedule.epochs, schedule.learning_rate, schedule.batch_size, schedule.sequence_length],
         "seed": schedule.seed,
-        **_unusual(scaling=lora.scaling, initialization=lora.initialization, optimizer=schedule.optimizer),
+        **(_unusual(scaling=lora.scaling, initialization=lora.initialization) if lora else {}),
+        **_unusual(optimizer=schedule.optimizer),
     }
     return sha256(json.dumps(decisive, sort_keys=True).encode())
+
+
+def _quantization(method: TrainingMethod) -> list[str | bool] | None:
+    if not isinstance(method, AdapterMethod) or method.quantization is None:
+        return None
+    return [method.quantization.type, method.quantization.double_quantization]
 
 
 def _unusual(**given: StrEnum) -> dict[str, str]:
@@ -135,7 +140,7 @@ def read(config: TrainConfig, folder: str) -> Checkpoint:
         raise ValueError("it is of another base, other data or other settings")
     if sha256_file(place / _TENSORS) != manifest.tensors:
         raise ValueError(f"{_TENSORS} is not what was written")
-    return Checkpoint(manifest, load_file(place / _TENSORS))
+    return Checkpoint(manifest, safe_open(place / _TENSORS, framework="pt").get_tensor)
 
 
 def _why(error: Exception) -> str:

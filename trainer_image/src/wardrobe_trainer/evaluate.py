@@ -61,7 +61,13 @@ def body_tokens(offsets: list[tuple[int, int]], text: str, prompt: int, answer: 
 
 def evaluate(model: PeftModel, variant: Variant, rows: list[HeldOut]) -> Evaluation:
     """Score the base alone and the base with its adapter, on the same tokens. Raises TaskError."""
-    base, candidate = base_and_candidate(model, [row.passage for row in rows])
+    return compare(variant, rows, *base_and_candidate(model, [row.passage for row in rows]))
+
+
+def compare(
+    variant: Variant, rows: list[HeldOut], base: list[torch.Tensor], candidate: list[torch.Tensor]
+) -> Evaluation:
+    """Of log-probabilities, which are parallel to the rows' passages."""
     whole = [[True] * len(row.body) for row in rows]
     body = [row.body for row in rows]
     # Where the frame is all there is of every answer, the body is the answer.

@@ -21,7 +21,14 @@ from wardrobe_contracts.base import Accelerator
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.paths import CONFIG_VARIABLE
 from wardrobe_contracts.result import RESULT_FILE, Result
-from wardrobe_contracts.training import ADAPTER_FOLDER, MASTER_PORT, MASTER_VARIABLE, PROGRESS_PORT, TrainConfig
+from wardrobe_contracts.training import (
+    ADAPTER_FOLDER,
+    MASTER_PORT,
+    MASTER_VARIABLE,
+    MODEL_FOLDER,
+    PROGRESS_PORT,
+    TrainConfig,
+)
 from wardrobe_models import processors
 
 from . import hardware, progress
@@ -36,7 +43,7 @@ PORT_VARIABLE = "WARDROBE_PROGRESS_PORT"
 """Overrides PROGRESS_PORT, for tests that run side by side."""
 RANK_MODULE = "wardrobe_trainer.rank"
 UNFINISHED_FOLDER = ".adapter"
-"""Where a rank writes the adapter before its one rename to ADAPTER_FOLDER."""
+"""Where a rank writes what it trained before its one rename."""
 MASTER_PORT_VARIABLE = "WARDROBE_MASTER_PORT"
 """Overrides MASTER_PORT, for tests that run side by side."""
 PEER_SECONDS = 15.0
@@ -87,7 +94,11 @@ def launch(config: TrainConfig) -> Result:
     require_unchanged(Path(config.base.folder), config.base.fingerprint)
     output = Path(config.output_folder)
     if node() == 0:
-        for name in (UNFINISHED_FOLDER, ADAPTER_FOLDER):  # left by a pod of this attempt that came to no result
+        for name in (
+            UNFINISHED_FOLDER,
+            ADAPTER_FOLDER,
+            MODEL_FOLDER,
+        ):  # left by a pod of this attempt that came to no result
             shutil.rmtree(output / name, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix="ranks-"))
     try:

@@ -15,11 +15,16 @@ from .problems import bad_base
 
 
 def load_base(
-    folder: Path, variant: Variant, accelerator: Accelerator, *, double_quantization: bool = True
+    folder: Path,
+    variant: Variant,
+    accelerator: Accelerator,
+    *,
+    double_quantization: bool = True,
+    dtype: torch.dtype | None = None,
 ) -> PreTrainedModel:
     """The base, nothing of it trainable. Raises TaskError where weights are missing in the files."""
     try:
-        return loading.load_base(folder, variant, accelerator, double_quantization=double_quantization)
+        return loading.load_base(folder, variant, accelerator, double_quantization=double_quantization, dtype=dtype)
     except BadBaseError as error:
         raise bad_base(
             Reason.BASE_MALFORMED,

@@ -1,10 +1,11 @@
 """What Adam knows, as whole tensors by the weights' names, whoever holds which part of it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
+from deepspeed.runtime.zero import GatheredParameters  # type: ignore[import-untyped]
 from deepspeed.utils import (  # type: ignore[import-untyped]
     safe_get_full_fp32_param,
     safe_get_full_optimizer_state,
@@ -17,40 +18,53 @@ from . import eight_bits
 from .eight_bits import MOMENTS
 
 Tensors = dict[str, torch.Tensor]
+Stored = Callable[[str], torch.Tensor]
+"""Gives a tensor of a checkpoint by its name; read when it is asked for, since a whole one may be large."""
 
 WEIGHT = "weight"
 
 
-def trainable_weights(model: nn.Module) -> Tensors:
-    """Whole float32 weights by their names. All processes must ask together."""
-    return {name: _copy(_weight(weight)) for name, weight in _trained(model)}
+def count(model: nn.Module) -> int:
+    """Values that are trained, those among them that other processes hold."""
+    return sum(getattr(weight, "ds_numel", weight.numel()) for _, weight in _trained(model))
 
 
-def collect(model: nn.Module, optimizer: Any) -> Tensors:
-    """Weights and moments, as `<weight or moment>:<name>`. All processes must ask together, after a step."""
-    found = {f"{WEIGHT}:{name}": weight for name, weight in trainable_weights(model).items()}
-    with _float_moments(model, optimizer):
-        for name, weight in _trained(model):
-            for moment in MOMENTS:
-                found[f"{moment}:{name}"] = _copy(_moment(weight, moment, optimizer))
+def trainable_weights(model: nn.Module, *, keep: bool) -> Tensors:
+    """Whole float32 weights by their names. All processes must ask together; those that keep none get none."""
+    found: Tensors = {}
+    for name, weight in _trained(model):
+        _keep(found, name, _weight(weight), keep=keep)
     return found
 
 
-def put_weights(model: nn.Module, tensors: Tensors) -> None:
-    """Into a model that no optimizer knows yet."""
-    with torch.no_grad():
+def collect(model: nn.Module, optimizer: Any, *, keep: bool) -> Tensors:
+    """Weights and moments, as `<weight or moment>:<name>`. All processes must ask together, after a step."""
+    found = {f"{WEIGHT}:{name}": weight for name, weight in trainable_weights(model, keep=keep).items()}
+    with _float_moments(model, optimizer):
         for name, weight in _trained(model):
-            weight.copy_(tensors[f"{WEIGHT}:{name}"])
+            for moment in MOMENTS:
+                _keep(found, f"{moment}:{name}", _moment(weight, moment, optimizer), keep=keep)
+    return found
 
 
-def put_moments(model: nn.Module, optimizer: Any, tensors: Tensors, step: int) -> None:
-    """After a first step, which has made room for them, with weights that are those of `tensors` already."""
+def put_weights(model: nn.Module, stored: Stored) -> None:
+    """Into a model that no optimizer knows yet."""
+    for name, weight in _trained(model):
+        value = stored(f"{WEIGHT}:{name}")
+        # a base that was partitioned while it was loaded: the first process's value is taken, and all have the same
+        whole = GatheredParameters([weight], modifier_rank=0) if hasattr(weight, "ds_id") else nullcontext()
+        with torch.no_grad(), whole:
+            weight.copy_(value)
+
+
+def put_moments(model: nn.Module, optimizer: Any, stored: Stored, step: int) -> None:
+    """After a first step, which has made room for them, with weights that are those of `stored` already."""
     with _float_moments(model, optimizer, written=True):
         for name, weight in _trained(model):
             if _partitioned(weight):  # weights again: DeepSpeed made its float32 copies from the model's bfloat16
-                safe_set_full_fp32_param(weight, tensors[f"{WEIGHT}:{name}"].to(weight.device))
+                safe_set_full_fp32_param(weight, stored(f"{WEIGHT}:{name}").to(weight.device))
             for moment in MOMENTS:
-                value = tensors[f"{moment}:{name}"].to(weight.device)
+                value = stored(f"{moment}:{name}").to(weight.device)
                 if _partitioned(weight):
                     safe_set_full_optimizer_state(weight, value, moment)
                 else:
@@ -109,5 +123,6 @@ def _own(optimizer: Any) -> torch.optim.Optimizer:
     return found
 
 
-def _copy(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().float().cpu().clone()
+def _keep(found: Tensors, name: str, tensor: torch.Tensor, *, keep: bool) -> None:
+    if keep:
+        found[name] = tensor.detach().float().cpu().clone()

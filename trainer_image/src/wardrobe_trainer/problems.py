@@ -37,6 +37,12 @@ def bad_adapter(*, value: str, rule: str, next_step: str) -> TaskError:
     return TaskError(ExitCode.BAD_ADAPTER, Reason.ADAPTER_INVALID, problem)
 
 
+def bad_model(*, value: str, rule: str, next_step: str) -> TaskError:
+    """The trained model's files, or a model in their place, are at fault."""
+    problem = Problem(field="spec.output.baseModel", value=value, rule=rule, next_step=next_step)
+    return TaskError(ExitCode.BAD_ADAPTER, Reason.MODEL_INVALID, problem)
+
+
 def listed(items: list[str]) -> str:
     """The first few of `items` and the number of the others, as prose."""
     rest = len(items) - NAMED_EXAMPLES

@@ -1,6 +1,7 @@
 """Publication: an artifact appears whole under its digest, or not at all, and is never changed afterwards."""
 
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,7 +11,7 @@ from wardrobe_contracts.digests import of_files, sha256_file
 from wardrobe_contracts.manifest import ADAPTER_FILES, MANIFEST_FILE, Manifest
 
 from .files import sync_folder, sync_tree
-from .problems import bad_adapter
+from .problems import TaskError, bad_adapter
 
 
 class NotWholeError(OSError):
@@ -43,23 +44,34 @@ def verify(folder: Path, digest: Digest) -> Manifest:
     return manifest
 
 
-def published(line_folder: Path, digest: Digest) -> bool:
+def published(
+    folder: Path,
+    digest: Digest,
+    verify: Callable[[Path, Digest], object] = verify,
+    bad: Callable[..., TaskError] = bad_adapter,
+) -> bool:
     """Whether the artifact is there and whole. Raises TaskError where something else is in its place."""
-    target = target_of(line_folder, digest)
+    target = target_of(folder, digest)
     if not target.exists():
         return False
     try:
         verify(target, digest)
     except NotWholeError as error:
-        raise bad_adapter(
+        raise bad(
             value=str(target),
             rule=f"an artifact of this digest is already in the store and is damaged: {error}",
-            next_step="Find out what changed it; if no Adapter names it, move the folder away and run the job again",
+            next_step="Find out what changed it; if nothing names it, move the folder away and run the job again",
         ) from error
     return True
 
 
-def publish(line_folder: Path, run: str, digest: Digest, contents: dict[str, bytes | Path]) -> None:
+def publish(
+    line_folder: Path,
+    run: str,
+    digest: Digest,
+    contents: Mapping[str, bytes | Path],
+    verify: Callable[[Path, Digest], object] = verify,
+) -> None:
     """Stage, verify, sync and rename. `contents` are file names to bytes, or to a file to copy.
 
     Raises OSError where the store fails, NotWholeError where what was written does not read back. In any case, an
@@ -73,7 +85,7 @@ def publish(line_folder: Path, run: str, digest: Digest, contents: dict[str, byt
             _put(stage / name, content)
         sync_tree(stage)
         verify(stage, digest)
-        move(stage, target_of(line_folder, digest), digest)
+        move(stage, target_of(line_folder, digest), digest, verify)
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
         raise
@@ -93,7 +105,7 @@ def _put(path: Path, content: bytes | Path) -> None:
         shutil.copyfile(content, path)
 
 
-def move(stage: Path, target: Path, digest: Digest) -> None:
+def move(stage: Path, target: Path, digest: Digest, verify: Callable[[Path, Digest], object] = verify) -> None:
     """Publish by one rename. Where another run was first with the same digest, its folder stays and ours goes."""
     try:
         stage.rename(target)

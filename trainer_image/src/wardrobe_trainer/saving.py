@@ -60,7 +60,7 @@ class Saving(TrainerCallback):
         if self._begun is None:
             return
         step = self._begun.manifest.step
-        moments.put_moments(kwargs["model"], kwargs["optimizer"], self._begun.tensors, step)
+        moments.put_moments(kwargs["model"], kwargs["optimizer"], self._begun.stored, step)
         for _ in range(step - 1):  # one was made after this step
             kwargs["lr_scheduler"].step()
         self._begun = None
@@ -93,7 +93,7 @@ class Saving(TrainerCallback):
     def _save(self, step: int, model: Any, optimizer: Any) -> None:
         """A checkpoint that cannot be written costs training nothing but what is done again after it."""
         began = time.monotonic()
-        tensors = moments.collect(model, optimizer)
+        tensors = moments.collect(model, optimizer, keep=self._place.first)
         problem = self._write(step, tensors) if self._place.first else None
         if agree(int(problem is not None)):  # all know: any of them may have to say how far the attempt came
             self._reporter.not_saved(problem or "the first process says why")

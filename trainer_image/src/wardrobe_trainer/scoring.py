@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from peft import PeftModel
+from transformers import PreTrainedModel
 
 from wardrobe_contracts.exits import Reason
 from wardrobe_contracts.probes import LEAST_LOG_PROBABILITY, MOST_LOG_PROBABILITY
@@ -26,7 +27,7 @@ class Passage:
 
 
 @torch.inference_mode()
-def log_probabilities(model: PeftModel, passages: Sequence[Passage]) -> list[torch.Tensor]:
+def log_probabilities(model: PreTrainedModel | PeftModel, passages: Sequence[Passage]) -> list[torch.Tensor]:
     """Log-probability (natural) of each passage's scored tokens, given all before them; float64 on CPU, in order."""
     found: dict[int, torch.Tensor] = {}
     for batch in batches([len(passage.ids) for passage in passages]):
@@ -41,15 +42,8 @@ def base_and_candidate(model: PeftModel, passages: Sequence[Passage]) -> tuple[l
     candidate = log_probabilities(model, passages)
     with model.disable_adapter():
         base = log_probabilities(model, passages)
-    if not _are_numbers(base):
-        raise bad_base(
-            Reason.BASE_MALFORMED,
-            field="spec.baseModel.name",
-            value="the base's weights",
-            rule="they score held-out answers with values that are no numbers",
-            next_step="Copy the model again, all of it from one revision",
-        )
-    if not _are_numbers(candidate):
+    require_numbers(base)
+    if not are_numbers(candidate):
         raise bad_adapter(
             value="the trained adapter",
             rule="with it, the base scores held-out answers with values that are no numbers",
@@ -58,7 +52,20 @@ def base_and_candidate(model: PeftModel, passages: Sequence[Passage]) -> tuple[l
     return base, candidate
 
 
-def _are_numbers(rows: list[torch.Tensor]) -> bool:
+def require_numbers(base: list[torch.Tensor]) -> None:
+    """Of the base's scores. Raises TaskError."""
+    if not are_numbers(base):
+        raise bad_base(
+            Reason.BASE_MALFORMED,
+            field="spec.baseModel.name",
+            value="the base's weights",
+            rule="they score held-out answers with values that are no numbers",
+            next_step="Copy the model again, all of it from one revision",
+        )
+
+
+def are_numbers(rows: list[torch.Tensor]) -> bool:
+    """Whether all scores are."""
     return all(bool(((row >= LEAST_LOG_PROBABILITY) & (row <= MOST_LOG_PROBABILITY)).all()) for row in rows)
 
 
@@ -74,7 +81,7 @@ def batches(lengths: Sequence[int], limit: int = BATCH_TOKENS) -> Iterator[list[
         yield group
 
 
-def forward(model: PeftModel, rows: list[list[int]]) -> torch.Tensor:
+def forward(model: PreTrainedModel | PeftModel, rows: list[list[int]]) -> torch.Tensor:
     """Logits (rows, longest row, vocabulary). Padding is on the right, where a causal model's tokens cannot see it."""
     longest = max(len(row) for row in rows)
     ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=model.device)

@@ -114,8 +114,9 @@ def out_of_memory(task: Task, found: str) -> Result:
 DONE: Mapping[Task, str] = {
     "inspect": "the base model can be adapted",
     "check": "the dataset can be trained on",
-    "train": "the adapter is trained",
+    "train": "the weights are trained",
     "assess": "the adapter is published",
+    "release": "the model is published",
 }
 
 

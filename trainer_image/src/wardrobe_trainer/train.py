@@ -1,43 +1,29 @@
-"""Training of one adapter by TRL and PEFT on the frozen base: what a rank does."""
+"""Training by TRL, of whatever the method trains: what a rank does."""
 
 import importlib.metadata
 import resource
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from peft.tuners.tuners_utils import BaseTunerLayer
+from peft import PeftModel
 from safetensors import SafetensorError
-from transformers import set_seed
+from transformers import PreTrainedModel, set_seed
 
 from wardrobe_contracts.base import Accelerator, Variant
 from wardrobe_contracts.check import TRAIN_FILE
 from wardrobe_contracts.digests import sha256_file
-from wardrobe_contracts.exits import ExitCode, Reason
-from wardrobe_contracts.problem import Problem
-from wardrobe_contracts.training import (
-    ADAPTER_FOLDER,
-    Initialization,
-    Lora,
-    Scaling,
-    TrainConfig,
-    TrainingSummary,
-)
+from wardrobe_contracts.exits import Reason
+from wardrobe_contracts.training import FullMethod, TrainConfig, TrainingSummary
 from wardrobe_models.chat import Chat
 
-from . import accelerators, checkpoints, moments, progress
-from .adapter_files import validate
+from . import accelerators, checkpoints, full, lora, moments, progress
 from .batches import Plan
 from .console import say
 from .dataset import FIELD, read_rows
-from .files import sync_folder, sync_tree
-from .launcher import UNFINISHED_FOLDER
-from .loading import load_base
 from .peers import Place, of_first, one_after_another, together
-from .problems import TaskError, bad_data
+from .problems import bad_data
 from .reporting import Reporter
 from .saving import Saving
 from .tokens import encode, load_chat
@@ -46,18 +32,18 @@ from .trainer import Example, MicroBatches, make_trainer, trainer_settings
 ALONE = Place()
 RETRY_SECONDS = 10.0
 TRIES = 8640
-"""Of writing the adapter: for a day."""
+"""Of writing what was trained: for a day."""
 PACKAGES = ("accelerate", "bitsandbytes", "deepspeed", "peft", "torch", "transformers", "trl")
 
 
 def train(config: TrainConfig, scratch: Path, place: Place = ALONE) -> TrainingSummary:
-    """Train on the checked rows and leave the adapter in `<output_folder>/adapter`. Raises TaskError.
+    """Train on the checked rows and leave what comes of it in a folder of `output_folder`. Raises TaskError.
 
     `scratch` takes the progress file and what the trainer insists on writing. Every process does the same, and the
     first says and writes what comes of it.
     """
     require_data(config)
-    accelerators.take(config, place.local_rank, variant_of(config))
+    accelerators.take(config, place.local_rank, config.method.variant)
     with together(config, place):
         try:
             return _train(config, scratch, place)
@@ -72,12 +58,12 @@ def _train(config: TrainConfig, scratch: Path, place: Place) -> TrainingSummary:
     examples = load_examples(config, chat)
     plan = Plan.of(config, [len(row["input_ids"]) for row in examples])
     # Weights are partitioned while they are loaded where these settings are there before; bitsandbytes cannot be
-    early = trainer_settings(config, plan, scratch) if variant_of(config) is Variant.NONE else None
+    early = trainer_settings(config, plan, scratch) if config.method.variant is Variant.NONE else None
     with one_after_another(scratch.parent, wanted=early is None and config.processes.per_node > 1):
         model = prepare_model(config)
     found = of_first(checkpoints.newest(config) if place.first and config.checkpoints else None)
     begun = checkpoints.read(config, found) if found else None
-    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    trainable = moments.count(model)
     if place.first:
         say(f"{len(examples)} rows, {trainable:,} trainable parameters, {torch.get_num_threads()} threads")
     reporter = Reporter(scratch, plan.steps_per_epoch, begun.manifest if begun else None, speaks=place.first)
@@ -86,7 +72,7 @@ def _train(config: TrainConfig, scratch: Path, place: Place) -> TrainingSummary:
     batches = MicroBatches(plan, place.rank, done=max(0, saving.resumed - 1))  # the last that was done comes again
     trainer = make_trainer(settings, chat, model, examples, batches)
     if begun:
-        moments.put_weights(model, begun.tensors)
+        moments.put_weights(model, begun.stored)
     begun = None  # its tensors go once they are restored
     trainer.add_callback(reporter)
     trainer.add_callback(saving)
@@ -95,9 +81,9 @@ def _train(config: TrainConfig, scratch: Path, place: Place) -> TrainingSummary:
     saving.require_finished()
     seconds = time.monotonic() - started
     progress.write(scratch, reporter.now("Saving"))
-    weights, used = moments.trainable_weights(model), config.schedule.optimizer.on(config.accelerator)
+    weights, used = moments.trainable_weights(model, keep=place.first), config.schedule.optimizer.on(config.accelerator)
     if place.first:
-        save_at_last(lambda: save(model, weights, Path(config.output_folder), config.method.lora.rank), reporter)
+        save_at_last(lambda: save(config, model, weights), reporter)
     return TrainingSummary(
         steps=trainer.state.global_step,
         tokens=reporter.tokens,
@@ -138,50 +124,19 @@ def load_examples(config: TrainConfig, chat: Chat) -> list[Example]:
     return [{"input_ids": row.ids, "labels": row.labels} for row in encoded]
 
 
-def variant_of(config: TrainConfig) -> Variant:
-    """How the method holds the base."""
-    quantization = config.method.quantization
-    return Variant.NONE if quantization is None else quantization.type
+def prepare_model(config: TrainConfig) -> PreTrainedModel | PeftModel:
+    """With weights to be trained. Raises TaskError."""
+    method = config.method
+    return full.prepare(config) if isinstance(method, FullMethod) else lora.prepare(config, method)
 
 
-def prepare_model(config: TrainConfig) -> PeftModel:
-    """The frozen base with a fresh adapter. Raises TaskError where no module has a target's name."""
-    lora, variant = config.method.lora, variant_of(config)
-    double = config.method.quantization is not None and config.method.quantization.double_quantization
-    say(f"loading the base ({variant})")
-    base = load_base(Path(config.base.folder), variant, config.accelerator, double_quantization=double)
-    try:
-        model = get_peft_model(base, lora_config(lora), autocast_adapter_dtype=config.deepspeed is None)
-    except ValueError as error:
-        raise bad_targets(lora, f"PEFT cannot adapt these modules of the base: {error}") from error
-    if isinstance(model.get_output_embeddings(), BaseTunerLayer):
-        raise bad_targets(lora, "the output layer is among them, which TRL would leave untrained")
-    return model
-
-
-def bad_targets(lora: Lora, rule: str) -> TaskError:
-    """The target modules do not suit the base."""
-    problem = Problem(
-        field="spec.lora.targetModules",
-        value=", ".join(lora.target_modules),
-        rule=rule,
-        next_step="Use all-linear, or names of linear layers within the base's blocks such as q_proj",
-    )
-    return TaskError(ExitCode.BAD_CONFIG, Reason.CONFIG_INVALID, problem)
-
-
-def lora_config(lora: Lora) -> LoraConfig:
-    """PEFT's form of the hyperparameters; the single word `all-linear` stands for every linear layer but the head."""
-    targets = lora.target_modules
-    return LoraConfig(
-        task_type="CAUSAL_LM",
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=targets[0] if targets == ["all-linear"] else targets,
-        use_rslora=lora.scaling is Scaling.RANK_STABILIZED,
-        init_lora_weights="gaussian" if lora.initialization is Initialization.GAUSSIAN else True,
-    )
+def save(config: TrainConfig, model: PreTrainedModel | PeftModel, weights: moments.Tensors) -> None:
+    """What was trained, by its method. Raises TaskError or OSError."""
+    output = Path(config.output_folder)
+    if isinstance(config.method, FullMethod):
+        full.save(model, weights, output, Path(config.base.folder))
+    else:
+        lora.save(model, weights, output, config.method)
 
 
 def save_at_last(write: Callable[[], None], reporter: Reporter) -> None:
@@ -193,23 +148,10 @@ def save_at_last(write: Callable[[], None], reporter: Reporter) -> None:
         try:
             return write()
         except (OSError, SafetensorError) as error:  # the second is how safetensors tells of a full disk
-            say(f"the adapter could not be written, and is tried again: {error}")
+            say(f"what was trained could not be written, and is tried again: {error}")
             reporter.not_saved(str(error), stage="Saving")
         time.sleep(RETRY_SECONDS)
     return write()
-
-
-def save(model: PeftModel, weights: dict[str, torch.Tensor], output: Path, rank: int) -> None:
-    """Write the adapter, read it again, and only then give it its name. Raises TaskError or OSError."""
-    unfinished, final = output / UNFINISHED_FOLDER, output / ADAPTER_FOLDER
-    for left in (unfinished, final):  # by a try that came to no end
-        shutil.rmtree(left, ignore_errors=True)
-    model.save_pretrained(str(unfinished), state_dict=weights, safe_serialization=True, save_embedding_layers=False)
-    facts = validate(unfinished, rank)
-    sync_tree(unfinished)
-    unfinished.rename(final)
-    sync_folder(output)
-    say(f"adapter saved: rank {facts.rank}, {facts.size_bytes:,} bytes, on {', '.join(facts.target_modules)}")
 
 
 def peak_memory(accelerator: Accelerator) -> int:

@@ -10,7 +10,7 @@ from accelerate import PartialState  # type: ignore[import-untyped]  # accelerat
 from peft import PeftModel
 from torch import distributed
 from torch.utils.data import DataLoader, Dataset
-from transformers import PrinterCallback, ProgressCallback
+from transformers import PreTrainedModel, PrinterCallback, ProgressCallback
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -70,7 +70,7 @@ class MicroBatches:
         return (self._plan.steps - self.done) * self._plan.accumulation
 
 
-class AdapterTrainer(SFTTrainer):
+class PlannedTrainer(SFTTrainer):
     """Takes its micro-batches from a plan: transformers' own samplers give some rows twice at an epoch's end."""
 
     rows: DataLoader[Any]
@@ -88,15 +88,19 @@ class AdapterTrainer(SFTTrainer):
 
 
 def make_trainer(
-    settings: SFTConfig, chat: Chat, model: PeftModel, examples: Sequence[Example], batches: MicroBatches
-) -> AdapterTrainer:
+    settings: SFTConfig,
+    chat: Chat,
+    model: PreTrainedModel | PeftModel,
+    examples: Sequence[Example],
+    batches: MicroBatches,
+) -> PlannedTrainer:
     """A trainer that logs every step to its callbacks and nothing to the console."""
     tokenizer = chat.tokenizer
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token  # padding carries no label and is masked, so any token does
     rows = Rows(examples)
     form = datasets.Dataset.from_list(examples[:1])  # TRL looks at its columns, and gets its rows from `rows`
-    trainer = AdapterTrainer(model=model, args=settings, train_dataset=form, processing_class=tokenizer)
+    trainer = PlannedTrainer(model=model, args=settings, train_dataset=form, processing_class=tokenizer)
     trainer.rows = DataLoader(
         rows,
         batch_sampler=batches,
@@ -108,9 +112,10 @@ def make_trainer(
     trainer.remove_callback(ProgressCallback)
     # TRL makes adapters of a quantized base bfloat16, in which Adam loses steps that are small against a weight. B is
     # still zero and A random, so making them float32 again loses nothing. On GPUs DeepSpeed trains float32 copies.
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
+    if isinstance(model, PeftModel):
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
     return trainer
 
 

@@ -1,6 +1,6 @@
 """Kind Adapter: one of a line, under a version; it never changes."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -54,7 +54,7 @@ class LineageSpec(Typed):
 
     job: JobIdentity
     dataset: DatasetLineage
-    method: Method
+    method: Literal[Method.LORA, Method.QLORA]
     quantization: QuantizationSpec | None = None
     training: Hyperparameters
     packages: Annotated[dict[str, Annotated[str, Field(max_length=64)]], Field(max_length=32)] = {}

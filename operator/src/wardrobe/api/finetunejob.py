@@ -8,17 +8,19 @@ from wardrobe_contracts.base import Accelerator, Method, Variant
 from wardrobe_contracts.deepspeed import ZeroStage
 from wardrobe_contracts.training import Initialization, Optimizer, Scaling
 
-from .meta import Line, Metadata, NamedReference, Resource, SecretReference, Seed, SourceText, Status, Typed
+from .meta import Line, Metadata, Name, NamedReference, Resource, SecretReference, Seed, SourceText, Status, Typed
 
 KIND = "FineTuneJob"
 PLURAL = "finetunejobs"
 
 
 class Output(Typed):
-    """Where the result goes."""
+    """What the run makes: one of both, as the method says."""
 
-    adapter: Line
+    adapter: Line | None = None
     """The line; the run makes its next version."""
+    base_model: Name | None = None
+    """A BaseModel that is not there yet."""
 
 
 class Validation(Typed):
@@ -137,13 +139,30 @@ class FineTuneJobSpec(Typed):
     output: Output
     method: Method = Method.QLORA
     dataset: Dataset
-    lora: LoraSpec = LoraSpec()
+    lora: LoraSpec | None = None
     quantization: QuantizationSpec | None = None
     training: TrainingSpec = TrainingSpec()
     parallelism: Parallelism = Parallelism()
     checkpoints: Checkpoints = Checkpoints()
     restarts: Restarts = Restarts()
     pod: PodSettings = PodSettings()
+
+    @property
+    def line(self) -> str:
+        """The line that the run adds to. Only of methods that make an adapter."""
+        assert self.output.adapter is not None  # noqa: S101  a rule of the CRD
+        return self.output.adapter
+
+    @property
+    def new_base(self) -> str:
+        """Name of the BaseModel that the run makes. Only of method Full."""
+        assert self.output.base_model is not None  # noqa: S101  a rule of the CRD
+        return self.output.base_model
+
+    @property
+    def effective_lora(self) -> LoraSpec:
+        """As written, with what is meant where nothing is. Not of method Full."""
+        return self.lora or LoraSpec()
 
     @property
     def effective_quantization(self) -> QuantizationSpec | None:
@@ -207,6 +226,7 @@ class FineTuneJobStatus(Status):
     goodput: str | None = None
     """Share of the steps that were done which count."""
     adapter: str | None = None
+    base_model: str | None = None
     score: str | None = None
     dataset: DatasetStatus | None = None
     progress: ProgressStatus | None = None

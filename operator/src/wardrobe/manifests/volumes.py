@@ -53,6 +53,12 @@ def line(name: str) -> Mount:
     return Mount(_claim(paths.STORE_CLAIM), paths.LINE, paths.line_in_store(name), read_only=False)
 
 
+def new_models(name: str) -> Mount:
+    """The folder of the store for models of one name, for the same reason."""
+    sub_path = paths.models_in_store(name)
+    return Mount(_claim(paths.STORE_CLAIM), paths.NEW_MODELS, sub_path, read_only=False)
+
+
 def store() -> Mount:
     """The whole store, to read artifacts from."""
     return Mount(_claim(paths.STORE_CLAIM), paths.STORE)

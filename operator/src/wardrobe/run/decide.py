@@ -38,20 +38,20 @@ def tidy(run: FineTuneJobResource, line: Line | Missing) -> Plan:
 
 def decide(run: FineTuneJobResource, seen: Seen, settings: Settings, now: str) -> Plan:
     """What a FineTuneJob asks for now."""
-    stage = stage_of(seen.attempts)
+    stage = stage_of(run, seen.attempts)
     step = stage.step(run, seen, settings)
     return Plan(
         status=status(run, stage, step.state, seen.attempts, now),
         writes=step.writes or seen.attempts.put(seen.attempts.known()),
         requeue_after=_look_again(step, seen),
-        afterwards=(_drop_claim(run),) if isinstance(step.state, Published) else (),
+        afterwards=(_drop_claim(run),) if isinstance(step.state, Published) and run.spec.output.adapter else (),
         waits_on=_waits_on(run, step),
         progress_url=_progress_url(stage, step),
     )
 
 
 def _drop_claim(run: FineTuneJobResource) -> Write:
-    key = Key("ConfigMap", run.metadata.namespace, line_name(run.spec.output.adapter))
+    key = Key("ConfigMap", run.metadata.namespace, line_name(run.spec.line))
     return DropEntry(key, claim_entry(run.metadata.uid))
 
 

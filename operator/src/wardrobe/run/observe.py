@@ -16,23 +16,24 @@ from wardrobe_contracts.assessment import Assessment
 from .lines import Line, line_name, read_line
 from .published import adapter_name
 from .seen import NOT_ASKED, Existing, Numbering, Seen, is_its_own
-from .stages import JOBS, stage_of
+from .stages import jobs_of, stage_of
 from .stages.check import needs
 
 
 async def for_run(kube: Kube, run: FineTuneJobResource, now: str) -> Seen:
     """A run's attempts; its base, what the first pod would mount, and the line, where the stage asks for them."""
     namespace = run.metadata.namespace
-    seen, trouble = await attempts(kube, Owner(finetunejob.KIND, run.metadata, run.run, JOBS), now)
-    wanted = stage_of(seen).wants(run, seen)
+    seen, trouble = await attempts(kube, Owner(finetunejob.KIND, run.metadata, run.run, jobs_of(run)), now)
+    wanted = stage_of(run, seen).wants(run, seen)
     base = await base_model(kube, namespace, run.spec.base_model.name) if wanted.base else None
+    namesake = await base_model(kube, namespace, run.spec.new_base) if wanted.name else None
     lacking = trouble or await missing(kube, namespace, needs(run, base, seen))
     numbering = await _numbering(kube, run, seen) if wanted.numbering else NOT_ASKED
-    return Seen(seen, base, lacking, numbering)
+    return Seen(seen, base, lacking, numbering, namesake)
 
 
 async def _numbering(kube: Kube, run: FineTuneJobResource, seen: Attempts) -> Numbering | Missing:
-    line = await the_line(kube, run.metadata.namespace, run.spec.output.adapter)
+    line = await the_line(kube, run.metadata.namespace, run.spec.line)
     return line if isinstance(line, Missing) else Numbering(line, await _taken(kube, run, line, seen))
 
 

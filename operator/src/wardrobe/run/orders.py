@@ -3,7 +3,10 @@
 from wardrobe.api.finetunejob import FineTuneJobResource
 from wardrobe_contracts import paths
 from wardrobe_contracts.base import Method
+from wardrobe_contracts.check import CheckReport
+from wardrobe_contracts.manifest import Origin
 from wardrobe_contracts.training import (
+    FullMethod,
     Initialization,
     Lora,
     LoraMethod,
@@ -12,6 +15,7 @@ from wardrobe_contracts.training import (
     Quantization,
     Schedule,
     TrainingMethod,
+    TrainingSummary,
 )
 
 CHECK_FOLDER = f"{paths.RUN}/check"
@@ -24,6 +28,8 @@ def attempt_folder(number: int) -> str:
 
 def method(run: FineTuneJobResource) -> TrainingMethod:
     """The method with the settings that are its own."""
+    if run.spec.method is Method.FULL:
+        return FullMethod()
     quantized = quantization(run)
     if run.spec.method is Method.QLORA and quantized is not None:
         return QloraMethod(lora=lora(run), quantization=quantized)
@@ -32,7 +38,7 @@ def method(run: FineTuneJobResource) -> TrainingMethod:
 
 def lora(run: FineTuneJobResource) -> Lora:
     """Hyperparameters as the trainer takes them."""
-    spec = run.spec.lora
+    spec = run.spec.effective_lora
     return Lora(
         rank=spec.rank,
         alpha=spec.alpha,
@@ -73,4 +79,18 @@ def schedule(run: FineTuneJobResource) -> Schedule:
         sequence_length=spec.sequence_length,
         seed=spec.seed,
         optimizer=spec.optimizer,
+    )
+
+
+def origin(run: FineTuneJobResource, report: CheckReport, summary: TrainingSummary) -> Origin:
+    """Run and data, as what is published says them."""
+    return Origin(
+        job=run.metadata.name,
+        job_uid=run.metadata.uid,
+        dataset_source=run.spec.dataset.source,
+        dataset_digest=report.dataset_digest,
+        train_rows=report.train_rows,
+        heldout_rows=report.heldout_rows,
+        schedule=schedule(run),
+        packages=summary.packages,
     )

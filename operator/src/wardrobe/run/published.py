@@ -18,7 +18,7 @@ from wardrobe.api.meta import API_VERSION, Manifest
 from wardrobe.base.ready import ReadyBase
 from wardrobe_contracts import paths
 from wardrobe_contracts.assessment import Assessment
-from wardrobe_contracts.base import AdapterName
+from wardrobe_contracts.base import AdapterName, Method
 from wardrobe_contracts.check import CheckReport
 from wardrobe_contracts.manifest import Evaluation, Score
 from wardrobe_contracts.training import TrainingSummary
@@ -46,7 +46,7 @@ def adapter_manifest(
 ) -> Manifest:
     """The run's Adapter as version `version` of its line, labelled with the run's uid."""
     assessment = outcome.assessment
-    line = run.spec.output.adapter
+    line = run.spec.line
     spec = AdapterSpec(
         line=line,
         version=version,
@@ -54,7 +54,7 @@ def adapter_manifest(
         digest=assessment.digest,
         manifest_digest=assessment.manifest_digest,
         base_model=BaseModelIdentity(name=base.name, digest=base.digest),
-        lora=run.spec.lora,
+        lora=run.spec.effective_lora,
         lineage=_lineage(run, outcome.report, outcome.summary),
         evaluations=evaluations(assessment),
     )
@@ -80,6 +80,7 @@ def evaluations(assessment: Assessment) -> list[EvaluationSpec]:
 
 
 def _lineage(run: FineTuneJobResource, report: CheckReport, summary: TrainingSummary) -> LineageSpec:
+    assert run.spec.method is not Method.FULL  # noqa: S101  which makes no Adapter
     return LineageSpec(
         job=JobIdentity(name=run.metadata.name, uid=run.metadata.uid),
         dataset=DatasetLineage(

@@ -45,13 +45,15 @@ NOT_ASKED = Missing(Waiting.PENDING, "the line's numbers were not asked for")
 
 @dataclass(frozen=True)
 class Seen:
-    """Everything. `base` and `numbering` only where the stage asked for them."""
+    """Everything. `base`, `numbering` and `namesake` only where the stage asked for them."""
 
     attempts: Attempts
     base: BaseModelResource | None = None
     missing: Missing | None = None
     """What a pod would mount, or a record that has to be mended or moved before anything is made."""
     numbering: Numbering | Missing = NOT_ASKED
+    namesake: BaseModelResource | None = None
+    """The BaseModel that has the name of the one that method Full makes."""
 
 
 def is_its_own(spec: AdapterSpec | None, run_uid: str, assessment: Assessment) -> bool:

@@ -1,7 +1,9 @@
 """The status of a FineTuneJob: from how far its run has come, to conditions, columns and numbers."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
+from wardrobe.api import adapter, basemodel
 from wardrobe.api.finetunejob import (
     AttemptStatus,
     DatasetStatus,
@@ -18,8 +20,9 @@ from wardrobe_contracts.assessment import Assessment
 from wardrobe_contracts.base import Variant
 from wardrobe_contracts.check import CheckReport
 from wardrobe_contracts.manifest import Evaluation
+from wardrobe_contracts.release import Release
 
-from .stages import STAGES
+from .stages import stages_of
 from .stages.stage import Published, RunStage
 from .stages.train import TRAIN
 
@@ -31,8 +34,9 @@ LISTED = 32
 def status(run: FineTuneJobResource, stage: RunStage, state: State, attempts: Attempts, now: str) -> FineTuneJobStatus:
     """The whole status of a run that is at `stage`; what was pulled of its progress meanwhile is left as it is."""
     top = _top(stage, state)
-    marks = dict.fromkeys(found.words.condition for found in STAGES)
-    facts = [top, *(_mark(mark, stage, state, attempts) for mark in marks), *kstatus(top)]
+    stages = stages_of(run)
+    marks = dict.fromkeys(found.words.condition for found in stages)
+    facts = [top, *(_mark(mark, stages, stage, state, attempts) for mark in marks), *kstatus(top)]
     tried = trials(attempts)
     return FineTuneJobStatus(
         observed_generation=run.metadata.generation,
@@ -41,7 +45,8 @@ def status(run: FineTuneJobResource, stage: RunStage, state: State, attempts: At
         restarts=max(0, len(tried) - 1),
         attempts=tried[-LISTED:],
         goodput=_goodput(tried),
-        adapter=state.adapter if isinstance(state, Published) else None,
+        adapter=_made(state, adapter.KIND),
+        base_model=_made(state, basemodel.KIND),
         score=_score(run, attempts),
         dataset=_dataset(attempts),
         progress=_progress(run, stage, state),
@@ -50,21 +55,25 @@ def status(run: FineTuneJobResource, stage: RunStage, state: State, attempts: At
 
 def _top(stage: RunStage, state: State) -> Fact:
     if isinstance(state, Published):
-        return Fact(ConditionType.SUCCEEDED, "True", Done.SUCCEEDED, f"Adapter {state.adapter} is published")
+        return Fact(ConditionType.SUCCEEDED, "True", Done.SUCCEEDED, f"{state.kind} {state.name} is published")
     fact = _current(stage, state)
     reason = stage.words.running if fact.reason == Waiting.RUNNING else fact.reason
     return Fact(ConditionType.SUCCEEDED, fact.status, reason, f"{stage.words.doing}: {fact.message}")
 
 
-def _mark(mark: ConditionType, current: RunStage, state: State, attempts: Attempts) -> Fact:
+def _made(state: State, kind: str) -> str | None:
+    return state.name if isinstance(state, Published) and state.kind == kind else None
+
+
+def _mark(mark: ConditionType, stages: Sequence[RunStage], current: RunStage, state: State, attempts: Attempts) -> Fact:
     """A condition, which one stage tells or several one after another."""
-    stages = [stage for stage in STAGES if stage.words.condition == mark]
-    if current in stages:
+    telling = [stage for stage in stages if stage.words.condition == mark]
+    if current in telling:
         return _current(current, state)
-    last = stages[-1]
-    if STAGES.index(last) < STAGES.index(current):
+    last = telling[-1]
+    if stages.index(last) < stages.index(current):
         return Fact(mark, "True", last.words.done, last.message(attempts))
-    before = next(one.words.condition for one, other in pairwise(STAGES) if other is stages[0])
+    before = next(one.words.condition for one, other in pairwise(stages) if other is telling[0])
     return Fact(mark, "Unknown", Waiting.PENDING, f"waits for {before}")
 
 
@@ -76,7 +85,7 @@ def _current(stage: RunStage, state: State) -> Fact:
         case Ended():
             return Fact(mark, "False", state.reason, state.message)
         case Published():
-            return Fact(mark, "True", stage.words.done, f"published as {state.adapter}")
+            return Fact(mark, "True", stage.words.done, f"published as {state.name}")
 
 
 def _dataset(attempts: Attempts) -> DatasetStatus | None:
@@ -143,6 +152,8 @@ def _goodput(tried: list[AttemptStatus]) -> str | None:
 
 
 def _score(run: FineTuneJobResource, attempts: Attempts) -> str | None:
+    if released := attempts.success(Release):
+        return score([released.payload.evaluation], None)
     assessed = attempts.success(Assessment)
     return score(assessed.payload.evaluations, run.spec.effective_quantization) if assessed else None
 

@@ -4,7 +4,7 @@ from wardrobe.api.finetunejob import FineTuneJobResource
 from wardrobe.api.reasons import ConditionType, Done, Waiting
 from wardrobe.base.ready import ReadyBase
 from wardrobe.manifests import volumes
-from wardrobe.run.orders import CHECK_FOLDER, attempt_folder, lora, quantization, schedule
+from wardrobe.run.orders import CHECK_FOLDER, attempt_folder, lora, origin, quantization
 from wardrobe.stage.attempts import Attempts
 from wardrobe_contracts import paths, training
 from wardrobe_contracts.assessment import AssessConfig, Assessment
@@ -21,7 +21,7 @@ def _work(run: FineTuneJobResource, attempts: Attempts, base: ReadyBase, _: int)
     trained_in = attempt_folder(attempts.known().begun_at(TRAIN.task, trained.number))
     order = AssessConfig(
         run=run.run,
-        line=run.spec.output.adapter,
+        line=run.spec.line,
         base=base.location,
         base_reference=BaseReference(
             name=base.name, digest=base.digest, chat_template_digest=base.chat_template_digest
@@ -35,23 +35,12 @@ def _work(run: FineTuneJobResource, attempts: Attempts, base: ReadyBase, _: int)
         lineage=_lineage(run, checked.payload, trained.payload),
         accelerator=run.spec.parallelism.accelerator,
     )
-    return Work(order, (volumes.line(run.spec.output.adapter),))
+    return Work(order, (volumes.line(run.spec.line),))
 
 
 def _lineage(run: FineTuneJobResource, report: CheckReport, summary: TrainingSummary) -> Lineage:
-    return Lineage(
-        job=run.metadata.name,
-        job_uid=run.metadata.uid,
-        dataset_source=run.spec.dataset.source,
-        dataset_digest=report.dataset_digest,
-        train_rows=report.train_rows,
-        heldout_rows=report.heldout_rows,
-        method=run.spec.method,
-        lora=lora(run),
-        quantization=quantization(run),
-        schedule=schedule(run),
-        packages=summary.packages,
-    )
+    settings = {"method": run.spec.method, "lora": lora(run), "quantization": quantization(run)}
+    return Lineage.model_validate({**dict(origin(run, report, summary)), **settings})
 
 
 ASSESS = JobStage(

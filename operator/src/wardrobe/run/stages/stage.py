@@ -4,15 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
-from wardrobe.api import finetunejob
+from wardrobe.api import adapter, basemodel, finetunejob
 from wardrobe.api.children import BASE_DIGEST_ANNOTATION, QUEUE_LABEL
 from wardrobe.api.finetunejob import FineTuneJobResource
-from wardrobe.api.meta import Manifest
+from wardrobe.api.meta import Key, Manifest
 from wardrobe.api.reasons import ConditionType, Done, Waiting
 from wardrobe.base.ready import ReadyBase, ready_base
 from wardrobe.manifests import volumes
 from wardrobe.manifests.volumes import Mount
-from wardrobe.plan.needs import Missing
+from wardrobe.plan.needs import LOOK_AGAIN_SECONDS, Missing
 from wardrobe.run.seen import Seen
 from wardrobe.settings import Settings
 from wardrobe.stage import job
@@ -21,7 +21,7 @@ from wardrobe.stage.attempt import Ended, Pending
 from wardrobe.stage.attempts import Attempts
 from wardrobe.stage.job import TaskJob
 from wardrobe.stage.stage import Retries, Stage
-from wardrobe_contracts.base import Accelerator, AdapterName, Order, Task, TaskPayload
+from wardrobe_contracts.base import Accelerator, Order, Task, TaskPayload
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.result import Result
 
@@ -60,13 +60,16 @@ class Wants:
 
     base: bool = False
     numbering: bool = False
+    name: bool = False
+    """Whether the name of what method Full makes is free."""
 
 
 @dataclass(frozen=True)
 class Published:
     """The end of a run."""
 
-    adapter: AdapterName
+    name: str
+    kind: str = adapter.KIND
 
 
 RunStep = Step[Pending | Ended | Published]
@@ -120,8 +123,9 @@ class JobStage(Stage, Generic[P]):
     """Whether the person may want it tried again where it failed by itself."""
 
     def wants(self, run: FineTuneJobResource, attempts: Attempts) -> Wants:
-        """The base, where a Job is to be made."""
-        return Wants(base=isinstance(turn(attempts, self, self._retries(run)), Turn))
+        """The base, where a Job is to be made, and a free name for another."""
+        due = isinstance(turn(attempts, self, self._retries(run)), Turn)
+        return Wants(base=due, name=due and run.spec.output.base_model is not None)
 
     def step(self, run: FineTuneJobResource, seen: Seen, settings: Settings) -> JobStep:
         """Make the Job, make the next where infrastructure took it, or say how it stands."""
@@ -189,4 +193,7 @@ def usable_base(run: FineTuneJobResource, seen: Seen, task: Task) -> ReadyBase |
         message = f"BaseModel {base.name} now has other files than the run began with. Create a new FineTuneJob"
         changed = Result.failure(task, ExitCode.BAD_BASE, Reason.BASE_CHANGED, message)
         return Ended(changed, recorded=True)
+    if seen.namesake is not None:  # nothing is overwritten; said before anything is made that could not be published
+        taken = Missing.taken(Key(basemodel.KIND, run.metadata.namespace, run.spec.new_base))
+        return Pending(taken.reason, taken.message, look_again=LOOK_AGAIN_SECONDS)
     return Pending(seen.missing.reason, seen.missing.message) if seen.missing else base

@@ -1,0 +1,51 @@
+"""Task `release`: a trained model beside its base on the held-out rows, and in the store as a base of its own."""
+
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from .base import Accelerator, BaseLocation, Digest, Order, Record, TaskPayload
+from .manifest import BaseReference, Evaluation, Origin
+
+RELEASE_FILE = ".wardrobe.json"
+"""Beside a published model's files, of which it is none: hidden files make no other model."""
+
+
+class ReleaseConfig(Order):
+    """Order to publish what training left as `<models_folder>/<64 hex digits of its digest>/`."""
+
+    run: str
+    base: BaseLocation
+    base_reference: BaseReference
+    """The same base, as the new one's lineage names it."""
+    data_folder: str
+    heldout_digest: Digest
+    candidate_folder: str
+    """`<attempt>/model`."""
+    models_folder: str
+    """`models/<name>` of the store, as mounted."""
+    output_folder: str
+    lineage: Origin
+    accelerator: Accelerator
+
+
+class ModelManifest(Record):
+    """Contents of RELEASE_FILE."""
+
+    format: Literal[1] = 1
+    digest: Digest
+    """As inspection will find it."""
+    base: BaseReference
+    """What was trained."""
+    lineage: Origin
+    evaluation: Evaluation
+
+
+class Release(TaskPayload):
+    """What was published."""
+
+    task: Literal["release"] = "release"
+    digest: Digest
+    files: PositiveInt
+    size_bytes: PositiveInt
+    evaluation: Evaluation

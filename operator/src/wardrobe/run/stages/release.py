@@ -1,0 +1,46 @@
+"""Release: base and new model on the held-out rows, and the model's files in the store under their digest."""
+
+from wardrobe.api.finetunejob import FineTuneJobResource
+from wardrobe.api.reasons import ConditionType, Done, Waiting
+from wardrobe.base.ready import ReadyBase
+from wardrobe.manifests import volumes
+from wardrobe.run.orders import CHECK_FOLDER, attempt_folder, origin
+from wardrobe.stage.attempts import Attempts
+from wardrobe_contracts import paths, training
+from wardrobe_contracts.check import CheckReport
+from wardrobe_contracts.manifest import BaseReference
+from wardrobe_contracts.release import Release, ReleaseConfig
+from wardrobe_contracts.training import TrainingSummary
+
+from .stage import JobStage, Words, Work
+from .train import TRAIN
+
+
+def _work(run: FineTuneJobResource, attempts: Attempts, base: ReadyBase, _: int) -> Work:
+    checked, trained = attempts.found(CheckReport), attempts.found(TrainingSummary)
+    trained_in = attempt_folder(attempts.known().begun_at(TRAIN.task, trained.number))
+    order = ReleaseConfig(
+        run=run.run,
+        base=base.location,
+        base_reference=BaseReference(
+            name=base.name, digest=base.digest, chat_template_digest=base.chat_template_digest
+        ),
+        data_folder=CHECK_FOLDER,
+        heldout_digest=checked.payload.heldout_digest,
+        candidate_folder=f"{trained_in}/{training.MODEL_FOLDER}",
+        models_folder=paths.NEW_MODELS,
+        output_folder=f"{paths.RUN}/release",
+        lineage=origin(run, checked.payload, trained.payload),
+        accelerator=run.spec.parallelism.accelerator,
+    )
+    return Work(order, (volumes.new_models(run.spec.new_base),))
+
+
+RELEASE = JobStage(
+    task="release",
+    more_memory="Raise spec.pod.resources.limits.memory",
+    works_on=(CheckReport, TrainingSummary),
+    brings=Release,
+    words=Words(ConditionType.PUBLISHED, "assessing", Done.PUBLISHED, Waiting.ASSESSING),
+    work=_work,
+)
