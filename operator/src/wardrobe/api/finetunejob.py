@@ -8,7 +8,7 @@ from wardrobe_contracts.base import Accelerator, Method, Variant
 from wardrobe_contracts.deepspeed import ZeroStage
 from wardrobe_contracts.training import Initialization, Optimizer, Scaling
 
-from .meta import Line, Metadata, NamedReference, Resource, SecretReference, Seed, SourceText, Status, Typed
+from .meta import Line, Metadata, NamedReference, ObjectName, Resource, SecretReference, Seed, SourceText, Status, Typed
 
 KIND = "FineTuneJob"
 PLURAL = "finetunejobs"
@@ -128,6 +128,7 @@ class PodSettings(Typed):
     node_selector: Annotated[dict[str, LabelValue], Field(max_length=32)] = {}
     tolerations: Annotated[list[dict[str, Any]], Field(max_length=32)] = []
     image_pull_secrets: Annotated[list[SecretReference], Field(max_length=8)] = []
+    priority_class_name: ObjectName | None = None
 
 
 class FineTuneJobSpec(Typed):
