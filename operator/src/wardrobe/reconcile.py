@@ -91,7 +91,7 @@ class Reconciler:
             seen = await wardrobe.run.observe.for_run(self.kube, run, now)
             return wardrobe.run.decide.decide(run, seen, self.settings, now)
         line = await wardrobe.run.observe.the_line(self.kube, run.metadata.namespace, run.spec.output.adapter)
-        return wardrobe.run.decide.tidy(run, line)
+        return wardrobe.run.decide.tidy(run, line, now)
 
     async def _say(self, key: Key, resource: Resource, before: Manifest, after: Status) -> None:
         patch = merge_patch(before, after.to_manifest())

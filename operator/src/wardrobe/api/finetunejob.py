@@ -132,7 +132,7 @@ class PodSettings(Typed):
 
 
 class FineTuneJobSpec(Typed):
-    """What the team writes. Immutable."""
+    """What the team writes. Immutable but for `suspend` and `ttl_seconds_after_finished`."""
 
     base_model: NamedReference
     output: Output
@@ -144,6 +144,9 @@ class FineTuneJobSpec(Typed):
     parallelism: Parallelism = Parallelism()
     checkpoints: Checkpoints = Checkpoints()
     restarts: Restarts = Restarts()
+    suspend: bool = False
+    active_deadline_seconds: Annotated[int, Field(ge=10, le=31536000)] | None = None
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31536000)] | None = None
     pod: PodSettings = PodSettings()
 
     @property
@@ -203,6 +206,8 @@ class FineTuneJobStatus(Status):
     """What became of it."""
 
     run: str | None = None
+    start_time: str | None = None
+    """Since when its Jobs may run; None before, while it is suspended or queued, and once it has ended."""
     restarts: int | None = None
     attempts: list[AttemptStatus] = []
     goodput: str | None = None

@@ -13,6 +13,7 @@ from wardrobe.stage.attempts import Attempts, Owner
 from wardrobe.stage.observe import attempts, missing
 from wardrobe_contracts.assessment import Assessment
 
+from .lifecycle import to_stop
 from .lines import Line, line_name, read_line
 from .published import adapter_name
 from .seen import NOT_ASKED, Existing, Numbering, Seen, is_its_own
@@ -23,7 +24,8 @@ from .stages.check import needs
 async def for_run(kube: Kube, run: FineTuneJobResource, now: str) -> Seen:
     """A run's attempts; its base, what the first pod would mount, and the line, where the stage asks for them."""
     namespace = run.metadata.namespace
-    seen, trouble = await attempts(kube, Owner(finetunejob.KIND, run.metadata, run.run, JOBS), now)
+    owner = Owner(finetunejob.KIND, run.metadata, run.run, JOBS)
+    seen, trouble = await attempts(kube, owner, now, to_stop=to_stop(run, now))
     wanted = stage_of(seen).wants(run, seen)
     base = await base_model(kube, namespace, run.spec.base_model.name) if wanted.base else None
     lacking = trouble or await missing(kube, namespace, needs(run, base, seen))
