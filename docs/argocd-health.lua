@@ -18,6 +18,9 @@ for _, condition in ipairs(status.conditions or {}) do
   if condition.type == "Ready" or condition.type == "Succeeded" then
     local words = {True = "Healthy", False = "Degraded", Unknown = "Progressing"}
     health.status = words[condition.status]
+    if condition.reason == "Suspended" then
+      health.status = "Suspended"
+    end
     health.message = condition.reason .. ": " .. condition.message
   end
 end

@@ -11,8 +11,9 @@ from wardrobe.api.adapter import AdapterResource
 from wardrobe.api.basemodel import BaseModelResource
 from wardrobe.api.finetunejob import FineTuneJobResource
 from wardrobe.api.meta import Manifest, Status
-from wardrobe.api.reasons import ConditionType
-from wardrobe.plan.undecided import api_refused
+from wardrobe.api.reasons import ConditionType, Waiting
+from wardrobe.plan.conditions import Fact
+from wardrobe.plan.undecided import api_refused, with_top
 from wardrobe.plan.unreadable import stalled
 
 SCRIPT = (Path(__file__).parents[1] / "docs" / "argocd-health.lua").read_text()
@@ -59,6 +60,13 @@ def test_a_run_is_summed_up_by_another_condition() -> None:
     assert health(1, said.to_manifest()) == ("Progressing", "ApiRefused: the API refused Job heart: exceeded quota")
     said = stalled(run, ConditionType.SUCCEEDED, "spec.method: no method", TIME)
     assert health(1, said.to_manifest())[0] == "Degraded"
+
+
+def test_a_run_that_somebody_has_suspended_is_said_to_be() -> None:
+    run = FineTuneJobResource.parse(resources.stored(resources.run("heart")))
+    suspended = Fact(ConditionType.SUCCEEDED, "Unknown", Waiting.SUSPENDED, "spec.suspend is true")
+    said = with_top(run, suspended, TIME)
+    assert health(1, said.to_manifest()) == ("Suspended", "Suspended: spec.suspend is true")
 
 
 def test_what_the_operator_has_not_seen_is_in_progress() -> None:

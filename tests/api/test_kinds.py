@@ -79,8 +79,8 @@ def test_defaults_of_a_run(shared_api: Any) -> None:
         "startSeconds": 1800,
         "stallSeconds": 1800,
     }
-    assert "quantization" not in spec
-    assert "pod" not in spec
+    assert spec["suspend"] is False
+    assert {"quantization", "pod", "activeDeadlineSeconds", "ttlSecondsAfterFinished"} & set(spec) == set()
 
 
 def test_defaults_fill_what_is_left_out_of_a_group(shared_api: Any) -> None:
@@ -202,6 +202,45 @@ def test_kubectl_patch_of_an_immutable_spec(name: str, patch: dict[str, Any], ap
         )
 
 
+CRD = yaml.safe_load((EXAMPLES.parent / "crds/finetunejobs.yaml").read_text())
+FIELDS_OF_A_RUN = CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+MAY_CHANGE = {"suspend": True, "ttlSecondsAfterFinished": 60}
+
+
+@pytest.mark.parametrize("field", sorted(FIELDS_OF_A_RUN.keys() - MAY_CHANGE.keys()))
+def test_every_other_field_of_a_run_is_as_it_was_started_with(
+    field: str, shared_api: Any, refused: type[Exception]
+) -> None:
+    """Changed, left out, and written where it was not."""
+    whole, least = example("finetunejob-all-fields.yaml")["spec"], smallest_run()["spec"]
+    whole.pop("quantization") if field == "method" else None  # LoRA has none
+    other = {"method": "LoRA", "baseModel": {"name": "other"}}.get(field, least.get(field))
+    changed = {key: value for key, value in whole.items() if key != field} | ({field: other} if other else {})
+    run = smallest_run()
+    for before, after in ((whole, changed), (changed, whole)):
+        shared_api.create({**run, "spec": before})
+        try:
+            with pytest.raises(refused, match="spec is immutable but for suspend and ttlSecondsAfterFinished"):
+                shared_api.replace({**run, "spec": after})
+        finally:
+            shared_api.delete(run)
+
+
+@pytest.mark.parametrize("field", MAY_CHANGE)
+def test_a_run_is_suspended_and_kept_for_as_long_as_somebody_wants(field: str, api: Any) -> None:
+    run = smallest_run()
+    api.create(run)
+    for value in (MAY_CHANGE[field], None):
+        after = api.replace({**run, "spec": run["spec"] | ({field: value} if value else {})})
+        assert after["spec"].get(field) == (value or FIELDS_OF_A_RUN[field].get("default"))
+
+
+def test_a_deadline_of_one_checkpoint_is_taken(shared_api: Any) -> None:
+    run = smallest_run()
+    run["spec"] |= {"activeDeadlineSeconds": 600}
+    assert shared_api.try_create(run)["spec"]["checkpoints"]["everySeconds"] == 600
+
+
 def test_rollback_is_a_merge_patch_of_one_department(api: Any) -> None:
     deployment = example("tantanila/adapterdeployment.yaml")
     before = api.create(deployment)
@@ -292,6 +331,7 @@ def test_columns_of_a_run(api: Any) -> None:
         "observedGeneration": 1,
         "conditions": [condition("Succeeded", "Unknown", "Running"), condition("Reconciling", "True", "Running")],
         "run": "cardiology-0b8f2a53",
+        "startTime": NOW,
         "restarts": 1,
         "attempts": [
             {"number": 1, "result": "PREEMPTED", "reason": "Terminated", "steps": 30, "resumed": 0, "lost": 2},

@@ -25,6 +25,7 @@ BOUNDS = {
     "string": ("minLength", "maxLength", "pattern"),
     "array": ("minItems", "maxItems"),
     "object": ("minProperties", "maxProperties"),
+    "boolean": (),
 }
 SHARED = {
     "spec.lora.dropout": {"minLength", "pattern"},

@@ -62,16 +62,7 @@ def arguments(manifests: list[Manifest]) -> str:
 
 def point(namespace: Namespace, adapter: str) -> None:
     """Roll the department to an adapter, and wait until it answers."""
-    patch = {"spec": {"departments": {"cardiology": {"adapter": adapter}}}}
-    client.CustomObjectsApi(namespace.api).patch_namespaced_custom_object(
-        "wardrobe.dev",
-        "v1alpha1",
-        namespace.name,
-        "adapterdeployments",
-        "tantanila",
-        patch,
-        _content_type="application/merge-patch+json",
-    )
+    namespace.change("AdapterDeployment", "tantanila", departments={"cardiology": {"adapter": adapter}})
     eventually(lambda: routed(namespace) == adapter, within=30, what=f"{adapter} routed")
 
 
@@ -132,6 +123,12 @@ def train_with_a_pause(namespace: Namespace, serving: kubelet.Kubelet) -> None:
     namespace.await_condition("FineTuneJob", "first", "Succeeded", "True")
 
 
+def expire(namespace: Namespace, run: str) -> None:
+    """A run that has ended is deleted, and its Adapter stays."""
+    namespace.change("FineTuneJob", run, ttlSecondsAfterFinished=0)
+    eventually(lambda: namespace.get("FineTuneJob", run) is None, within=30, what="the run deleted")
+
+
 def roll_often(namespace: Namespace) -> None:
     """Until the oldest record of what answered is dropped."""
     namespace.apply(resources.deployment(cardiology="cardiology-v1"))
@@ -159,6 +156,7 @@ def test_the_role_holds_what_a_life_needs_and_nothing_else(
             train_with_a_pause(namespace, serving)
             train(namespace, "second")
             train_a_base(namespace)
+            expire(namespace, "second")
             serving.stop()
             roll_often(namespace)
     role = granted(one(manifests, "ClusterRole"))

@@ -48,6 +48,9 @@ happenings = st.one_of(
     st.tuples(st.just("pod is lost"), st.integers(0, 5)),
     st.tuples(st.just("status wiped"), st.integers(0, len(KEYS) - 1)),
     st.tuples(st.just("killed after"), st.integers(1, 6)),
+    st.tuples(st.just("suspended"), st.integers(1, len(RUNS))),
+    st.tuples(st.just("resumed"), st.integers(1, len(RUNS))),
+    st.tuples(st.just("pods are collected"), st.just(0)),
 )
 
 
@@ -63,6 +66,10 @@ def happen(story: Story, what: str, which: int) -> None:
             story.lose_a_pod(which)
         case "status wiped":
             story.cluster.objects[KEYS[which]].pop("status", None)
+        case "suspended" | "resumed":
+            story.spec(KEYS[which], suspend=what == "suspended")
+        case "pods are collected":
+            story.cluster.collect_pods()
         case "killed after":
             story.cluster.writes_left = which
             with contextlib.suppress(KilledError):
@@ -80,7 +87,14 @@ def test_any_order_of_events_ends_the_same(events: list[tuple[str, int]]) -> Non
     # A Job whose pod vanished while running stays as it is in this cluster: its controller would fail it.
     fail_abandoned_jobs(story.cluster)
     story.settle()
+    for key in KEYS[1:]:
+        story.spec(key, suspend=False)
+    story.settle()
     assert_finished(story.cluster, attempts=None)
+    writes = story.cluster.writes
+    for key in KEYS:
+        story.reconcile(key)
+    assert story.cluster.writes == writes, "nothing was left to do"
 
 
 def fail_abandoned_jobs(cluster: FakeCluster) -> None:

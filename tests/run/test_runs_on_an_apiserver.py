@@ -15,6 +15,9 @@ from support.waiting import eventually
 from devcluster.controlplane import ControlPlane
 from wardrobe.api.meta import Key
 from wardrobe.writes import Create, Write
+from wardrobe_contracts.exits import ExitCode, Reason
+from wardrobe_contracts.result import Result
+from wardrobe_contracts.training import Reached
 
 pytestmark = pytest.mark.controlplane
 
@@ -187,6 +190,52 @@ def test_jobs_that_a_queue_holds_wait_and_cost_no_attempt(
 
     asyncio.run(story())
     assert_one_adapter(namespace, serving.started)
+
+
+def test_a_run_is_suspended_says_what_it_saved_and_goes_on(
+    control_plane: ControlPlane, namespace: Namespace, serving: kubelet.Kubelet
+) -> None:
+    """Its Job stays until its pod has ended; what that says is recorded, and its number is used once."""
+    serving.last_words = lambda task, pod: SAVED
+    serving.answer = lambda task, pod: None if task == "train" else kubelet.succeed(task, pod)
+    apply_story(namespace)
+
+    def said() -> str:
+        found = namespace.condition("FineTuneJob", "heart", "Succeeded")
+        return f"{found.get('reason')} {found.get('message')}"
+
+    def training(number: int) -> bool:
+        return pod_runs(namespace, "train") and any(named.endswith(f"-train-{number}") for named in job_names())
+
+    def job_names() -> list[str]:
+        return [job["metadata"]["name"] for job in namespace.jobs()]
+
+    async def story() -> None:
+        async with in_process.connection(control_plane.kubeconfig) as connection:
+            kube = in_process.CountingKube(connection)
+            await in_process.work_until(kube, namespace.name, lambda: training(1))
+            await asyncio.to_thread(namespace.change, "FineTuneJob", "heart", suspend=True)
+            await in_process.work_until(kube, namespace.name, lambda: "40 steps of training are saved" in said())
+            assert any(job["metadata"].get("deletionTimestamp") for job in await asyncio.to_thread(namespace.jobs))
+            serving.lets_go.set()
+            await asyncio.to_thread(lambda: eventually(lambda: len(job_names()) == 2, what="no Job of training"))
+            await in_process.work_until(kube, namespace.name, lambda: said().startswith("Suspended"))
+            serving.answer = kubelet.succeed
+            await asyncio.to_thread(namespace.change, "FineTuneJob", "heart", suspend=False)
+            await in_process.work_until(kube, namespace.name, ended(namespace))
+
+    asyncio.run(story())
+    found = namespace.get("FineTuneJob", "heart") or {}
+    first, second = found["status"]["attempts"]
+    assert first == {"number": 1, "result": "PREEMPTED", "reason": "Suspended", "steps": 40, "resumed": 0, "lost": 0}
+    assert (second["number"], second["result"]) == (2, "SUCCEEDED")
+    assert serving.started == ["inspect", "check", "train", "train", "assess"]
+    assert [adapter["metadata"]["name"] for adapter in namespace.all("Adapter")] == ["cardiology-v1"]
+
+
+SAVED = Result.failure("train", ExitCode.PREEMPTED, Reason.TERMINATED, "told to stop").having(
+    Reached(step=40, saved=40)
+)
 
 
 def test_an_adapter_outlives_its_job_and_keeps_its_number(

@@ -5,6 +5,7 @@ import http.server
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import apiserver_proxy, cluster, kubelet, operator_process, outages, resources
@@ -119,6 +120,26 @@ def test_a_job_deleted_in_mid_training_leaves_nothing(
         eventually(lambda: len(namespace.pods()) == 1, what="no pod of the run")
         assert operator.healthy()
     assert namespace.all("Adapter") == []
+
+
+def test_what_is_due_comes_without_any_event(
+    control_plane: ControlPlane, namespace: Namespace, serving: kubelet.Kubelet, tmp_path: Path
+) -> None:
+    """A deadline, the end of what a run is kept for, and that of one that has ended while no operator was there."""
+    namespace.apply(resources.base_model())
+    limits: dict[str, Any] = {"activeDeadlineSeconds": 10, "checkpoints": {"everySeconds": 10}}
+    with operator_process.running(control_plane.kubeconfig, namespace.name, tmp_path):
+        namespace.apply(resources.run("kept", line="kept"))
+        namespace.apply(resources.run("brief", line="brief", ttlSecondsAfterFinished=1))
+        succeeded(namespace, "kept")
+        eventually(lambda: namespace.get("FineTuneJob", "brief") is None, what="a run that is deleted")
+        serving.answer = lambda task, pod: None if task == "train" else kubelet.succeed(task, pod)
+        namespace.apply(resources.run("endless", line="endless", **limits))
+        namespace.await_condition("FineTuneJob", "endless", "Succeeded", "False", reason="DeadlineExceeded")
+    namespace.change("FineTuneJob", "kept", ttlSecondsAfterFinished=1)
+    with operator_process.running(control_plane.kubeconfig, namespace.name, tmp_path):
+        eventually(lambda: namespace.get("FineTuneJob", "kept") is None, what="one that had ended before")
+    assert sorted(found["spec"]["line"] for found in namespace.all("Adapter")) == ["brief", "kept"]
 
 
 def test_watches_that_are_cut_expired_or_refused_lose_nothing(

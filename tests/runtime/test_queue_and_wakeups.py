@@ -417,6 +417,14 @@ async def test_a_run_that_has_ended_costs_a_new_operator_nothing(
     assert await woken(queue) == {HEART}, "its claim on a number stands"
 
 
+async def test_a_run_that_has_ended_and_is_to_be_deleted_is_looked_at_by_a_new_operator(queue: WorkQueue) -> None:
+    """Which then knows when its time comes."""
+    run = ended("True")
+    run["spec"]["ttlSecondsAfterFinished"] = 600
+    Wakeups(queue).resource_event("FineTuneJob", None, run)
+    assert await woken(queue) == {HEART}
+
+
 async def test_a_pod_that_names_an_owner_of_another_kind_wakes_nobody(queue: WorkQueue) -> None:
     forged = child("Pod", "check", TERMINATED)
     forged["metadata"]["labels"]["wardrobe.dev/owner-kind"] = "Secret"

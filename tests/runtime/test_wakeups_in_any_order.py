@@ -78,8 +78,11 @@ class Operator:
 
 STEPS = 150
 """About as many as a life takes, at one kind told and one key worked on in each."""
-interruptions = st.dictionaries(st.integers(0, STEPS), st.sampled_from(["another operator", *range(5)]), max_size=6)
-"""By step: another operator begins, or whose status is wiped."""
+SUSPEND, RESUME = "the first run is suspended", "the first run is resumed"
+interruptions = st.dictionaries(
+    st.integers(0, STEPS), st.sampled_from(["another operator", SUSPEND, RESUME, *range(5)]), max_size=6
+)
+"""By step: another operator begins, what somebody does with a run, or whose status is wiped."""
 
 
 async def live(order: list[str], happens: dict[int, str | int]) -> Operator:
@@ -89,6 +92,8 @@ async def live(order: list[str], happens: dict[int, str | int]) -> Operator:
     for step, kind in zip(range(STEPS), itertools.cycle(order), strict=False):
         if (what := happens.get(step)) == "another operator":
             operator = Operator(story)
+        elif what in {SUSPEND, RESUME}:
+            story.spec(KEYS[1], suspend=what == SUSPEND)
         elif isinstance(what, int):
             ours = [*KEYS, *operator.objects("Adapter")]
             wiped = story.cluster.objects[ours[what % len(ours)]]
@@ -98,6 +103,8 @@ async def live(order: list[str], happens: dict[int, str | int]) -> Operator:
         await operator.work(1)
         story.cluster.start_pods()
         story.end_a_pod(step)
+        story.cluster.collect_pods()
+    story.spec(KEYS[1], suspend=False)
     return operator
 
 
@@ -111,6 +118,7 @@ async def to_the_end(operator: Operator, order: list[str]) -> None:
         await operator.work()
         story.cluster.start_pods()
         story.end_a_pod(0)
+        story.cluster.collect_pods()
         if story.cluster.objects == before:
             return
     raise AssertionError("it never settles")

@@ -63,6 +63,14 @@ def kill(story: Story, which: int) -> None:
     story.cluster.writes_left = None
 
 
+def suspend_run(story: Story, which: int) -> None:
+    story.spec(KEYS[1 + which % 2], suspend=True)
+
+
+def resume_run(story: Story, which: int) -> None:
+    story.spec(KEYS[1 + which % 2], suspend=False)
+
+
 HAPPENINGS: dict[str, Callable[[Story, int], object]] = {
     "reconcile": lambda story, which: story.reconcile(KEYS[which % len(KEYS)]),
     "pods start": lambda story, _: story.cluster.start_pods(),
@@ -72,6 +80,8 @@ HAPPENINGS: dict[str, Callable[[Story, int], object]] = {
     "a pod is evicted": evict,
     "a Job is suspended": suspend,
     "a Job is resumed": resume,
+    "a run is suspended": suspend_run,
+    "a run is resumed": resume_run,
     "a Job is deleted": delete,
     "a Job is deleted by force": delete_by_force,
     "a status is wiped": wipe,
@@ -86,22 +96,34 @@ def assert_one_at_a_time(story: Story) -> None:
     for key, found in cluster.objects.items():
         labels = found["metadata"].get("labels", {})
         status = found.get("status", {})
-        if key.kind == "Job" and not status.get("conditions") and not found["spec"].get("suspend"):
+        stays = "deletionTimestamp" not in found["metadata"]
+        if key.kind == "Job" and stays and not status.get("conditions") and not found["spec"].get("suspend"):
             runs.setdefault(labels[RUN_LABEL], set()).add(key.name)
         if key in cluster.pods():
             runs.setdefault(labels[RUN_LABEL], set()).add(found["metadata"]["ownerReferences"][0]["name"])
     assert all(len(running) <= 1 for running in runs.values()), runs
 
 
+def stopped(story: Story, task_of_run: str) -> int:
+    """Attempts that a person's suspending has ended."""
+    run = task_of_run.rpartition("-")[0]
+    record = story.cluster.objects.get(Key("ConfigMap", KEYS[1].namespace, f"{run}-attempts"), {"data": {}})
+    return sum(
+        mark == "Suspended" and task_of_run.endswith(entry.partition(".")[0]) for entry, mark in record["data"].items()
+    )
+
+
 def assert_numbers_are_used_once(story: Story) -> None:
     jobs = [key.name for key in story.cluster.created if key.kind == "Job"]
     assert sorted(set(jobs)) == sorted(jobs)
-    for _, numbers in itertools.groupby(sorted(jobs), key=lambda name: name.rpartition("-")[0]):
-        assert len(list(numbers)) <= Retries().most + 1
+    for name, numbers in itertools.groupby(sorted(jobs), key=lambda name: name.rpartition("-")[0]):
+        assert len(list(numbers)) <= Retries().most + 1 + stopped(story, name)
 
 
 def settle(story: Story) -> None:
-    """Queues let in what waits, and everything happens until nothing does."""
+    """People and queues let in what waits, and everything happens until nothing does."""
+    for which in (0, 1):
+        resume_run(story, which)
     for _ in range(Retries().most * 3):
         for key in list(story.cluster.objects):
             if key.kind == "Job":

@@ -7,7 +7,7 @@ from support import results
 
 from wardrobe.api.meta import Key, Manifest, Metadata
 from wardrobe.api.reasons import Waiting
-from wardrobe.stage.advance import JobStep, Turn, take, turn
+from wardrobe.stage.advance import JobStep, Turn, stop, take, turn
 from wardrobe.stage.attempt import Ended, Lost, Pending, State
 from wardrobe.stage.attempts import Attempts, Owner, see
 from wardrobe.stage.job import Made
@@ -86,6 +86,11 @@ def advance(view: Attempts) -> JobStep:
     return take(view, TRAIN, found, Made(build(found.number))) if isinstance(found, Turn) else found
 
 
+def being_deleted(job: Manifest) -> Manifest:
+    job["metadata"]["deletionTimestamp"] = NOW
+    return job
+
+
 MARK = [{"type": "DisruptionTarget", "status": "True", "message": "evicted by a drain"}]
 
 
@@ -120,6 +125,9 @@ GOES_ON = [
         Waiting.RUNNING,
         "heart-train-1",
     ),
+    (seen(being_deleted(job()), told_to_stop(pod(running={}), NOW)), Waiting.RETRYING, "its pod may still save"),
+    (seen(being_deleted(job())), Waiting.RETRYING, "heart-train-1 is being deleted"),
+    (seen(being_deleted(job(suspend=True))), Waiting.RETRYING, "heart-train-1 is being deleted"),
 ]
 
 
@@ -201,6 +209,30 @@ ENDS = [
         seen(job(), pod("Failed", MARK, terminated={"exitCode": 75, "message": PREEMPTED.termination_message()})),
         ExitCode.PREEMPTED,
         "the node drains",
+    ),
+    (
+        "a pod that saved, of a Job that is being deleted",
+        seen(being_deleted(job()), told_to_stop(ended(75, message=PREEMPTED.termination_message()), NOW)),
+        ExitCode.PREEMPTED,
+        "the node drains",
+    ),
+    (
+        "a pod of such a Job whose node has not answered",
+        seen(being_deleted(job()), told_to_stop(pod(running={}), "2026-01-01T00:08:59Z")),
+        ExitCode.PREEMPTED,
+        "node has not answered",
+    ),
+    (
+        "the end of such a Job, whose pod is gone",
+        seen(being_deleted(job(conditions=[condition("Failed", "failed with exit code 66 matching")]))),
+        ExitCode.BAD_BASE,
+        "exit code 66",
+    ),
+    (
+        "the record, of a Job that we stopped and whose pod nobody has heard",
+        seen(marks={1: "Suspended"}),
+        ExitCode.PREEMPTED,
+        "was stopped (Suspended)",
     ),
     ("a Job that is gone", seen(marks={1: BEGUN}), ExitCode.PREEMPTED, "heart-train-1 was deleted"),
     (
@@ -410,6 +442,75 @@ def test_nothing_is_made_beside_a_job_that_is_being_deleted() -> None:
     assert "heart-train-1" in step.state.message
 
 
+def test_the_next_is_made_beside_a_job_that_is_being_deleted_once_its_pods_have_ended() -> None:
+    """Such a Job starts none; it may stay for as long as an unreachable node keeps its pod."""
+    lost = told_to_stop(pod(running={}), "2026-01-01T00:08:59Z")
+    assert made(advance(seen(being_deleted(job()), lost, marks={1: "Suspended"}))) == 2
+
+
+STOPPED = [
+    ("lost", PREEMPTED, "Suspended"),
+    ("left alone by the others", Result.failure("train", *LOST_ITS_PEER), "Suspended"),
+    ("done", SUCCESS, "SUCCEEDED"),
+    ("failed by itself", BAD_DATA, "BAD_DATA"),
+]
+
+
+@pytest.mark.parametrize(("result", "mark"), [row[1:] for row in STOPPED], ids=[row[0] for row in STOPPED])
+def test_what_we_stopped_was_stopped_unless_it_was_done_or_had_failed(result: Result, mark: str) -> None:
+    said = told_to_stop(ended(int(result.exit_code), message=result.termination_message()), NOW)
+    view = seen(being_deleted(job()), said, marks={1: "Suspended"})
+    (write,) = view.put(view.known())
+    assert isinstance(write, Replace)
+    assert write.manifest["data"] == {"train.1": mark}
+    assert view.stopped("train") == ({1} if mark == "Suspended" else set())
+    again = see(OWNER, [], [], read_record(write.manifest), NOW)
+    assert again.put(again.known()) == ()
+    assert state(again) == Ended(result, recorded=True)
+
+
+def test_what_we_stopped_is_neither_lost_nor_waited_for() -> None:
+    most = Retries().most
+    marks = dict.fromkeys(range(1, 200), "Suspended") | dict.fromkeys(range(200, 200 + most), "PREEMPTED")
+    view = seen(marks={**marks, 200 + most: "Suspended"})
+    assert made(advance(view)) == 201 + most, "at once"
+    last = advance(seen(marks={**marks, 200 + most: "PREEMPTED"}))
+    assert isinstance(last.state, Ended)
+    assert f"{most + 1} attempts were lost" in last.state.message
+
+
+STAYING = [
+    ("it runs", job(), pod(running={}), "Suspended"),
+    ("a queue holds it", job(suspend=True), None, "Suspended"),
+    ("it has no pod yet", job(), None, "Suspended"),
+    ("its pod has failed, as it will", job(), ended(65, message=BAD_DATA.termination_message()), "BAD_DATA"),
+]
+
+
+@pytest.mark.parametrize(("its_job", "its_pod", "mark"), [row[1:] for row in STAYING], ids=[row[0] for row in STAYING])
+def test_a_job_is_stopped_in_the_foreground_after_that_is_written_down(
+    its_job: Manifest, its_pod: Manifest | None, mark: str
+) -> None:
+    view = seen(its_job, its_pod)
+    record, deleted = stop(view, view.known(), Waiting.SUSPENDED)
+    assert isinstance(record, Replace)
+    assert record.manifest["data"] == {"train.1": mark}
+    assert deleted == Delete(Key("Job", "ward", "heart-train-1"), "job-1", foreground=True)
+
+
+ENDED_ALREADY = [
+    ("done, which its Job will be, too", seen(job(), ended(0, message=SUCCESS.termination_message()))),
+    ("done", seen(job(conditions=[condition("Complete")]))),
+    ("failed", seen(job(conditions=[condition("Failed")]), pod(running={}))),
+    ("being deleted", seen(being_deleted(job()), told_to_stop(pod(running={}), NOW))),
+]
+
+
+@pytest.mark.parametrize("view", [row[1] for row in ENDED_ALREADY], ids=[row[0] for row in ENDED_ALREADY])
+def test_a_job_that_has_ended_is_not_stopped(view: Attempts) -> None:
+    assert [write for write in stop(view, view.known(), Waiting.SUSPENDED) if isinstance(write, Delete)] == []
+
+
 def test_attempts_end_some_day() -> None:
     last = ended(75, Retries().most + 1, message=PREEMPTED.termination_message())
     step = advance(seen(job(Retries().most + 1, conditions=[condition("Failed")]), last))
@@ -442,7 +543,9 @@ def test_a_result_that_this_release_cannot_read_stays_as_it_is_recorded() -> Non
 
 
 def test_a_record_is_read_as_it_was_written() -> None:
-    record = Record({("train", 1): BEGUN}, resource_version="7").ended("train", 1, SUCCESS).published("heart-v1")
+    record = (
+        Record({("train", 1): BEGUN}, resource_version="7").ended("train", 1, SUCCESS).published("heart-v1").over(NOW)
+    )
     assert read_record(record_manifest("heart", OWNER.kind, OWNER.metadata, record)) == record
 
 
@@ -485,7 +588,7 @@ def test_how_often_and_after_which_pauses_is_the_stages_own() -> None:
     last = turn(seen(job(2, conditions=[FAILED]), ended(75, 2, **SKEWED)), patient)
     assert not isinstance(last, Turn)
     assert isinstance(last.state, Ended)
-    assert last.state.exhausted
+    assert last.state.reason == "RetriesExhausted"
 
 
 def test_a_pod_that_used_too_much_memory_says_what_helps_its_stage() -> None:

@@ -88,6 +88,12 @@ class Namespace:
             GROUP, VERSION, self.name, PLURALS[kind], name
         )
 
+    def change(self, kind: str, name: str, **spec: Any) -> None:
+        """Merge into one of our resources' spec, as `kubectl patch --type merge` does."""
+        client.CustomObjectsApi(self.api).patch_namespaced_custom_object(
+            GROUP, VERSION, self.name, PLURALS[kind], name, {"spec": spec}, _content_type="application/merge-patch+json"
+        )
+
     def wipe_status(self, kind: str, name: str) -> None:
         """Remove everything from a status."""
         patch = [{"op": "remove", "path": "/status"}]

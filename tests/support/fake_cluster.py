@@ -53,6 +53,7 @@ class FakeCluster:
         self.objects: dict[Key, Manifest] = {}
         self.writes_left: int | None = None
         """Writes until the operator is killed; None for ever."""
+        self.now = resources.TIME
         self.writes = 0
         self.reads = 0
         """Objects that were got, or listed."""
@@ -67,8 +68,8 @@ class FakeCluster:
 
     def reconciler(self, states: States | None = None) -> Reconciler:
         """A fresh operator's, which remembers nothing. Progress is another story: nothing runs the poller."""
-        poller = ProgressPoller(self, time.monotonic, lambda: resources.TIME)
-        return Reconciler(self, SETTINGS, poller, states or PodStates(), lambda: resources.TIME)
+        poller = ProgressPoller(self, time.monotonic, lambda: self.now)
+        return Reconciler(self, SETTINGS, poller, states or PodStates(), lambda: self.now)
 
     async def get(self, key: Key) -> Manifest | None:
         self.reads += 1
@@ -100,8 +101,8 @@ class FakeCluster:
                 self._replace(manifest)
             case DropEntry(key, entry):
                 self._merge(key, {"data": {entry: None}})
-            case Delete(key, uid):
-                self._delete(key, uid)
+            case Delete(key, uid, foreground):
+                self._delete(key, uid, foreground=foreground)
             case MarkInUse(key, user):
                 self._expect(key, None)
                 self._apply(key, {"status": {"usedBy": [user]}}, f"{FIELD_MANAGER}-{user}", force=True)
@@ -118,9 +119,16 @@ class FakeCluster:
         self._expect(key, manifest["metadata"].get("resourceVersion"))
         self._store(_with_status(manifest, self.objects[key].get("status")), UPDATES)
 
-    def _delete(self, key: Key, uid: str) -> None:
-        if key in self.objects and self.objects[key]["metadata"]["uid"] == uid:
+    def _delete(self, key: Key, uid: str, *, foreground: bool) -> None:
+        if key not in self.objects or self.objects[key]["metadata"]["uid"] != uid:
+            return
+        pods = self.pods_of(self.objects[key]) if foreground else []
+        if not pods:
             self.delete(key)
+            return
+        self.objects[key]["metadata"].setdefault("deletionTimestamp", GRACE_ENDS)
+        for pod in pods:
+            self.delete(pod)
 
     async def patch_status(self, key: Key, patch: Manifest, resource_version: str | None = None) -> None:
         require_documented(key.kind, patch)
@@ -210,10 +218,10 @@ class FakeCluster:
                 self.delete(other)
 
     def start_pods(self) -> None:
-        """The Job controller's part: the pods of each Job that has neither pod nor end, and is not suspended."""
+        """The Job controller's part: the pods of each Job that has neither pod nor end, is not suspended, and stays."""
         for key, job in list(self.objects.items()):
             status = job.setdefault("status", {}) if key.kind == "Job" else {}
-            ended = "conditions" in status or "startTime" in status
+            ended = "conditions" in status or "startTime" in status or "deletionTimestamp" in job["metadata"]
             if key.kind != "Job" or job["spec"].get("suspend") or ended or self.pods_of(job):
                 continue
             status["startTime"] = GRACE_ENDS
@@ -262,9 +270,12 @@ class FakeCluster:
         self.delete(key)
 
     def collect_pods(self) -> None:
-        """Pods that were told to stop, and have, go."""
+        """Pods that were told to stop, and have, go; then Jobs that are being deleted and have none any more."""
         for key, pod in list(self.objects.items()):
             if key.kind == "Pod" and "deletionTimestamp" in pod["metadata"] and key not in self.pods():
+                self.delete(key)
+        for key, job in list(self.objects.items()):
+            if key.kind == "Job" and "deletionTimestamp" in job["metadata"] and not self.pods_of(job):
                 self.delete(key)
 
     def pods_of(self, job: Manifest) -> Keys:

@@ -31,13 +31,17 @@ def succeed(task: Task, _: dict[str, Any]) -> Result:
 class Kubelet(threading.Thread):
     """Runs until `stop`. `answer` may be replaced at any time. `started` has the task of each pod once, in order.
 
-    A status that did not reach the apiserver is written again; the pod it belongs to was started all the same.
+    A status that did not reach the apiserver is written again; the pod it belongs to was started all the same. A pod
+    that is deleted goes at once, as one without a node does; with `last_words` it has one, ends with these, and goes
+    once `lets_go` is set.
     """
 
     def __init__(self, api: client.ApiClient, namespace: str, answer: Answer = succeed) -> None:
         super().__init__(name="kubelet", daemon=True)
         self.answer = answer
         self.started: list[Task] = []
+        self.last_words: Answer | None = None
+        self.lets_go = threading.Event()
         self._uids: set[str] = set()
         self._api = api
         self._pods = client.CoreV1Api(api)
@@ -61,7 +65,9 @@ class Kubelet(threading.Thread):
         for pod in self._pods.list_namespaced_pod(self._namespace, label_selector=selector).items:
             manifest = self._api.sanitize_for_serialization(pod)
             phase = manifest.get("status", {}).get("phase", "Pending")
-            if phase == "Pending":
+            if manifest["metadata"].get("deletionTimestamp"):
+                self._leave(manifest, running=phase == "Running")
+            elif phase == "Pending":
                 self._start(manifest)
             elif phase == "Running":
                 self._end(manifest)
@@ -70,14 +76,30 @@ class Kubelet(threading.Thread):
         if pod["metadata"]["uid"] not in self._uids:
             self._uids.add(pod["metadata"]["uid"])
             self.started.append(pod["metadata"]["labels"][children.TASK_LABEL])
+        if self.last_words and "nodeName" not in pod["spec"]:
+            self._bind(pod)
         running = {"name": children.CONTAINER, "ready": True, "state": {"running": {}}, **_CONTAINER}
         self._patch(pod, {"phase": "Running", "podIP": "127.0.0.1", "containerStatuses": [running]})
 
     def _end(self, pod: dict[str, Any]) -> None:
-        task = pod["metadata"]["labels"][children.TASK_LABEL]
-        result = self.answer(task, pod)
-        if result is None:
-            return
+        if result := self.answer(pod["metadata"]["labels"][children.TASK_LABEL], pod):
+            self._say(pod, result)
+
+    def _leave(self, pod: dict[str, Any], *, running: bool) -> None:
+        if running and self.last_words:
+            if result := self.last_words(pod["metadata"]["labels"][children.TASK_LABEL], pod):
+                self._say(pod, result)
+        elif self.lets_go.is_set():
+            metadata = pod["metadata"]
+            self._pods.delete_namespaced_pod(metadata["name"], metadata["namespace"], grace_period_seconds=0)
+
+    def _bind(self, pod: dict[str, Any]) -> None:
+        metadata = pod["metadata"]
+        body: Any = {"metadata": {"name": metadata["name"]}, "target": {"kind": "Node", "name": "imitated"}}
+        # what it answers is no Binding, which the client would make of it
+        self._pods.create_namespaced_binding(metadata["namespace"], body, _preload_content=False)
+
+    def _say(self, pod: dict[str, Any], result: Result) -> None:
         state = {
             "exitCode": int(result.exit_code),
             "reason": "Completed" if result.succeeded else "Error",

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from typing import Any
 
 from wardrobe.api.meta import Key
 from wardrobe.kube.client import ConflictError, RefusedError
@@ -42,6 +43,12 @@ class Story:
         """A pod object disappears, with whatever it had to say."""
         if pods := self.cluster.pods(running=False):
             self.cluster.vanish(pods[choice % len(pods)])
+
+    def spec(self, key: Key, **fields: Any) -> None:
+        """Somebody changes fields of a spec; None takes one away."""
+        with self.cluster.edited(key) as found:
+            spec = found["spec"] | fields
+            found["spec"] = {name: value for name, value in spec.items() if value is not None}
 
     def settle(self) -> None:
         """Let everything happen until nothing does."""

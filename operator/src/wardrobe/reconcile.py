@@ -90,10 +90,8 @@ class Reconciler:
         if not wardrobe.run.decide.finished(run):
             seen = await wardrobe.run.observe.for_run(self.kube, run, now)
             return wardrobe.run.decide.decide(run, seen, self.settings, now)
-        if run.spec.output.adapter is None:
-            return Plan()
-        line = await wardrobe.run.observe.the_line(self.kube, run.metadata.namespace, run.spec.line)
-        return wardrobe.run.decide.tidy(run, line)
+        line = await wardrobe.run.observe.the_line(self.kube, run)
+        return wardrobe.run.decide.tidy(run, line, now)
 
     async def _say(self, key: Key, resource: Resource, before: Manifest, after: Status) -> None:
         patch = merge_patch(before, after.to_manifest())

@@ -95,7 +95,8 @@ class Wakeups:
     def _rests(self, key: Key, manifest: Manifest) -> bool:
         """Whether there is nothing to do for what is listed: thousands of these cost an operator's start nothing."""
         if key.kind == finetunejob.KIND:
-            return run_ended(manifest) and manifest["metadata"]["uid"] not in self.claiming
+            kept = "ttlSecondsAfterFinished" not in manifest["spec"]
+            return kept and run_ended(manifest) and manifest["metadata"]["uid"] not in self.claiming
         return key.kind == adapter.KIND and self._fits(key, manifest)
 
     def _fits(self, key: Key, manifest: Manifest) -> bool:

@@ -46,6 +46,8 @@ class Delete:
 
     key: Key
     uid: str
+    foreground: bool = False
+    """Whether it stays, as one that is being deleted, until its dependents are gone."""
 
 
 @dataclass(frozen=True)

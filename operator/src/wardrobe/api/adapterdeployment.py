@@ -9,7 +9,7 @@ from wardrobe_contracts.engines import EngineType
 from wardrobe_contracts.routes import Authentication, Verification
 
 from .finetunejob import PodSettings
-from .meta import Metadata, NamedReference, Resource, SecretName, Status, Typed
+from .meta import Metadata, NamedReference, ObjectName, Resource, Status, Typed
 
 KIND = "AdapterDeployment"
 PLURAL = "adapterdeployments"
@@ -25,7 +25,7 @@ class EngineSpec(Typed):
 class KeysReference(Typed):
     """Where a department's keys are. The operator never reads them."""
 
-    secret_name: SecretName
+    secret_name: ObjectName
 
 
 class DepartmentSpec(Typed):

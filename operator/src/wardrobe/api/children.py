@@ -25,6 +25,8 @@ APPLIED_ANNOTATION = "wardrobe.dev/applied"
 """Digest of what we applied: tells when a spec of ours changed in what the API writes otherwise."""
 BASE_DIGEST_ANNOTATION = "wardrobe.dev/base-digest"
 """On a Job: the base that it was made for."""
+OVERDUE_ANNOTATION = "wardrobe.dev/deadline-exceeded"
+"""On a run's record: when it was stopped, for its activeDeadlineSeconds were over."""
 ADAPTER_ANNOTATION = "wardrobe.dev/adapter"
 """On a run's record, or of the first releases on its assess Job: the Adapter that the run made."""
 

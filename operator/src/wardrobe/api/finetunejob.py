@@ -8,7 +8,19 @@ from wardrobe_contracts.base import Accelerator, Method, Variant
 from wardrobe_contracts.deepspeed import ZeroStage
 from wardrobe_contracts.training import Initialization, Optimizer, Scaling
 
-from .meta import Line, Metadata, Name, NamedReference, Resource, SecretReference, Seed, SourceText, Status, Typed
+from .meta import (
+    Line,
+    Metadata,
+    Name,
+    NamedReference,
+    ObjectName,
+    Resource,
+    SecretReference,
+    Seed,
+    SourceText,
+    Status,
+    Typed,
+)
 
 KIND = "FineTuneJob"
 PLURAL = "finetunejobs"
@@ -130,10 +142,11 @@ class PodSettings(Typed):
     node_selector: Annotated[dict[str, LabelValue], Field(max_length=32)] = {}
     tolerations: Annotated[list[dict[str, Any]], Field(max_length=32)] = []
     image_pull_secrets: Annotated[list[SecretReference], Field(max_length=8)] = []
+    priority_class_name: ObjectName | None = None
 
 
 class FineTuneJobSpec(Typed):
-    """What the team writes. Immutable."""
+    """What the team writes. Immutable but for `suspend` and `ttl_seconds_after_finished`."""
 
     base_model: NamedReference
     output: Output
@@ -145,6 +158,9 @@ class FineTuneJobSpec(Typed):
     parallelism: Parallelism = Parallelism()
     checkpoints: Checkpoints = Checkpoints()
     restarts: Restarts = Restarts()
+    suspend: bool = False
+    active_deadline_seconds: Annotated[int, Field(ge=10, le=31536000)] | None = None
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31536000)] | None = None
     pod: PodSettings = PodSettings()
 
     @property
@@ -221,6 +237,8 @@ class FineTuneJobStatus(Status):
     """What became of it."""
 
     run: str | None = None
+    start_time: str | None = None
+    """Since when its Jobs may run; None before, while it is suspended or queued, and once it has ended."""
     restarts: int | None = None
     attempts: list[AttemptStatus] = []
     goodput: str | None = None

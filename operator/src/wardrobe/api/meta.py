@@ -24,10 +24,11 @@ Name = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z]([-a-z0
 """Of a resource that other names are made from."""
 Line = Annotated[str, Field(min_length=1, max_length=40)]
 """Of adapters; rules of the CRD say the rest."""
-SecretName = Annotated[
+ObjectName = Annotated[
     str,
     Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
 ]
+"""Of any object of Kubernetes that a spec names."""
 Sha256 = Annotated[Digest, Field(max_length=71)]
 SourceText = Annotated[str, Field(min_length=1, max_length=512)]
 Seed = Annotated[int, Field(ge=0, le=4294967295)]
@@ -84,7 +85,7 @@ class NamedReference(Typed):
 class SecretReference(Typed):
     """A reference to a Secret in the same namespace."""
 
-    name: SecretName
+    name: ObjectName
 
 
 class Status(Typed):

@@ -270,6 +270,13 @@ class Waiting(OperatorReason):
         on("Unknown", BASE, READY) + on("Unknown", RUN, *EVERY_STEP),
         "wait until the queue lets it in; without a queue, set the Job's `spec.suspend` to false.",
     )
+    SUSPENDED = (
+        "Suspended",
+        "spec.suspend is true: the run has no Job, or one that is told to stop and may still save. What is saved is "
+        "kept, and nothing counts as lost.",
+        on("Unknown", RUN, *EVERY_STEP),
+        "set spec.suspend to false; the run goes on from its newest checkpoint.",
+    )
     RETRYING = (
         "Retrying",
         "The last attempt was lost to the infrastructure; another one is being made.",
@@ -341,6 +348,14 @@ class Failure(OperatorReason):
         "Too many attempts were lost to the infrastructure.",
         on("False", BASE, READY) + on("False", RUN, *EVERY_STEP),
         "mend what took them, as the message and the nodes' events say; then delete the object and create it again.",
+    )
+    DEADLINE_EXCEEDED = (
+        "DeadlineExceeded",
+        "The run's Jobs might run for spec.activeDeadlineSeconds and had not done the work. While it is Unknown, the "
+        "last one is told to stop and may still save.",
+        on("False", RUN, *EVERY_STEP) + on("Unknown", RUN, *EVERY_STEP),
+        "create the run again with a longer activeDeadlineSeconds, or with less to do. It begins anew: a checkpoint "
+        "belongs to its run.",
     )
     BASE_MODEL_CHANGED = (
         "BaseModelDigestDiffers",

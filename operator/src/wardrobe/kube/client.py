@@ -270,8 +270,9 @@ class KubeClient:
                 await self._request("put", self._path(Key.of(manifest)), body=manifest, field_manager=FIELD_MANAGER)
             case DropEntry(key, entry):
                 await self._request("patch", self._path(key), body={"data": {entry: None}}, content_type=MERGE_PATCH)
-            case Delete(key, uid):
-                options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+            case Delete(key, uid, foreground):
+                policy = "Foreground" if foreground else "Background"
+                options = {"preconditions": {"uid": uid}, "propagationPolicy": policy}
                 await self._request("delete", self._path(key), body=options)
             case MarkInUse(key, user):
                 await self._request(

@@ -28,5 +28,6 @@ def placement(pod: PodSettings) -> Manifest:
         "nodeSelector": pod.node_selector,
         "tolerations": pod.tolerations,
         "imagePullSecrets": [{"name": secret.name} for secret in pod.image_pull_secrets],
+        "priorityClassName": pod.priority_class_name,
     }
     return {name: value for name, value in found.items() if value}

@@ -1,16 +1,17 @@
 """FineTuneJob: its stages in their order, and at the end one Adapter under the line's next number."""
 
-from wardrobe.api import basemodel
-from wardrobe.api.finetunejob import FineTuneJobResource
-from wardrobe.api.meta import Key
+from wardrobe.api import basemodel, finetunejob
+from wardrobe.api.finetunejob import FineTuneJobResource, FineTuneJobStatus
+from wardrobe.api.meta import Key, Status
 from wardrobe.api.reasons import ConditionType, Waiting
 from wardrobe.plan.needs import LOOK_AGAIN_SECONDS, Missing
 from wardrobe.plan.plan import RESYNC_SECONDS, Plan
 from wardrobe.settings import Settings
 from wardrobe.stage.attempt import Pending
-from wardrobe.writes import DropEntry, Write
+from wardrobe.writes import Delete, DropEntry, Write
 from wardrobe_contracts.training import PROGRESS_PORT
 
+from . import lifecycle
 from .lines import Line, claim_entry, line_name
 from .seen import Seen
 from .stages import stage_of
@@ -22,28 +23,37 @@ WAITS_ON_BASE = {Waiting.BASE_MODEL_NOT_FOUND, Waiting.BASE_MODEL_NOT_READY}
 
 
 def finished(run: FineTuneJobResource) -> bool:
-    """Whether the status says that the run has ended; its spec cannot change, so nothing else can."""
+    """Whether the status says that the run has ended; what of its spec can still change does not change that."""
     top = run.status.condition(ConditionType.SUCCEEDED)
-    return top is not None and top.status != "Unknown" and run.status.observed_generation == run.metadata.generation
+    return top is not None and top.status != "Unknown"
 
 
-def tidy(run: FineTuneJobResource, line: Line | Missing) -> Plan:
-    """A claim on the number that an operator, which died once the status named the Adapter, has left is dropped."""
-    if isinstance(line, Missing):
-        return Plan(requeue_after=RESYNC_SECONDS)
-    if run.metadata.uid not in line.claims:
-        return Plan()
-    return Plan(writes=(_drop_claim(run),))
+def tidy(run: FineTuneJobResource, line: Line | Missing, now: str) -> Plan:
+    """Of a run that has ended: it is deleted when its time comes.
+
+    A claim on the number that an operator, which died once the status named the Adapter, has left is dropped.
+    """
+    unreadable = isinstance(line, Missing)
+    claimed = not isinstance(line, Missing) and run.metadata.uid in line.claims
+    writes: tuple[Write, ...] = (_drop_claim(run),) if claimed else ()
+    left = lifecycle.expires_in(run, run.status, now)
+    if left == 0:
+        key = Key(finetunejob.KIND, run.metadata.namespace, run.metadata.name)
+        return Plan(writes=(*writes, Delete(key, run.metadata.uid)))
+    return Plan(
+        status=_observed(run), writes=writes, requeue_after=_earlier(left, RESYNC_SECONDS if unreadable else None)
+    )
 
 
 def decide(run: FineTuneJobResource, seen: Seen, settings: Settings, now: str) -> Plan:
     """What a FineTuneJob asks for now."""
     stage = stage_of(run, seen.attempts)
-    step = stage.step(run, seen, settings)
+    step = lifecycle.hold(run, stage, seen, stage.step(run, seen, settings), now)
+    said = status(run, stage, step, seen.attempts, now)
     return Plan(
-        status=status(run, stage, step.state, seen.attempts, now),
+        status=said,
         writes=step.writes or seen.attempts.put(seen.attempts.known()),
-        requeue_after=_look_again(step, seen),
+        requeue_after=_earlier(_look_again(step, seen), _due_in(run, said, now)),
         afterwards=(_drop_claim(run),) if isinstance(step.state, Published) and run.spec.output.adapter else (),
         waits_on=_waits_on(run, step),
         progress_url=_progress_url(stage, step),
@@ -55,9 +65,30 @@ def _drop_claim(run: FineTuneJobResource) -> Write:
     return DropEntry(key, claim_entry(run.metadata.uid))
 
 
+def _observed(run: FineTuneJobResource) -> Status | None:
+    """The status as it is, said of the spec as it is."""
+    before, generation = run.status, run.metadata.generation
+    if before.observed_generation == generation:
+        return None
+    marks = [found.model_copy(update={"observed_generation": generation}) for found in before.conditions]
+    return before.model_copy(update={"observed_generation": generation, "conditions": marks})
+
+
+def _due_in(run: FineTuneJobResource, said: FineTuneJobStatus, now: str) -> float | None:
+    """Seconds until its time is over, or it is deleted: no event tells of either."""
+    left = lifecycle.deadline_in(run, said, now)
+    return left if left is not None and left > 0 else lifecycle.expires_in(run, said, now)
+
+
+def _earlier(one: float | None, other: float | None) -> float | None:
+    return min((found for found in (one, other) if found is not None), default=None)
+
+
 def _look_again(step: RunStep, seen: Seen) -> float | None:
     if not isinstance(step.state, Pending):
         return None
+    if step.state.reason == Waiting.SUSPENDED:  # at rest, whatever is missing, once nothing of it runs
+        return step.state.look_again
     waits = seen.missing is not None or step.state.reason in WAITS_ON_BASE
     return step.state.look_again or (LOOK_AGAIN_SECONDS if waits else RESYNC_SECONDS)
 

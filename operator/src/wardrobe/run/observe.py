@@ -13,6 +13,7 @@ from wardrobe.stage.attempts import Attempts, Owner
 from wardrobe.stage.observe import attempts, missing
 from wardrobe_contracts.assessment import Assessment
 
+from .lifecycle import to_stop
 from .lines import Line, line_name, read_line
 from .published import adapter_name
 from .seen import NOT_ASKED, Existing, Numbering, Seen, is_its_own
@@ -23,7 +24,8 @@ from .stages.check import needs
 async def for_run(kube: Kube, run: FineTuneJobResource, now: str) -> Seen:
     """A run's attempts; its base, what the first pod would mount, and the line, where the stage asks for them."""
     namespace = run.metadata.namespace
-    seen, trouble = await attempts(kube, Owner(finetunejob.KIND, run.metadata, run.run, jobs_of(run)), now)
+    owner = Owner(finetunejob.KIND, run.metadata, run.run, jobs_of(run))
+    seen, trouble = await attempts(kube, owner, now, to_stop=to_stop(run, now))
     wanted = stage_of(run, seen).wants(run, seen)
     base = await base_model(kube, namespace, run.spec.base_model.name) if wanted.base else None
     namesake = await base_model(kube, namespace, run.spec.new_base) if wanted.name else None
@@ -33,13 +35,16 @@ async def for_run(kube: Kube, run: FineTuneJobResource, now: str) -> Seen:
 
 
 async def _numbering(kube: Kube, run: FineTuneJobResource, seen: Attempts) -> Numbering | Missing:
-    line = await the_line(kube, run.metadata.namespace, run.spec.line)
+    line = await the_line(kube, run)
     return line if isinstance(line, Missing) else Numbering(line, await _taken(kube, run, line, seen))
 
 
-async def the_line(kube: Kube, namespace: str, line: str) -> Line | Missing:
-    """The line's record, or the beginning of one; or that it cannot be read."""
-    key = Key("ConfigMap", namespace, line_name(line))
+async def the_line(kube: Kube, run: FineTuneJobResource) -> Line | Missing:
+    """The line's record, or the beginning of one; or that it cannot be read. Of method Full, one without claims."""
+    line = run.spec.output.adapter
+    if line is None:
+        return Line("")
+    key = Key("ConfigMap", run.metadata.namespace, line_name(line))
     try:
         return read_line(line, await kube.get(key))
     except (KeyError, ValueError) as error:

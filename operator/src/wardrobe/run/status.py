@@ -12,7 +12,7 @@ from wardrobe.api.finetunejob import (
     ProgressStatus,
     QuantizationSpec,
 )
-from wardrobe.api.reasons import ConditionType, Done, Waiting
+from wardrobe.api.reasons import ConditionType, Done, Failure, Waiting
 from wardrobe.plan.conditions import Fact, conditions, kstatus
 from wardrobe.stage.attempt import Ended, Pending
 from wardrobe.stage.attempts import Attempts
@@ -22,17 +22,21 @@ from wardrobe_contracts.check import CheckReport
 from wardrobe_contracts.manifest import Evaluation
 from wardrobe_contracts.release import Release
 
+from .lifecycle import start_time
 from .stages import stages_of
-from .stages.stage import Published, RunStage
+from .stages.stage import Published, RunStage, RunStep
 from .stages.train import TRAIN
 
 State = Pending | Ended | Published
+HELD: dict[str, str] = {Waiting.SUSPENDED: "suspended", Failure.DEADLINE_EXCEEDED: "stopping"}
+"""How the column says that a run does not go on."""
 LISTED = 32
 """Attempts that a status shows: the newest."""
 
 
-def status(run: FineTuneJobResource, stage: RunStage, state: State, attempts: Attempts, now: str) -> FineTuneJobStatus:
+def status(run: FineTuneJobResource, stage: RunStage, step: RunStep, attempts: Attempts, now: str) -> FineTuneJobStatus:
     """The whole status of a run that is at `stage`; what was pulled of its progress meanwhile is left as it is."""
+    state = step.state
     top = _top(stage, state)
     stages = stages_of(run)
     marks = dict.fromkeys(found.words.condition for found in stages)
@@ -42,6 +46,7 @@ def status(run: FineTuneJobResource, stage: RunStage, state: State, attempts: At
         observed_generation=run.metadata.generation,
         conditions=conditions(run.status, facts, run.metadata.generation, now),
         run=run.run,
+        start_time=start_time(run, step, attempts),
         restarts=max(0, len(tried) - 1),
         attempts=tried[-LISTED:],
         goodput=_goodput(tried),
@@ -114,30 +119,36 @@ def _progress(run: FineTuneJobResource, stage: RunStage, state: State) -> Progre
             running, pulled = state.reason == Waiting.RUNNING, run.status.progress
             if stage.reports_progress and running and pulled and pulled.stage:
                 return pulled
-            return ProgressStatus(summary=stage.words.doing if running else f"waiting: {stage.words.doing}")
+            waiting = HELD.get(state.reason, "waiting")
+            return ProgressStatus(summary=stage.words.doing if running else f"{waiting}: {stage.words.doing}")
 
 
 def trials(attempts: Attempts) -> list[AttemptStatus]:
     """All attempts to train, as far as is known of them."""
     newest = attempts.newest(TRAIN.task)
-    ended = attempts.ended(TRAIN.task)
+    ended, known = attempts.ended(TRAIN.task), attempts.known()
     if newest is None:
         return []
     running = newest.number if isinstance(newest.state, Pending) else None
-    return [_trial(number, ended.get(number), running) for number in range(1, newest.number + 1)]
+    marks = known.of(TRAIN.task)
+    why = {number: marks[number] for number in marks if known.stopped(TRAIN.task, number)}
+    numbers = range(1, newest.number + 1)
+    return [_trial(number, ended.get(number), running, why.get(number)) for number in numbers]
 
 
-def _trial(number: int, ended: Ended | None, running: int | None) -> AttemptStatus:
+def _trial(number: int, ended: Ended | None, running: int | None, why: str | None) -> AttemptStatus:
+    """How it went; `why` it was stopped, if we did that."""
     if ended is None:
         return AttemptStatus(number=number, result="Running" if number == running else "Unknown")
     result, reached = ended.result, ended.result.reached
+    reason = why or result.reason
     if reached is None:
-        return AttemptStatus(number=number, result=result.exit_code.name, reason=result.reason)
+        return AttemptStatus(number=number, result=result.exit_code.name, reason=reason)
     lost = 0 if result.succeeded else max(0, reached.step - reached.saved)
     return AttemptStatus(
         number=number,
         result=result.exit_code.name,
-        reason=result.reason,
+        reason=reason,
         steps=reached.step,
         resumed=reached.resumed,
         lost=lost,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from wardrobe.api.reasons import Waiting
+from wardrobe.api.reasons import Failure, Waiting
 from wardrobe.plan.conditions import seconds_between
 from wardrobe.writes import Apply, Create, Delete, Write
 from wardrobe_contracts.base import Task
@@ -14,7 +14,7 @@ from . import endings
 from .attempt import Attempt, Ended, Lost, Pending
 from .attempts import Attempts
 from .job import Made
-from .record import BEGUN
+from .record import BEGUN, Record
 from .stage import Retries, Stage
 
 MAY_COME_AND_GO = {ExitCode.OUT_OF_MEMORY, ExitCode.UNKNOWN, ExitCode.ACCELERATOR}
@@ -58,9 +58,9 @@ def turn(attempts: Attempts, stage: Stage, retries: Retries | None = None) -> Tu
         stands = Ended(endings.ending(stage.task, ExitCode.UNKNOWN, *words), recorded=True)
     code = stands.result.exit_code
     if isinstance(newest.state, Lost) or code.infrastructure:
-        failures = _failures(attempts, stage.task)
-        if newest.number - failures > retries.most:
-            return _exhausted(attempts, newest.number - failures, stands)
+        lost = newest.number - _failures(attempts, stage.task) - len(attempts.stopped(stage.task))
+        if lost > retries.most:
+            return _exhausted(attempts, lost, stands)
     elif code not in MAY_COME_AND_GO or _failures(attempts, stage.task) > retries.failures:
         return Step(stands)
     return Turn(newest.number + 1, newest, stands.result)
@@ -68,7 +68,7 @@ def turn(attempts: Attempts, stage: Stage, retries: Retries | None = None) -> Tu
 
 def take(attempts: Attempts, stage: Stage, turn: Turn, job: Made) -> JobStep:
     """Make the attempt as `job`, after a pause where one was lost: what took that may take a while to be mended."""
-    if turn.before is None or turn.lost is None:
+    if turn.before is None or turn.lost is None or turn.before.number in attempts.stopped(stage.task):
         return _make(attempts, stage, turn.number, job)
     message = f"attempt {turn.before.number} was lost ({turn.lost.message}); attempt {turn.number}"
     idle = _without_progress(attempts, stage.task)
@@ -91,19 +91,32 @@ def _failures(attempts: Attempts, task: Task) -> int:
 
 def _without_progress(attempts: Attempts, task: Task) -> int:
     """How many attempts in a row came no further: they saved nothing that the next one could go on from."""
-    number = 0
-    for found in reversed(attempts.ended(task).values()):
+    idle, stopped = 0, attempts.stopped(task)
+    for number, found in reversed(attempts.ended(task).items()):
         reached = found.result.reached
         if reached is not None and reached.saved > reached.resumed:
             break
-        number += 1
-    return number
+        idle += number not in stopped
+    return idle
 
 
 def _exhausted(attempts: Attempts, lost: int, last: Ended) -> JobStep:
     message = f"{lost} attempts were lost to the infrastructure; the last: {last.result.message}"
     result = endings.ending(last.result.task, last.result.exit_code, last.result.reason, message)
-    return Step(Ended(result, last.recorded, exhausted=True), _give_up(attempts))
+    return Step(Ended(result, last.recorded, Failure.RETRIES_EXHAUSTED), _give_up(attempts))
+
+
+def stop(attempts: Attempts, record: Record, mark: Waiting | Failure) -> tuple[Write, ...]:
+    """Delete the Jobs that have not ended; why is written first, to `record`, which is as it is known.
+
+    They stay until their pods are gone, which are told to stop, save, and say so. Suspending a Job would not do: a
+    queue that manages it would let it in again.
+    """
+    going = [found for found in attempts.there if found.could_start]
+    for found in going:
+        if isinstance(found.state, Pending):
+            record = record.marked(found.task, found.number, mark)
+    return (*attempts.put(record), *(Delete(found.key, found.uid, foreground=True) for found in going))
 
 
 def _make(attempts: Attempts, stage: Stage, number: int, job: Made) -> JobStep:

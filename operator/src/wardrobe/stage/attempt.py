@@ -15,7 +15,7 @@ from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.result import Result
 
 from . import endings
-from .record import BEGUN, Record
+from .record import BEGUN, STOPS, Record
 from .stage import Stage
 
 
@@ -37,13 +37,13 @@ class Ended:
     result: Result
     recorded: bool
     """Whether the record has what can be known of it."""
-    exhausted: bool = False
-    """Whether the last of all retries ended so."""
+    failure: Failure | None = None
+    """Why the stage has failed with it, where that is not the attempt's own reason."""
 
     @property
     def reason(self) -> str:
-        """The condition reason of a failure: its own, or that all retries were used up."""
-        return Failure.RETRIES_EXHAUSTED if self.exhausted else self.result.reason
+        """The condition reason of a failure: its own, or the stage's, such as that all retries were used up."""
+        return self.failure or self.result.reason
 
     @property
     def message(self) -> str:
@@ -83,8 +83,8 @@ class Attempt:
 
     @property
     def could_start(self) -> bool:
-        """Whether the Job may still start a pod: it has no end, and no success that would end it."""
-        if self.job is None or self.condition("Complete") or self.condition("Failed"):
+        """Whether the Job may still start a pod: it stays, has no end, and no success that would end it."""
+        if self.job is None or self.deleting or self.condition("Complete") or self.condition("Failed"):
             return False
         return not (isinstance(self.state, Ended) and self.state.result.succeeded)
 
@@ -92,6 +92,11 @@ class Attempt:
     def deleting(self) -> bool:
         """Whether the Job is on its way out."""
         return bool(self.job and self.job["metadata"].get("deletionTimestamp"))
+
+    @property
+    def started(self) -> str | None:
+        """Since when the Job may run, as its controller says."""
+        return self.job.get("status", {}).get("startTime") if self.job else None
 
     def annotation(self, name: str) -> str | None:
         """Of the Job."""
@@ -129,6 +134,8 @@ def job_condition(job: Manifest, kind: str) -> Manifest | None:
 def _without_result(task: Task, name: str, mark: str) -> State:
     if mark == ExitCode.SUCCEEDED.name:
         return Lost()
+    if mark in STOPS:
+        return Ended(endings.preempted(task, f"its Job {name} was stopped ({mark})"), recorded=True)
     if mark in {BEGUN, ExitCode.PREEMPTED.name}:
         return Ended(endings.preempted(task, f"its Job {name} was deleted"), recorded=True)
     message = f"Job {name} ended as {mark}, and was deleted with what it had to say"
@@ -136,12 +143,14 @@ def _without_result(task: Task, name: str, mark: str) -> State:
 
 
 def _state(stage: Stage, job: Manifest, pods: tuple[Manifest, ...], recorded: str | None, now: str) -> State:
-    name = job["metadata"]["name"]
-    if job["metadata"].get("deletionTimestamp"):
-        return Pending(Waiting.RETRYING, f"Job {name} is being deleted")
+    """While a Job is being deleted, its pods may still save, and then say what they saved."""
+    name, deleting = job["metadata"]["name"], job["metadata"].get("deletionTimestamp")
     if recorded:
         return Ended(endings.from_record(stage.task, recorded), recorded=True)
     running = [pod for pod in pods if endings.living(pod, now)]
+    if running and deleting:
+        left = min((left for pod in running if (left := endings.given_up_in(pod, now)) is not None), default=None)
+        return Pending(Waiting.RETRYING, f"Job {name} is being deleted; its pod may still save", look_again=left)
     if running:
         return _pending(name, pod_status.by_number(running), now)
     if pods:
@@ -156,6 +165,8 @@ def _by_job(task: Task, job: Manifest) -> State:
         return Lost()
     if failed := job_condition(job, "Failed"):
         return Ended(endings.from_job_condition(task, failed.get("message", "")), recorded=False)
+    if job["metadata"].get("deletionTimestamp"):
+        return Pending(Waiting.RETRYING, f"Job {name} is being deleted")
     if not job["spec"].get("suspend"):
         return Pending(Waiting.RUNNING, f"Job {name}")
     if job.get("status", {}).get("startTime"):

@@ -13,7 +13,7 @@ from wardrobe_contracts.exits import ExitCode
 
 from . import attempt, endings
 from .attempt import Attempt, Ended, Lost, Pending
-from .record import BEGUN, Record, entry, record_manifest, record_name
+from .record import BEGUN, STOPS, Record, entry, record_manifest, record_name
 from .stage import Stage
 
 P = TypeVar("P", bound=TaskPayload)
@@ -85,6 +85,11 @@ class Attempts:
         found = {number: there.get(number) or self._recorded(task, number) for number in numbers}
         return {number: one.state for number, one in found.items() if isinstance(one.state, Ended)}
 
+    def stopped(self, task: Task) -> set[int]:
+        """Numbers of the attempts that we stopped; none of them was lost."""
+        known = self.known()
+        return {number for number in known.of(task) if known.stopped(task, number)}
+
     def waits(self) -> bool:
         """Whether Jobs and pods alone say that nothing is to be made: the first attempt of the stage that is due."""
         for stage in self.owner.stages:
@@ -107,9 +112,7 @@ class Attempts:
         return [
             found
             for found in self.there
-            if found.could_start
-            and not found.deleting
-            and (isinstance(found.state, Ended) or found.number < newest[found.task])
+            if found.could_start and (isinstance(found.state, Ended) or found.number < newest[found.task])
         ]
 
     def occupied(self) -> tuple[str, float | None] | None:
@@ -118,7 +121,8 @@ class Attempts:
         for pod in pods:
             if endings.living(pod, self.now):
                 return f"pod {pod['metadata']['name']}", endings.given_up_in(pod, self.now)
-        busy = (f"Job {found.key.name}" for found in self.there if found.deleting or found.could_start)
+        leaving = (found for found in self.there if found.could_start or (found.deleting and not found.pods))
+        busy = (f"Job {found.key.name}" for found in leaving)
         return next(((name, None) for name in busy), None)
 
     def put(self, record: Record) -> tuple[Write, ...]:
@@ -167,7 +171,9 @@ def _with_job(record: Record, found: Attempt) -> Record:
     if isinstance(found.state, Ended) and not found.state.recorded:
         return record.ended(found.task, found.number, found.state.result)
     if isinstance(found.state, Ended):
-        return record.marked(found.task, found.number, found.state.result.exit_code.name)
+        return record.came_to(found.task, found.number, found.state.result.exit_code)
     if isinstance(found.state, Lost):
         return record.marked(found.task, found.number, ExitCode.SUCCEEDED.name)
-    return record.marked(found.task, found.number, record.marks.get((found.task, found.number), BEGUN))
+    mark = record.marks.get((found.task, found.number), BEGUN)
+    goes_on = mark in STOPS and not found.deleting  # the operator died before it deleted the Job
+    return record.marked(found.task, found.number, BEGUN if goes_on else mark)

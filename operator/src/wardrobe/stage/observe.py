@@ -11,8 +11,8 @@ from .attempts import Attempts, Owner, see
 from .record import Record, read_record, record_name
 
 
-async def attempts(kube: Kube, owner: Owner, now: str) -> tuple[Attempts, Missing | None]:
-    """A run's Jobs and pods, and its record where that may change what is done.
+async def attempts(kube: Kube, owner: Owner, now: str, *, to_stop: bool = False) -> tuple[Attempts, Missing | None]:
+    """A run's Jobs and pods, and its record where that may change what is done, as it does where Jobs are to stop.
 
     Then what forbids to make a Job, if anything does.
     """
@@ -20,7 +20,7 @@ async def attempts(kube: Kube, owner: Owner, now: str) -> tuple[Attempts, Missin
     jobs = await kube.list("Job", namespace, selector)
     pods = await kube.list("Pod", namespace, selector) if jobs else []
     by_jobs = see(owner, jobs, pods, Record(), now)
-    if by_jobs.waits():
+    if by_jobs.waits() and not to_stop:
         return replace(by_jobs, record=by_jobs.known()), None
     key = Key("ConfigMap", namespace, record_name(owner.run))
     record, trouble = _record(owner, key, await kube.get(key))

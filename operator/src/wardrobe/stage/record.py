@@ -11,6 +11,7 @@ from typing import cast, get_args
 
 from wardrobe.api import children
 from wardrobe.api.meta import Manifest, Metadata
+from wardrobe.api.reasons import Failure, Waiting
 from wardrobe.manifests import labels
 from wardrobe_contracts.base import AdapterName, Task
 from wardrobe_contracts.exits import TERMINATION_MESSAGE_LIMIT, ExitCode
@@ -19,11 +20,17 @@ from wardrobe_contracts.result import Result
 BEGUN = "Begun"
 """It may run; where it has no Job any more, somebody deleted that, or the operator died before it was made."""
 
-MARKS = {BEGUN, *(code.name for code in ExitCode)}
+STOPS = (Waiting.SUSPENDED, Failure.DEADLINE_EXCEEDED)
+"""We have deleted its Job, for the run was not to go on: nothing was lost, whatever its pods then said of it."""
+
+MARKS = {BEGUN, *STOPS, *(code.name for code in ExitCode)}
 
 LOST_LIMIT = 1500
-"""Bytes of what an attempt says that was lost to the infrastructure: there may be 31 for each of three stages, and all
-annotations of a record together have 256 KiB."""
+"""Bytes of what an attempt says that was lost to the infrastructure: there may be 31 for each of three stages and
+STOPPED_LIMIT others, and all annotations of a record together have 256 KiB."""
+
+STOPPED_LIMIT = 32
+"""Results that are kept of attempts that we stopped, the newest: a person may suspend a run as often as he likes."""
 
 _RESULT = f"{children.RESULT_ANNOTATION}."
 _NOT_OURS = f"entry {{!r}} is {{!r}}: an attempt is written as train.2: {ExitCode.PREEMPTED.name}"
@@ -34,11 +41,13 @@ class Record:
     """As read. `resource_version` is empty while there is none in the cluster."""
 
     marks: Mapping[tuple[Task, int], str] = field(default_factory=dict)
-    """By task and number: BEGUN, or the name of the exit code that it ended with."""
+    """By task and number: BEGUN, or why we stopped it, or the name of the exit code that it ended with."""
     results: Mapping[tuple[Task, int], str] = field(default_factory=dict)
     """By task and number: what the attempt said, as it was said; a release of the operator may not understand it."""
     adapter: AdapterName | None = None
     """What the run published, so that an Adapter that somebody deleted is not made again."""
+    overdue: str | None = None
+    """When its time was found to be over, which ends the run."""
     resource_version: str = ""
 
     def of(self, task: Task) -> dict[int, str]:
@@ -49,15 +58,30 @@ class Record:
         """With one attempt marked."""
         return replace(self, marks={**self.marks, (task, number): mark})
 
+    def stopped(self, task: Task, number: int) -> bool:
+        """Whether we ended that attempt, and it neither succeeded nor failed before."""
+        return self.marks.get((task, number)) in STOPS
+
+    def came_to(self, task: Task, number: int, code: ExitCode) -> "Record":
+        """With the class of one attempt's end; of one that we stopped only where it was done or had failed."""
+        return self if self.stopped(task, number) and code.infrastructure else self.marked(task, number, code.name)
+
     def ended(self, task: Task, number: int, result: Result) -> "Record":
         """With what one attempt came to."""
-        marked = self.marked(task, number, result.exit_code.name)
+        known = self.came_to(task, number, result.exit_code)
         text = result.termination_message(LOST_LIMIT if result.exit_code.infrastructure else TERMINATION_MESSAGE_LIMIT)
-        return replace(marked, results={**self.results, (task, number): text})
+        results = {**self.results, (task, number): text}
+        stopped = sorted((attempt for attempt in results if known.stopped(*attempt)), key=lambda attempt: attempt[1])
+        dropped = set(stopped[:-STOPPED_LIMIT])
+        return replace(known, results={key: found for key, found in results.items() if key not in dropped})
 
     def published(self, name: AdapterName) -> "Record":
         """With the Adapter that the run made."""
         return replace(self, adapter=name)
+
+    def over(self, now: str) -> "Record":
+        """With the run's end, for its time is over."""
+        return self if self.overdue else replace(self, overdue=now)
 
     def begun_at(self, task: Task, number: int) -> int:
         """The attempt whose work `number` does: its own, unless those before it did theirs and only the result is lost.
@@ -90,6 +114,8 @@ def record_manifest(run: str, owner_kind: str, owner: Metadata, record: Record) 
     annotations = {f"{_RESULT}{entry(*attempt)}": text for attempt, text in sorted(record.results.items())}
     if record.adapter:
         annotations[children.ADAPTER_ANNOTATION] = record.adapter
+    if record.overdue:
+        annotations[children.OVERDUE_ANNOTATION] = record.overdue
     if annotations:
         metadata["annotations"] = annotations
     if record.resource_version:
@@ -110,6 +136,7 @@ def read_record(manifest: Manifest | None) -> Record:
         marks=dict(_mark(name, mark) for name, mark in manifest.get("data", {}).items()),
         results=results,
         adapter=annotations.get(children.ADAPTER_ANNOTATION),
+        overdue=annotations.get(children.OVERDUE_ANNOTATION),
         resource_version=metadata["resourceVersion"],
     )
 
