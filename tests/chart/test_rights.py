@@ -113,9 +113,9 @@ def train_a_base(namespace: Namespace) -> None:
 
 
 def train_with_a_pause(namespace: Namespace, serving: kubelet.Kubelet) -> None:
-    """A Job that is suspended after it had begun is deleted, and another is made."""
+    """A Job that is suspended after it had begun is deleted, and another is made. Its queue is asked why it waits."""
     serving.answer = lambda task, pod: None if task == "train" else kubelet.succeed(task, pod)
-    namespace.apply(resources.run("first"))
+    namespace.apply(resources.in_queue(resources.run("first"), "ward"))
     eventually(lambda: "train" in serving.started, within=60, what="training")
     (job,) = (job["metadata"]["name"] for job in namespace.jobs() if "-train-" in job["metadata"]["name"])
     client.BatchV1Api(namespace.api).patch_namespaced_job(job, namespace.name, {"spec": {"suspend": True}})

@@ -29,7 +29,7 @@ def test_go_version_is_read_as_numbers(text: str, version: tuple[int, int]) -> N
     assert build.parse_go_version(text) == version
 
 
-@pytest.mark.parametrize("module", build.MODULES, ids=lambda module: module.name)
+@pytest.mark.parametrize("module", [*build.MODULES, build.KUEUE], ids=lambda module: module.name)
 def test_modules_are_pinned_with_sums(module: build.Module) -> None:
     folder = build.source(module)
     assert "tool" in (folder / "go.mod").read_text()

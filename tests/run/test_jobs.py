@@ -9,8 +9,6 @@ from support.golden import NAMESPACE, live, surroundings
 
 from wardrobe.api.meta import Key, Manifest
 
-QUEUE = "kueue.x-k8s.io/queue-name"
-
 
 def jobs_of(run: Manifest) -> dict[str, Manifest]:
     """By task, of a life in which nothing goes wrong."""
@@ -55,11 +53,14 @@ def test_a_pod_asks_for_an_accelerator_for_each_of_its_processes(
     assert "nvidia.com/gpu" not in limits(jobs["check"])
 
 
-def test_a_queue_lets_in_what_asks_for_accelerators() -> None:
-    run = on_gpus()
-    run["metadata"]["labels"] = {QUEUE: "department-queue"}
-    labels = {task: job["metadata"]["labels"].get(QUEUE) for task, job in jobs_of(run).items()}
-    assert labels == {"check": None, "train": "department-queue", "assess": "department-queue"}
-    on_cpu = resources.run("heart")
-    on_cpu["metadata"]["labels"] = {QUEUE: "department-queue"}
-    assert {job["metadata"]["labels"].get(QUEUE) for job in jobs_of(on_cpu).values()} == {None}
+@pytest.mark.parametrize("run", [on_gpus(), resources.run("heart")])
+def test_a_queue_lets_in_what_asks_for_the_persons_resources(run: Manifest) -> None:
+    run = resources.in_queue(run, "ward", priority="urgent")
+    run["metadata"]["labels"]["team"] = "cardiology"
+
+    def others(job: Manifest) -> dict[str, str]:
+        labels: dict[str, str] = job["metadata"]["labels"]
+        return {name: text for name, text in labels.items() if "wardrobe" not in text and "wardrobe.dev/" not in name}
+
+    named = {"kueue.x-k8s.io/queue-name": "ward", "kueue.x-k8s.io/priority-class": "urgent"}
+    assert {task: others(job) for task, job in jobs_of(run).items()} == {"check": {}, "train": named, "assess": named}

@@ -412,8 +412,22 @@ def test_a_job_that_could_still_start_pods_is_deleted_after_its_end_is_written_d
     suspended = job(2, suspend=True, status={"startTime": NOW}, annotations={"wardrobe.dev/result": LOST})
     record, deleted = advance(seen(suspended)).writes
     assert isinstance(record, Replace)
-    assert record.manifest["data"] == {"train.2": "PREEMPTED"}
+    assert record.manifest["data"] == {"train.2": "Suspended"}
     assert deleted == Delete(Key("Job", "ward", "heart-train-2"), "job-2")
+
+
+def test_what_a_queue_took_back_was_not_lost_however_often() -> None:
+    suspended = job(40, suspend=True, status={"startTime": NOW}, annotations={"wardrobe.dev/result": LOST})
+    before = dict.fromkeys(range(1, 40), "Suspended")
+    view = seen(suspended, marks={**before, 40: BEGUN})
+    assert turn(view, TRAIN) == Turn(41, view.newest("train"), PREEMPTED)
+    assert view.stopped("train") == set(range(1, 41))
+
+
+def test_what_failed_by_itself_while_a_queue_took_it_back_has_failed() -> None:
+    failed = BAD_DATA.termination_message()
+    view = seen(job(suspend=True, status={"startTime": NOW}, annotations={"wardrobe.dev/result": failed}))
+    assert view.known().marks == {("train", 1): "BAD_DATA"}
 
 
 LOST = PREEMPTED.termination_message()

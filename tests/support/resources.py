@@ -30,6 +30,28 @@ def run(name: str, line: str = "cardiology", source: str = "pvc://datasets/rows.
     return _ours("FineTuneJob", name, wanted | spec)
 
 
+def in_queue(run: Manifest, queue: str, priority: str | None = None) -> Manifest:
+    """A run whose Jobs Kueue lets in, on request before others."""
+    labels = {"queue-name": queue} | ({"priority-class": priority} if priority else {})
+    named = {f"kueue.x-k8s.io/{name}": text for name, text in labels.items()}
+    return {**run, "metadata": {**run["metadata"], "labels": named}}
+
+
+def workload(job: Manifest, reason: str, message: str, **more: str) -> Manifest:
+    """What Kueue keeps for a Job, and says of it: why it has no quota, and the status of further conditions."""
+    uid = job["metadata"]["uid"]
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job["metadata"]["name"], "uid": uid, "controller": True}
+    metadata = {"name": f"job-{job['metadata']['name']}", "labels": {"kueue.x-k8s.io/job-uid": uid}}
+    said = {"type": "QuotaReserved", "status": "False", "reason": reason, "message": message}
+    further = [{"type": kind, "status": status, "reason": "", "message": ""} for kind, status in more.items()]
+    return {
+        "apiVersion": "kueue.x-k8s.io/v1beta2",
+        "kind": "Workload",
+        "metadata": {**metadata, "ownerReferences": [owner]},
+        "status": {"conditions": [said, *further]},
+    }
+
+
 def adapter(name: str, *, base: str = BASE_DIGEST, variants: Sequence[str] = ("None", "NF4")) -> Manifest:
     """An imported Adapter whose digest is its own."""
     line, _, version = name.rpartition("-v")

@@ -6,6 +6,7 @@ name is a hash of everything that decides the result, so a stale program is neve
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -56,6 +57,16 @@ KUBERNETES = Module(
 COREDNS = Module("coredns", ("coredns",), ("tool",), STRIP, "about 2 min")
 HELM = Module("helm", ("helm",), ("tool",), STRIP, "about 1 min")
 MODULES = (KUBERNETES, COREDNS, HELM)
+"""What a node needs."""
+
+KUEUE = Module(
+    "kueue",
+    ("kueue",),
+    ("tool",),
+    f"{STRIP} -X sigs.k8s.io/kueue/pkg/version.GitVersion=v0.17.0",
+    "about 3 min",
+)
+"""For the drill of queues: built when that asks for it, and not by whoever starts a node."""
 
 
 def cache_roots() -> list[Path]:
@@ -75,6 +86,16 @@ def cache_roots() -> list[Path]:
 def source(module: Module) -> Path:
     """The module's folder in the checkout."""
     return checkout() / "devcluster" / "modules" / module.name
+
+
+def files_of(module: Module, path: str) -> Path:
+    """Folder of a Go module, at the version that one of ours pins: what it has besides programs, such as a chart."""
+    environment = {**os.environ, "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+    command = [go(), "mod", "download", "-json", path]
+    done = subprocess.run(command, cwd=source(module), env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        raise DevclusterError(f"go mod download of {path} failed: see above")
+    return Path(json.loads(done.stdout)["Dir"])
 
 
 def go() -> str:
@@ -137,7 +158,7 @@ def ensure(module: Module) -> Path:
 
 def program(name: str) -> Path:
     """Path of one program, built when needed. Raises KeyError for a name that no module makes."""
-    for module in MODULES:
+    for module in (*MODULES, KUEUE):
         if name in module.programs:
             return ensure(module) / name
     raise KeyError(name)

@@ -78,6 +78,12 @@ def pause() -> bytes:
     return archive(PAUSE, entries, {"Cmd": ["/bin/busybox", "sleep", "2147483647"]})
 
 
+def program(reference: str, name: str, file: Path) -> bytes:
+    """The image of one static program, which is its entry point under this name."""
+    config = {"Entrypoint": [f"/{name}"], "User": str(USER)}
+    return archive(reference, [*entries(), Entry(name, file.read_bytes())], config)
+
+
 def member(of: Member) -> bytes:
     """The image of a member."""
     return archive(of.image, entries(), config(of))

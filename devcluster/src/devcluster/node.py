@@ -186,7 +186,7 @@ def _start_daemons(node: Instance, group: Path) -> None:
         advertise=configs.NODE_IP,
     )
     record = _spawn(node, "apiserver", commands.apiserver(server), group)
-    import_images(node)
+    import_members(node)
     wait_ready(node, PORT, record, host=configs.NODE_IP)
     for name, argv in _clients(node).items():
         _spawn(node, name, argv, group)
@@ -213,8 +213,13 @@ def _clients(node: Instance) -> dict[str, list[str]]:
     }
 
 
-def import_images(node: Instance, members: Iterable[environments.Member] = environments.MEMBERS.values()) -> None:
-    """Put the pause image and the members' into containerd, once it answers."""
+def import_members(node: Instance) -> None:
+    """Put the pause image and the members' into containerd."""
+    import_images(node, [images.pause(), *map(images.member, environments.MEMBERS.values())])
+
+
+def import_images(node: Instance, archives: Iterable[bytes]) -> None:
+    """Put images into containerd, once it answers."""
     socket = str(node.folder / "containerd.sock")
     ctr = ["ctr", "--address", socket, "--namespace", "k8s.io"]
 
@@ -222,7 +227,7 @@ def import_images(node: Instance, members: Iterable[environments.Member] = envir
         return subprocess.run([*ctr, "version"], capture_output=True, check=False).returncode == 0
 
     require(answers, seconds=START_SECONDS, what="containerd")
-    for archive in (images.pause(), *(images.member(member) for member in members)):
+    for archive in archives:
         done = subprocess.run([*ctr, "images", "import", "-"], input=archive, capture_output=True, check=False)
         if done.returncode != 0:
             raise DevclusterError(f"ctr images import: {done.stderr.decode().strip()}")

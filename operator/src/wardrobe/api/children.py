@@ -16,6 +16,12 @@ RUN_UID_LABEL = "wardrobe.dev/run-uid"
 
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 """Kueue's: a Job that carries it waits, suspended, until the queue lets it in."""
+QUEUE_PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
+"""Kueue's: who goes before whom in a queue."""
+QUEUE_LABELS = (QUEUE_LABEL, QUEUE_PRIORITY_LABEL)
+"""Those that a person writes on a run, and its Jobs carry."""
+WORKLOAD_JOB_LABEL = "kueue.x-k8s.io/job-uid"
+"""Of what Kueue keeps for a Job: the Job's uid."""
 
 RESULT_ANNOTATION = "wardrobe.dev/result"
 """Followed by task and number, on a run's record: an attempt's result as JSON, from the pod's termination message.

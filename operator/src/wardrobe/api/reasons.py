@@ -268,7 +268,16 @@ class Waiting(OperatorReason):
         "The Job of this step is suspended and has not begun, as a queue such as Kueue holds it. No attempt is "
         "lost by it.",
         on("Unknown", BASE, READY) + on("Unknown", RUN, *EVERY_STEP),
-        "wait until the queue lets it in; without a queue, set the Job's `spec.suspend` to false.",
+        "wait until the queue lets it in, the message has Kueue's words; without a queue, set the Job's `spec.suspend` "
+        "to false.",
+    )
+    QUEUE_UNUSABLE = (
+        "QueueUnusable",
+        "The run's label names a queue that Kueue does not have, or that is not active; the message has Kueue's words. "
+        "No attempt is lost by it.",
+        on("Unknown", RUN, SUCCEEDED, TRAINED, PUBLISHED),
+        "create the LocalQueue or its ClusterQueue, or put another's name into the label `kueue.x-k8s.io/queue-name` "
+        "of run and Job; it is looked for every 15 seconds.",
     )
     SUSPENDED = (
         "Suspended",

@@ -138,6 +138,7 @@ class KubeClient:
                 ("ControllerRevision", "apps", "v1", "controllerrevisions"),
                 ("Role", "rbac.authorization.k8s.io", "v1", "roles"),
                 ("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings"),
+                ("Workload", "kueue.x-k8s.io", "v1beta2", "workloads"),
             )
         }
 

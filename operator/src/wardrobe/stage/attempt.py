@@ -4,6 +4,7 @@ The pod's termination message says how it ended, the record keeps that, and the 
 remains when both are gone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from wardrobe.api.children import CONTAINER, RESULT_ANNOTATION
@@ -14,7 +15,7 @@ from wardrobe_contracts.base import Task
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.result import Result
 
-from . import endings
+from . import endings, queues
 from .record import BEGUN, STOPS, Record
 from .stage import Stage
 
@@ -109,12 +110,20 @@ class Attempt:
 
 
 def of_job(
-    stage: Stage, number: int, job: Manifest, pods: tuple[Manifest, ...], now: str, *, recorded: str | None
+    stage: Stage,
+    number: int,
+    job: Manifest,
+    pods: tuple[Manifest, ...],
+    now: str,
+    *,
+    recorded: str | None,
+    workloads: Sequence[Manifest] = (),
 ) -> Attempt:
     """An attempt whose Job is there. What is recorded comes first, then what its container may still say."""
     key = Key("Job", job["metadata"]["namespace"], job["metadata"]["name"])
     text = recorded or job["metadata"].get("annotations", {}).get(RESULT_ANNOTATION)
-    return Attempt(stage.task, number, key, _state(stage, job, pods, text, now), job, pods)
+    state = _state(stage, job, pods, text, now) or _by_job(stage.task, job, workloads)
+    return Attempt(stage.task, number, key, state, job, pods)
 
 
 def of_record(task: Task, number: int, key: Key, record: Record) -> Attempt:
@@ -142,8 +151,8 @@ def _without_result(task: Task, name: str, mark: str) -> State:
     return Ended(endings.ending(task, ExitCode[mark], Reason.UNKNOWN, message), recorded=True)
 
 
-def _state(stage: Stage, job: Manifest, pods: tuple[Manifest, ...], recorded: str | None, now: str) -> State:
-    """While a Job is being deleted, its pods may still save, and then say what they saved."""
+def _state(stage: Stage, job: Manifest, pods: tuple[Manifest, ...], recorded: str | None, now: str) -> State | None:
+    """None where only the Job can tell. While it is being deleted, its pods may still save, and then say so."""
     name, deleting = job["metadata"]["name"], job["metadata"].get("deletionTimestamp")
     if recorded:
         return Ended(endings.from_record(stage.task, recorded), recorded=True)
@@ -156,10 +165,10 @@ def _state(stage: Stage, job: Manifest, pods: tuple[Manifest, ...], recorded: st
     if pods:
         said = endings.from_pods(stage, pod_status.by_number(pods))
         return Ended(said, recorded=False) if said else Lost()
-    return _by_job(stage.task, job)
+    return None
 
 
-def _by_job(task: Task, job: Manifest) -> State:
+def _by_job(task: Task, job: Manifest, workloads: Sequence[Manifest]) -> State:
     name = job["metadata"]["name"]
     if job_condition(job, "Complete"):
         return Lost()
@@ -169,9 +178,10 @@ def _by_job(task: Task, job: Manifest) -> State:
         return Pending(Waiting.RETRYING, f"Job {name} is being deleted")
     if not job["spec"].get("suspend"):
         return Pending(Waiting.RUNNING, f"Job {name}")
-    if job.get("status", {}).get("startTime"):
+    if job.get("status", {}).get("startTime") or queues.took_back(job, workloads):
         return Ended(endings.preempted(task, "its Job was suspended after it had begun"), recorded=False)
-    return Pending(Waiting.QUEUED, f"Job {name} is suspended; it begins when a queue such as Kueue lets it in")
+    held = queues.held(job, workloads)
+    return Pending(held.reason, held.message, look_again=held.look_again)
 
 
 def _pending(job: str, pods: list[Manifest], now: str) -> Pending:

@@ -1,12 +1,14 @@
 """All attempts of a run: the Jobs and pods that are its own, by the owner's uid, and what the record knows besides."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Generic, TypeVar, cast
 
 from wardrobe.api.children import controlled_by
 from wardrobe.api.meta import Key, Manifest, Metadata
+from wardrobe.api.reasons import Waiting
 from wardrobe.writes import DropEntry, Write, create_or_replace
 from wardrobe_contracts.base import Task, TaskPayload
 from wardrobe_contracts.exits import ExitCode
@@ -143,8 +145,17 @@ def job_name(run: str, task: Task, number: int) -> str:
     return f"{run}-{task}-{number}"
 
 
-def see(owner: Owner, jobs: list[Manifest], pods: list[Manifest], record: Record, now: str) -> Attempts:
-    """What of these is the run's: a Job whose controller is the owner, and a pod whose controller is that Job."""
+def see(
+    owner: Owner,
+    jobs: list[Manifest],
+    pods: list[Manifest],
+    record: Record,
+    now: str,
+    *,
+    workloads: Sequence[Manifest] = (),
+) -> Attempts:
+    """What of these is the run's: a Job whose controller is the owner, and a pod or Workload whose controller is that
+    Job."""
     stages = {stage.task: stage for stage in owner.stages}
     named = re.compile(rf"{re.escape(owner.run)}-({'|'.join(stages)})-([1-9][0-9]{{0,8}})")
     pods = sorted(pods, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]))
@@ -156,7 +167,7 @@ def see(owner: Owner, jobs: list[Manifest], pods: list[Manifest], record: Record
             stage = stages[cast("Task", match[1])]
             number = int(match[2])
             recorded = record.results.get((stage.task, number))
-            there.append(attempt.of_job(stage, number, job, owned, now, recorded=recorded))
+            there.append(attempt.of_job(stage, number, job, owned, now, recorded=recorded, workloads=workloads))
     return Attempts(owner, now, tuple(there), tuple(pod for pod in pods if _stray(pod, jobs)), record)
 
 
@@ -168,6 +179,8 @@ def _stray(pod: Manifest, jobs: list[Manifest]) -> bool:
 
 
 def _with_job(record: Record, found: Attempt) -> Record:
+    if isinstance(found.state, Ended) and found.suspended:
+        record = record.marked(found.task, found.number, Waiting.SUSPENDED)
     if isinstance(found.state, Ended) and not found.state.recorded:
         return record.ended(found.task, found.number, found.state.result)
     if isinstance(found.state, Ended):

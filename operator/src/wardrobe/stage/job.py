@@ -54,8 +54,8 @@ class TaskJob:
     grace_seconds: int = 60
     """From being told to stop until it is killed."""
 
-    queue: str | None = None
-    """That lets the Job in."""
+    queue_labels: Mapping[str, str] = field(default_factory=dict)
+    """For the queue that lets the Job in, where one is to."""
 
     @property
     def name(self) -> str:
@@ -93,9 +93,8 @@ def build(job: TaskJob, settings: Settings) -> Made:
         "podFailurePolicy": {"rules": _failure_rules()},
         "template": {"metadata": {"labels": job.labels}, "spec": _pod(job, settings)},
     }
-    metadata = {**_metadata(job), "annotations": {children.BASE_DIGEST_ANNOTATION: job.base_digest}}
-    if job.queue:
-        metadata["labels"] = {**job.labels, children.QUEUE_LABEL: job.queue}
+    annotations = {children.BASE_DIGEST_ANNOTATION: job.base_digest}
+    metadata = {**_metadata(job), "labels": {**job.labels, **job.queue_labels}, "annotations": annotations}
     made = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
     return Made(made, (*_config_map(job), *_service(job)))
 

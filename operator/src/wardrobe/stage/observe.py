@@ -4,9 +4,10 @@ from dataclasses import replace
 
 from wardrobe.api import children
 from wardrobe.api.meta import Key, Manifest
-from wardrobe.kube.client import Kube
+from wardrobe.kube.client import Kube, UnavailableError
 from wardrobe.plan.needs import Missing, Need
 
+from . import queues
 from .attempts import Attempts, Owner, see
 from .record import Record, read_record, record_name
 
@@ -19,14 +20,15 @@ async def attempts(kube: Kube, owner: Owner, now: str, *, to_stop: bool = False)
     namespace, selector = owner.metadata.namespace, f"{children.RUN_LABEL}={owner.run}"
     jobs = await kube.list("Job", namespace, selector)
     pods = await kube.list("Pod", namespace, selector) if jobs else []
-    by_jobs = see(owner, jobs, pods, Record(), now)
+    workloads = await _workloads(kube, namespace, jobs)
+    by_jobs = see(owner, jobs, pods, Record(), now, workloads=workloads)
     if by_jobs.waits() and not to_stop:
         return replace(by_jobs, record=by_jobs.known()), None
     key = Key("ConfigMap", namespace, record_name(owner.run))
     record, trouble = _record(owner, key, await kube.get(key))
     if record.marks and not jobs:
         pods = await kube.list("Pod", namespace, selector)
-    seen = see(owner, jobs, pods, record, now)
+    seen = see(owner, jobs, pods, record, now, workloads=workloads)
     return (replace(seen, record=seen.known()) if trouble else seen), trouble
 
 
@@ -37,6 +39,15 @@ async def missing(kube: Kube, namespace: str, needs: list[Need]) -> Missing | No
         if found is None or (need.key and need.key not in found.get("data", {}) | found.get("binaryData", {})):
             return need.missing(namespace)
     return None
+
+
+async def _workloads(kube: Kube, namespace: str, jobs: list[Manifest]) -> list[Manifest]:
+    """What Kueue keeps for Jobs that it holds. Only words are taken from it: without Kueue there are none."""
+    asked = [found for job in jobs if (found := queues.selector(job))]
+    try:
+        return [found for selector in asked for found in await kube.list("Workload", namespace, selector)]
+    except UnavailableError:
+        return []
 
 
 def _record(owner: Owner, key: Key, found: Manifest | None) -> tuple[Record, Missing | None]:

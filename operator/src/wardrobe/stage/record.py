@@ -21,7 +21,8 @@ BEGUN = "Begun"
 """It may run; where it has no Job any more, somebody deleted that, or the operator died before it was made."""
 
 STOPS = (Waiting.SUSPENDED, Failure.DEADLINE_EXCEEDED)
-"""We have deleted its Job, for the run was not to go on: nothing was lost, whatever its pods then said of it."""
+"""We have deleted its Job, for the run was not to go on, or a queue has suspended it to have its room back: nothing was
+lost, whatever its pods then said of it."""
 
 MARKS = {BEGUN, *STOPS, *(code.name for code in ExitCode)}
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
 from wardrobe.api import adapter, basemodel, finetunejob
-from wardrobe.api.children import BASE_DIGEST_ANNOTATION, QUEUE_LABEL
+from wardrobe.api.children import BASE_DIGEST_ANNOTATION, QUEUE_LABELS
 from wardrobe.api.finetunejob import FineTuneJobResource
 from wardrobe.api.meta import Key, Manifest
 from wardrobe.api.reasons import ConditionType, Done, Waiting
@@ -158,19 +158,19 @@ class JobStage(Stage, Generic[P]):
             base_digest=base.digest,
             order=work.order,
             mounts=[base.mount, volumes.run(run.run), *work.mounts],
-            resources=_accelerated(run, work.accelerators) if self.resources is None else self.resources,
+            resources=self.resources or _accelerated(run, work.accelerators),
             pod=run.spec.pod,
             pods=work.pods,
             files=work.files,
             shared_memory_gib=work.accelerators,
             grace_seconds=work.grace_seconds,
-            queue=run.metadata.labels.get(QUEUE_LABEL) if _accelerates(run, self) else None,
+            queue_labels={} if self.resources else _queue_labels(run),
         )
 
 
-def _accelerates(run: FineTuneJobResource, stage: JobStage[P]) -> bool:
-    """Whether its pods ask for accelerators, which is what a queue shares out."""
-    return stage.resources is None and run.spec.parallelism.accelerator is Accelerator.GPU
+def _queue_labels(run: FineTuneJobResource) -> dict[str, str]:
+    """For Jobs that ask for what the person gave: a queue shares that out, be it accelerators or cores and memory."""
+    return {name: text for name, text in run.metadata.labels.items() if name in QUEUE_LABELS}
 
 
 def _accelerated(run: FineTuneJobResource, accelerators: int) -> Manifest:
