@@ -1,51 +1,133 @@
-"""Training in several pods on a real kubelet, and what a cluster does to it: preemption costs nothing."""
+"""Training on a real kubelet, and what a cluster does to it: preemption costs nothing."""
 
-from collections.abc import Callable
+import contextlib
+import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any
+from pathlib import Path
 
 import pytest
 from kubernetes import client
 from support import resources
 from support.cluster import Namespace
+from support.long_runs import (
+    await_saved,
+    await_steps,
+    checkpoints,
+    last_loss,
+    long_run,
+    progress,
+    status,
+    training_pods,
+    undisturbed_loss,
+)
 from support.operator_process import Operator
 from support.waiting import eventually
 
 from devcluster import volumes
-from wardrobe.api.meta import Manifest
 
 pytestmark = [pytest.mark.node, pytest.mark.drill]
 
 Prepare = Callable[..., Namespace]
 Operate = Callable[[Namespace], AbstractContextManager[Operator]]
-INDEX = "batch.kubernetes.io/job-completion-index"
+MIB = 2**20
 
 
-def long_run(name: str, **parallelism: Any) -> Manifest:
-    training = {"epochs": "8", "learningRate": "3e-4", "batchSize": 8, "microBatchSize": 4, "sequenceLength": 320}
-    return resources.run(
-        name,
-        "renal",
-        lora={"rank": 4, "alpha": 8, "targetModules": ["q_proj", "v_proj"]},
-        training=training,
-        checkpoints={"everySeconds": 10},
-        parallelism={"accelerator": "CPU", **parallelism},
-        pod={"resources": {"requests": {"cpu": "100m", "memory": "1Gi"}, "limits": {"memory": "4Gi"}}},
+def evict(namespace: Namespace, name: str) -> None:
+    """As `kubectl drain` does it."""
+    body = client.V1Eviction(metadata=client.V1ObjectMeta(name=name, namespace=namespace.name))
+    client.CoreV1Api(namespace.api).create_namespaced_pod_eviction(name, namespace.name, body)
+
+
+def test_evicted_suspended_and_with_a_damaged_checkpoint_it_ends_where_it_would_have_undisturbed(
+    prepare: Prepare, operate: Operate, tmp_path: Path
+) -> None:
+    namespace = prepare()
+    namespace.apply(resources.base_model())
+    namespace.apply(long_run("long"))
+    with operate(namespace):
+        await_steps(namespace, "long", 3)
+        evict(namespace, training_pods(namespace, "long")[0]["metadata"]["name"])
+        eventually(lambda: len(status(namespace, "long")["attempts"]) == 2, what="a second attempt")
+        evicted = status(namespace, "long")["attempts"][0]
+        assert (evicted["result"], evicted["reason"], evicted["lost"]) == ("PREEMPTED", "Terminated", 0)
+
+        await_saved(namespace, "long", evicted["steps"] + 1)
+        namespace.change("FineTuneJob", "long", suspend=True)
+        namespace.await_condition("FineTuneJob", "long", "Succeeded", "Unknown", reason="Suspended")
+        eventually(lambda: not training_pods(namespace, "long"), what="no pod of a suspended run")
+        assert progress(namespace, "long")["summary"] == "suspended"
+        newest, before, *_ = checkpoints(namespace)
+        damage(newest / "state.safetensors")
+
+        namespace.change("FineTuneJob", "long", suspend=False)
+        namespace.await_condition("FineTuneJob", "long", "Succeeded", "True")
+    ended = status(namespace, "long")
+    *_, done = ended["attempts"]
+    assert (done["number"], done["result"], done["lost"]) == (3, "SUCCEEDED", 0)
+    assert done["resumed"] == int(before.name), "of the damaged one nothing was taken"
+    assert not checkpoints(namespace), "of no use any more"
+    (tmp_path / "alone").mkdir()
+    assert last_loss(namespace, "long") == pytest.approx(
+        undisturbed_loss(namespace, "long", tmp_path / "alone"), abs=1e-3
     )
 
 
-def status(namespace: Namespace, name: str) -> Manifest:
-    found: Manifest = (namespace.get("FineTuneJob", name) or {}).get("status", {})
-    return found
+def damage(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(-1, 2)
+        last = file.read(1)
+        file.seek(-1, 2)
+        file.write(bytes([last[0] ^ 1]))
 
 
-def training_pods(namespace: Namespace, name: str) -> list[Manifest]:
-    """Of the run's newest attempt, in the order of their numbers."""
-    labels = ("wardrobe.dev/owner", "wardrobe.dev/task")
-    found = [pod for pod in namespace.pods() if tuple(map(pod["metadata"]["labels"].get, labels)) == (name, "train")]
-    newest = max((int(pod["metadata"]["labels"]["wardrobe.dev/number"]) for pod in found), default=0)
-    mine = [pod for pod in found if pod["metadata"]["labels"]["wardrobe.dev/number"] == str(newest)]
-    return sorted(mine, key=lambda pod: int(pod["metadata"]["labels"][INDEX]))
+def test_a_full_volume_is_said_and_costs_no_training(prepare: Prepare, operate: Operate) -> None:
+    namespace = prepare()
+    namespace.apply(resources.base_model())
+    store = volumes.folder(namespace.name, "wardrobe-store")
+    with small(store), operate(namespace):
+        namespace.apply(long_run("full-up", epochs=5))
+        await_saved(namespace, "full-up", 1)
+        with full(store):
+            why = namespace.await_condition("FineTuneJob", "full-up", "Checkpointed", "False")
+            assert why["reason"] == "CheckpointNotWritten"
+            assert "No space left on device" in why["message"]
+            step = progress(namespace, "full-up")["step"]
+            await_steps(namespace, "full-up", step + 1)
+        namespace.await_condition("FineTuneJob", "full-up", "Checkpointed", "True")
+        namespace.await_condition("FineTuneJob", "full-up", "Succeeded", "True")
+        (only,) = status(namespace, "full-up")["attempts"]
+        assert (only["result"], only["lost"]) == ("SUCCEEDED", 0)
+        eventually(lambda: not running(namespace), what="no pod that holds the volume")
+
+
+def running(namespace: Namespace) -> list[str]:
+    return [pod["metadata"]["name"] for pod in namespace.pods() if pod["status"].get("phase") in {"Pending", "Running"}]
+
+
+@contextlib.contextmanager
+def small(folder: Path) -> Iterator[None]:
+    """A volume of its own under a folder, which pods are to mount."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], check=True)
+    try:
+        volumes.open_to_group(folder)
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@contextlib.contextmanager
+def full(folder: Path) -> Iterator[None]:
+    """Not a byte more fits while the block runs."""
+    filler = folder / "filler"
+    with contextlib.suppress(OSError), filler.open("wb") as file:
+        while True:
+            file.write(bytes(MIB))
+            file.flush()
+    try:
+        yield
+    finally:
+        filler.unlink()
 
 
 def test_two_pods_train_together_and_go_on_where_they_were_when_one_is_evicted(
@@ -55,12 +137,10 @@ def test_two_pods_train_together_and_go_on_where_they_were_when_one_is_evicted(
     namespace.apply(resources.base_model())
     namespace.apply(long_run("pair", nodes=2, deepspeed={"zeroStage": 3}))
     with operate(namespace):
-        eventually(lambda: status(namespace, "pair").get("progress", {}).get("step", 0) >= 3, what="three steps")
+        await_steps(namespace, "pair", 3)
         first, second = training_pods(namespace, "pair")
         assert first["spec"]["subdomain"] == second["spec"]["subdomain"]
-        name = second["metadata"]["name"]
-        body = client.V1Eviction(metadata=client.V1ObjectMeta(name=name, namespace=namespace.name))
-        client.CoreV1Api(namespace.api).create_namespaced_pod_eviction(name, namespace.name, body)
+        evict(namespace, second["metadata"]["name"])
         namespace.await_condition("FineTuneJob", "pair", "Succeeded", "True")
     ended = status(namespace, "pair")
     evicted, done = ended["attempts"]
@@ -68,5 +148,4 @@ def test_two_pods_train_together_and_go_on_where_they_were_when_one_is_evicted(
     assert done["resumed"] == evicted["steps"] >= 3
     assert (done["result"], done["lost"]) == ("SUCCEEDED", 0)
     assert (ended["restarts"], ended["goodput"]) == (1, "1.000")
-    runs = volumes.folder(namespace.name, "wardrobe-store") / "runs"
-    assert not list(runs.glob("*/*/checkpoints/*")), "of no use any more"
+    assert not checkpoints(namespace), "of no use any more"
