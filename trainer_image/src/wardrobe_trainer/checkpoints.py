@@ -46,6 +46,7 @@ class Manifest(Record):
 class Checkpoint:
     """One that is whole, and of this run."""
 
+    folder: str
     manifest: Manifest
     tensors: Tensors
 
@@ -104,18 +105,16 @@ def write(config: TrainConfig, tensors: Tensors, *, step: int, tokens: int, firs
         shutil.rmtree(old, ignore_errors=True)
 
 
-def newest(config: TrainConfig) -> str | None:
-    """Folder of where training goes on: the newest of any attempt that is whole and of this run.
+def newest(config: TrainConfig) -> Checkpoint | None:
+    """Where training goes on: the newest of any attempt that is whole and of this run.
 
     Raises OSError where the store does not answer: that is no reason to begin anew.
     """
     for folder in all_of(Path(config.output_folder).parent):
         try:
-            read(config, str(folder))
+            return read(config, str(folder))
         except (FileNotFoundError, ValueError, SafetensorError) as error:
             say(f"checkpoint {folder.parent.parent.name}/{folder.name} is not used: {_why(error)}")
-        else:
-            return str(folder)
     return None
 
 
@@ -128,7 +127,7 @@ def read(config: TrainConfig, folder: str) -> Checkpoint:
         raise ValueError("it is of another base, other data or other settings")
     if sha256_file(place / _TENSORS) != manifest.tensors:
         raise ValueError(f"{_TENSORS} is not what was written")
-    return Checkpoint(manifest, load_file(place / _TENSORS))
+    return Checkpoint(folder, manifest, load_file(place / _TENSORS))
 
 
 def _why(error: Exception) -> str:
