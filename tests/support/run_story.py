@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from wardrobe.api.meta import Key
 from wardrobe.kube.client import ConflictError, RefusedError
 from wardrobe.plan.plan import Plan
-from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.result import Result
 
 from . import resources, results
@@ -16,7 +15,7 @@ from .fake_cluster import FakeCluster
 NAMESPACE = "hospital"
 RUNS = ("cardiology-a", "cardiology-b")
 KEYS = [Key("BaseModel", NAMESPACE, "base"), *(Key("FineTuneJob", NAMESPACE, name) for name in RUNS)]
-PREEMPTED = Result.failure("train", ExitCode.PREEMPTED, Reason.TERMINATED, "the node drains")
+PREEMPTED = results.preempted("train")
 
 
 @dataclass
@@ -30,6 +29,11 @@ class Story:
         with contextlib.suppress(ConflictError, RefusedError):
             return asyncio.run(self.cluster.reconciler().reconcile(key))
         return Plan()
+
+    def look(self) -> None:
+        """The operator looks at everything once."""
+        for key in KEYS:
+            self.reconcile(key)
 
     def end_a_pod(self, choice: int, result: Result | None = None) -> None:
         """One running pod ends, well unless said otherwise."""
@@ -66,3 +70,16 @@ def new_story() -> Story:
     for claim in ("wardrobe-store", "models", "datasets"):
         cluster.put(resources.claim(claim), NAMESPACE)
     return Story(cluster)
+
+
+def in_training() -> Story:
+    """Both runs train."""
+    story = new_story()
+    for _ in ("inspect", "check"):
+        story.look()
+        story.cluster.start_pods()
+        for _ in story.cluster.pods():
+            story.end_a_pod(0)
+    story.look()
+    story.cluster.start_pods()
+    return story

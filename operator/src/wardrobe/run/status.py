@@ -18,6 +18,7 @@ from wardrobe_contracts.base import Method, Variant
 from wardrobe_contracts.check import CheckReport
 from wardrobe_contracts.manifest import Evaluation
 
+from .checkpointed import checkpointed
 from .stages import STAGES
 from .stages.stage import Published, RunStage
 from .stages.train import TRAIN
@@ -32,6 +33,8 @@ def status(run: FineTuneJobResource, stage: RunStage, state: State, attempts: At
     top = _top(stage, state)
     marks = dict.fromkeys(found.words.condition for found in STAGES)
     facts = [top, *(_mark(mark, stage, state, attempts) for mark in marks), *kstatus(top)]
+    if stage is TRAIN and isinstance(state, Pending):
+        facts.append(checkpointed(run, _pulled(run, stage, state), attempts))
     tried = trials(attempts)
     return FineTuneJobStatus(
         observed_generation=run.metadata.generation,
@@ -101,10 +104,16 @@ def _progress(run: FineTuneJobResource, stage: RunStage, state: State) -> Progre
         case Ended():
             return ProgressStatus(summary=f"failed {stage.words.doing}")
         case Pending():
-            running, pulled = state.reason == Waiting.RUNNING, run.status.progress
-            if stage.reports_progress and running and pulled and pulled.stage:
-                return pulled
-            return ProgressStatus(summary=stage.words.doing if running else f"waiting: {stage.words.doing}")
+            running = state.reason == Waiting.RUNNING
+            waits = ProgressStatus(summary=stage.words.doing if running else f"waiting: {stage.words.doing}")
+            return _pulled(run, stage, state) or waits
+
+
+def _pulled(run: FineTuneJobResource, stage: RunStage, state: Pending) -> ProgressStatus | None:
+    """What was pulled of the attempt that runs."""
+    found = run.status.progress
+    says = stage.reports_progress and state.reason == Waiting.RUNNING and found and found.stage
+    return found if says else None
 
 
 def trials(attempts: Attempts) -> list[AttemptStatus]:
