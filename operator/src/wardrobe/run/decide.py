@@ -11,6 +11,7 @@ from wardrobe.stage.attempt import Pending
 from wardrobe.writes import DropEntry, Write
 from wardrobe_contracts.training import PROGRESS_PORT
 
+from .last_lines import last_lines
 from .lines import Line, claim_entry, line_name
 from .seen import Seen
 from .stages import stage_of
@@ -42,6 +43,7 @@ def decide(run: FineTuneJobResource, seen: Seen, settings: Settings, now: str) -
     step = stage.step(run, seen, settings)
     return Plan(
         status=status(run, stage, step.state, seen.attempts, now),
+        told=last_lines(stage, step.state, seen.attempts),
         writes=step.writes or seen.attempts.put(seen.attempts.known()),
         requeue_after=_look_again(step, seen),
         afterwards=(_drop_claim(run),) if isinstance(step.state, Published) else (),
