@@ -64,7 +64,11 @@ RUN --mount=type=cache,target=/root/.cache/uv \
     UV_PROJECT_ENVIRONMENT=/opt/wardrobe/trainer uv sync --locked --package wardrobe-trainer \
     && rm /opt/wardrobe/trainer/.lock
 
+# Triton compiles a Python module in C before a GPU's first kernel: TRL's loss is one.
 FROM python AS trainer
+RUN apt-get update --quiet \
+    && apt-get install --quiet --yes --no-install-recommends gcc libc6-dev libpython3.11-dev \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/*
 COPY --from=trainer-environment /opt/wardrobe/trainer /opt/wardrobe/trainer
 ENV PATH=/opt/wardrobe/trainer/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001

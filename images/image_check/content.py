@@ -12,6 +12,8 @@ from pathlib import Path, PurePosixPath
 USER = 10001
 WORLD_WRITABLE = {"tmp", "var/tmp", "run/lock"}
 TOOLS = {"uv", "uvx", "pip", "pip3", "pip3.11", "cc", "gcc", "g++", "ld", "as", "make", "git", "curl", "wget"}
+COMPILES = {"trainer": {"cc", "gcc", "ld", "as"}}
+"""Tools that stay, by member: Triton compiles a module in C at the first step on a GPU (see compiles.py)."""
 CACHES = ("tmp/", "var/tmp/", "var/lib/apt/lists/", "var/cache/apt/", "var/log/")
 OF_THE_BUILD = ("source", "opt/uv", "root/.cache", "usr/local/share/ca-certificates/")
 HEAVY = {"torch", "nvidia", "triton", "transformers", "bitsandbytes"}
@@ -67,7 +69,8 @@ def locked(lock: Path) -> set[tuple[str, str]]:
 
 def complaints(member: str, entries: Iterable[Entry], lock: set[tuple[str, str]]) -> list[str]:
     """What is wrong with a member's image, a line each."""
-    rules: list[Rule] = [_left_over, _writable, _unreadable, _tool, _test, partial(_unlocked, lock)]
+    rules: list[Rule] = [_left_over, _writable, _unreadable, _test, partial(_unlocked, lock)]
+    rules.append(partial(_tool, TOOLS - COMPILES.get(member, set())))
     if member not in WITH_TORCH:
         rules.append(_heavy)
     return [f"{said}: /{entry.path}" for entry in entries for rule in rules if (said := rule(entry))]
@@ -93,11 +96,11 @@ def _unreadable(entry: Entry) -> str | None:
     return "cannot be read by the user that runs it" if ours and entry.mode & wanted != wanted else None
 
 
-def _tool(entry: Entry) -> str | None:
+def _tool(tools: set[str], entry: Entry) -> str | None:
     if entry.folder and entry.path.endswith(("-packages/pip", "-packages/uv")):
         return "a tool of the build"
     executable = not entry.folder and (entry.link or bool(entry.mode & 0o111))
-    return "a tool of the build" if executable and entry.name in TOOLS else None
+    return "a tool of the build" if executable and entry.name in tools else None
 
 
 def _test(entry: Entry) -> str | None:

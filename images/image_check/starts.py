@@ -24,6 +24,7 @@ NAMESPACE = "default"
 DEPLOYMENT = "tantanila"
 ROUTES = "tantanila-routes"
 SECONDS = 60
+COMPILES = Path(__file__).with_name("compiles.py")
 EXAMPLE = Path("examples/tantanila")
 IN_CLUSTER = {"KUBECONFIG": f"{WORK}/kubeconfig"}
 
@@ -94,13 +95,15 @@ def _serve(image: Image, place: Place, command: list[str], path: str) -> None:
 
 
 def trainer(image: Image, place: Place) -> str:
-    """The example's base inspected; and what training and assessing import, torch with all its libraries."""
+    """The example's base inspected; what training and assessing import, torch with all its libraries; and a module
+    compiled as Triton does on a GPU."""
     _model(place)
     order = InspectConfig(base_folder=f"{WORK}/model", source="pvc://models/model", output_folder=f"{WORK}/inspected")
     variables = {CONFIG_VARIABLE: order.model_dump_json(by_alias=True)}
     place.runner.run(image, [*image.entry_point, "inspect"], variables)
     place.runner.run(image, ["python", "-c", "import wardrobe_trainer.train, wardrobe_trainer.assess"])
-    return "inspected the example's base, and imports all that training and assessing need"
+    place.runner.run(image, ["python", "-c", COMPILES.read_text()])
+    return "inspected the example's base, imports all that training and assessing need, and compiles for Triton"
 
 
 def engine(image: Image, place: Place) -> str:

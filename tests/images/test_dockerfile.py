@@ -58,6 +58,14 @@ def test_a_target_holds_its_members_environment_only(member: Member) -> None:
 
 
 @EVERY
+def test_only_the_trainer_gets_packages_of_its_own(member: Member) -> None:
+    """A C compiler, its library's headers and Python's, as small as Debian has them."""
+    installs = [rest for name, rest in stages()[member.name] if name == "RUN"]
+    packages = [re.findall("--no-install-recommends (.+?) *&&", rest) for rest in installs]
+    assert packages == ([["gcc libc6-dev libpython3.11-dev"]] if member.name == "trainer" else [])
+
+
+@EVERY
 def test_a_target_shares_nothing_with_the_build_but_python(member: Member) -> None:
     assert stages()[member.name][0] == ("FROM", f"python AS {member.name}")
     assert [name for name, _ in stages()["python"]] == ["FROM", "RUN"]

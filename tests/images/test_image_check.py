@@ -70,6 +70,15 @@ def test_torch_is_at_home_in_the_trainer() -> None:
     assert content.complaints("trainer", [folder(f"{SITE}/torch")], LOCK) == []
 
 
+@pytest.mark.parametrize(("member", "wrong"), [("trainer", False), ("engine", True)])
+def test_a_compiler_is_at_home_in_the_trainer_only(member: str, wrong: bool) -> None:
+    """Without one, Triton fails at the first step on a GPU; there is still no git, no make and no curl."""
+    compiler = [file(f"usr/bin/{name}", 0o755) for name in sorted(content.COMPILES["trainer"])]
+    found = content.complaints(member, [*compiler, file("usr/bin/make", 0o755)], LOCK)
+    expected = [*(f"usr/bin/{name}" for name in sorted(content.COMPILES["trainer"]) if wrong), "usr/bin/make"]
+    assert found == [f"a tool of the build: /{path}" for path in expected]
+
+
 def test_a_walk_counts_a_file_of_two_names_once_and_follows_no_link(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/one").write_bytes(b"x" * 100)

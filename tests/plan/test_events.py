@@ -38,3 +38,18 @@ def test_an_event_tells(
     if event is not None:
         assert event["reason"] == after[2]
         assert event["involvedObject"]["uid"] == "u"
+
+
+def test_what_is_told_besides_has_half_of_an_event_at_most() -> None:
+    failed = status(("Succeeded", "False", "Unknown"))
+    long = failed.model_copy(update={"conditions": [failed.conditions[0].model_copy(update={"message": "m" * 2000})]})
+    for after, told, said in (
+        (failed, "", ""),
+        (failed, "rank 3, at last:\nstep 9", "\nrank 3, at last:\nstep 9"),
+        (long, "", "m" * 1000),
+        (long, "rank 3", "m" * 992 + "…\nrank 3"),
+        (long, "x" * 900, "m" * 498 + "…\n" + "x" * 500),
+    ):
+        event = transition("FineTuneJob", OWNER, Status(), after, NOW, told=told)
+        assert event is not None
+        assert event["message"] == said

@@ -217,6 +217,29 @@ async def test_our_own_status_writes_wake_nobody(queue: WorkQueue) -> None:
     assert await woken(queue) == {HEART}
 
 
+async def test_trouble_with_checkpoints_wakes_the_run_whose_condition_says_it_and_numbers_do_not(
+    queue: WorkQueue,
+) -> None:
+    wakeups = Wakeups(queue)
+    wakeups.resource_event("FineTuneJob", None, resource(HEART, conditions=READY))
+    await woken(queue)
+    full = "No space left on device"
+    for progress, news in (
+        ({"stage": "Training", "step": 3, "saved": 0}, False),
+        ({"stage": "Training", "step": 9, "saved": 8}, True),
+        ({"stage": "Training", "step": 17, "saved": 16}, False),
+        ({"stage": "Training", "step": 25, "saved": 16, "problem": full}, True),
+        ({"stage": "Training", "step": 33, "saved": 16, "problem": full}, False),
+        ({"stage": "Saving", "step": 33, "saved": 16, "problem": full}, True),
+        ({"stage": "Saving", "step": 33, "saved": 16}, True),
+        ({"summary": "done"}, False),
+    ):
+        told = resource(HEART, conditions=READY)
+        told["status"]["progress"] = progress
+        wakeups.resource_event("FineTuneJob", "MODIFIED", told)
+        assert await woken(queue) == ({HEART} if news else set()), progress
+
+
 async def test_who_waits_for_a_base_is_woken_when_it_is_ready_changed_or_gone(queue: WorkQueue) -> None:
     wakeups = Wakeups(queue)
     wakeups.resource_event("BaseModel", None, resource(BASE))

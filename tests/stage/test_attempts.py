@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fake_cluster import KilledError
 from support.gauntlet import TIMES
-from support.run_story import KEYS, PREEMPTED, Story, new_story
+from support.run_story import KEYS, PREEMPTED, Story, in_training, new_story
 
 from wardrobe.api.children import RUN_LABEL
 from wardrobe.api.meta import Key
@@ -139,23 +139,6 @@ def ended(story: Story, key: Key) -> bool:
     return any(c["type"] in {"Succeeded", "Ready"} and c["status"] != "Unknown" for c in conditions)
 
 
-def in_training() -> Story:
-    """Both runs train."""
-    story = new_story()
-    while sum("-train-1" in name for name in story.cluster.names("Job")) < 2:
-        look(story)
-        story.cluster.start_pods()
-        story.end_a_pod(0)
-    look(story)
-    story.cluster.start_pods()
-    return story
-
-
-def look(story: Story) -> None:
-    for key in KEYS:
-        story.reconcile(key)
-
-
 def test_a_job_that_the_api_does_not_make_costs_no_number() -> None:
     story = new_story()
     story.reconcile(KEYS[0])
@@ -185,7 +168,7 @@ def test_one_attempt_at_a_time_each_number_once_and_an_end(events: list[tuple[st
     for what, which, seen in events:
         HAPPENINGS[what](story, which)
         if seen:
-            look(story)
+            story.look()
         assert_one_at_a_time(story)
     settle(story)
     assert_numbers_are_used_once(story)

@@ -114,3 +114,8 @@ def failure(task: Task, code: ExitCode, reason: Reason) -> Result:
     """The task's failure, with a problem in four parts."""
     problem = Problem(field="spec.dataset.source", value="x", rule="rows are JSON", next_step="Mend row 3")
     return Result.failure(task, code, reason, str(problem), problem)
+
+
+def preempted(task: Task) -> Result:
+    """The task was stopped from outside."""
+    return Result.failure(task, ExitCode.PREEMPTED, Reason.TERMINATED, "the node drains")

@@ -8,7 +8,6 @@ from typing import Any
 from wardrobe.api.meta import Key
 from wardrobe.kube.client import ConflictError, RefusedError
 from wardrobe.plan.plan import Plan
-from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.result import Result
 
 from . import resources, results
@@ -17,7 +16,7 @@ from .fake_cluster import FakeCluster
 NAMESPACE = "hospital"
 RUNS = ("cardiology-a", "cardiology-b")
 KEYS = [Key("BaseModel", NAMESPACE, "base"), *(Key("FineTuneJob", NAMESPACE, name) for name in RUNS)]
-PREEMPTED = Result.failure("train", ExitCode.PREEMPTED, Reason.TERMINATED, "the node drains")
+PREEMPTED = results.preempted("train")
 
 
 @dataclass
@@ -31,6 +30,11 @@ class Story:
         with contextlib.suppress(ConflictError, RefusedError):
             return asyncio.run(self.cluster.reconciler().reconcile(key))
         return Plan()
+
+    def look(self) -> None:
+        """The operator looks at everything once."""
+        for key in KEYS:
+            self.reconcile(key)
 
     def end_a_pod(self, choice: int, result: Result | None = None) -> None:
         """One running pod ends, well unless said otherwise."""
@@ -73,3 +77,16 @@ def new_story() -> Story:
     for claim in ("wardrobe-store", "models", "datasets"):
         cluster.put(resources.claim(claim), NAMESPACE)
     return Story(cluster)
+
+
+def in_training() -> Story:
+    """Both runs train."""
+    story = new_story()
+    for _ in ("inspect", "check"):
+        story.look()
+        story.cluster.start_pods()
+        for _ in story.cluster.pods():
+            story.end_a_pod(0)
+    story.look()
+    story.cluster.start_pods()
+    return story

@@ -15,6 +15,7 @@ from wardrobe_contracts.training import CheckpointPlan, Reached, TrainConfig
 from wardrobe_trainer import checkpoints, checkpoints_folder, progress
 from wardrobe_trainer import train as train_module
 from wardrobe_trainer.checkpoints_folder import FOLDER
+from wardrobe_trainer.peers import Place
 from wardrobe_trainer.reporting import Reporter
 from wardrobe_trainer.train import train
 
@@ -100,11 +101,23 @@ def test_the_newest_of_any_attempt_is_taken(train_order: Order, tmp_path: Path) 
     assert checkpoints.newest(first) is None
     write(second, 5)
     write(first, 8)
-    folder = checkpoints.newest(second)
-    assert folder is not None
-    found = checkpoints.read(second, folder)
+    found = checkpoints.newest(second)
+    assert found is not None
     assert (found.manifest.step, found.manifest.tokens) == (8, 800)
     assert torch.equal(found.stored("weight:a"), TENSORS["weight:a"])
+
+
+def test_who_goes_on_reads_what_was_saved_once(
+    train_order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint of a large adapter takes a while to read."""
+    order = order_of(train_order, tmp_path)
+    write(order, 8)
+    reads: list[Path] = []
+    monkeypatch.setattr(checkpoints, "load_file", reads.append)
+    begun = train_module.goes_on_from(order, Place())
+    assert begun is not None
+    assert (begun.manifest.step, len(reads)) == (8, 1)
 
 
 def test_no_more_are_kept_than_were_ordered(train_order: Order, tmp_path: Path) -> None:
@@ -142,7 +155,9 @@ def test_one_that_is_damaged_is_passed_over(
             (newest / "manifest.json").write_text("{")
         case _:
             (newest / "state.safetensors").unlink()
-    assert checkpoints.newest(order) == str(newest.with_name("00000003"))
+    found = checkpoints.newest(order)
+    assert found is not None
+    assert found.folder == str(newest.with_name("00000003"))
 
 
 OTHERS = [

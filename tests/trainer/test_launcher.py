@@ -17,11 +17,11 @@ from support import results
 
 from wardrobe_contracts import base
 from wardrobe_contracts.exits import ExitCode, Reason
-from wardrobe_contracts.result import Result
+from wardrobe_contracts.result import Failed, Result
 from wardrobe_contracts.training import Progress, TrainConfig
 from wardrobe_models.processors import granted
-from wardrobe_trainer import progress
-from wardrobe_trainer.launcher import End, conclude
+from wardrobe_trainer import last_lines, progress
+from wardrobe_trainer.launcher import End, conclude, word
 
 SAMPLES = Path(base.__file__).parents[2] / "samples"
 
@@ -112,7 +112,7 @@ def says(result: Result, then: str) -> str:
 
 def test_a_ranks_own_word_is_the_result(tmp_path: Path) -> None:
     said = Result.failure("train", ExitCode.DIVERGED, Reason.DIVERGED, "inf")
-    assert launch(tmp_path, says(said, "leave(); sys.exit(68)")) == said
+    assert launch(tmp_path, says(said, "leave(); sys.exit(68)")) == said.of_rank(0, [])
 
 
 def test_a_rank_that_ends_without_a_word(tmp_path: Path) -> None:
@@ -127,21 +127,24 @@ def test_a_killed_rank(tmp_path: Path) -> None:
     assert "SIGKILL" in result.message
 
 
-def test_a_rank_killed_for_memory() -> None:
-    result = conclude({0: -signal.SIGKILL}, End(), [None], kills=1)
+def test_a_rank_killed_for_memory(tmp_path: Path) -> None:
+    result = word(tmp_path, 0, -signal.SIGKILL, kills=1)
+    assert result is not None
     assert (result.exit_code, result.reason) == (ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY)
     assert "microBatchSize" in result.message
 
 
-def test_another_kill_for_memory_does_not_excuse_a_crash() -> None:
-    assert conclude({0: -signal.SIGSEGV}, End(), [None], kills=1).exit_code is ExitCode.UNKNOWN
+def test_another_kill_for_memory_does_not_excuse_a_crash(tmp_path: Path) -> None:
+    result = word(tmp_path, 0, -signal.SIGSEGV, kills=1)
+    assert result is not None
+    assert result.exit_code is ExitCode.UNKNOWN
 
 
 def test_a_rank_that_finished_before_the_signal_reached_it() -> None:
     done = results.success("train")
-    assert conclude({0: 0}, End(stopped=True), [done], kills=0) == done
+    assert conclude([done], End(stopped=True)) == done
     failed = Result.failure("train", ExitCode.UNKNOWN, Reason.UNKNOWN, "interrupted")
-    assert conclude({0: 70}, End(stopped=True), [failed], kills=0).reason is Reason.TERMINATED
+    assert conclude([failed], End(stopped=True)).reason is Reason.TERMINATED
 
 
 def test_a_rank_on_its_own_is_in_no_group(tmp_path: Path) -> None:
@@ -175,18 +178,19 @@ def test_a_rank_that_lost_its_peer_does_not_say_why(tmp_path: Path) -> None:
     )
     assert (result.exit_code, result.reason) == (ExitCode.UNKNOWN, Reason.UNKNOWN)
     assert "rank 1 was killed by SIGSEGV" in result.message
+    assert isinstance(result.outcome, Failed)
+    assert result.outcome.rank == 1
 
 
 def test_a_rank_that_waits_for_a_dead_one_is_ended(tmp_path: Path) -> None:
     diverged = Result.failure("train", ExitCode.DIVERGED, Reason.DIVERGED, "inf")
-    assert (
-        launch(tmp_path, says(diverged, "(leave(), sys.exit(68)) if rank == 1 else time.sleep(600)"), processes=2)
-        == diverged
-    )
+    assert launch(
+        tmp_path, says(diverged, "(leave(), sys.exit(68)) if rank == 1 else time.sleep(600)"), processes=2
+    ) == diverged.of_rank(1, [])
 
 
 def test_all_that_is_known_may_be_that_peers_are_lost(tmp_path: Path) -> None:
-    assert launch(tmp_path, says(LOST, "leave(); sys.exit(69)"), processes=2) == LOST
+    assert launch(tmp_path, says(LOST, "leave(); sys.exit(69)"), processes=2) == LOST.of_rank(0, [])
 
 
 def test_a_process_that_nccl_ended_has_lost_its_peers(tmp_path: Path) -> None:
@@ -196,8 +200,8 @@ def test_a_process_that_nccl_ended_has_lost_its_peers(tmp_path: Path) -> None:
 
 def test_a_rank_that_crashes_after_its_success_does_not_undo_what_is_saved() -> None:
     done = results.success("train")
-    assert conclude({0: 0, 1: -11}, End(), [done, done], kills=0) == done
-    assert conclude({1: -11}, End(), [None, done], kills=0).exit_code is ExitCode.COMMUNICATION
+    assert conclude([done, done], End()) == done
+    assert conclude([None, done], End()).exit_code is ExitCode.COMMUNICATION
 
 
 def test_a_full_shared_memory_is_named(tmp_path: Path) -> None:
@@ -207,7 +211,7 @@ def test_a_full_shared_memory_is_named(tmp_path: Path) -> None:
 STALLS = """
 import faulthandler, os, pathlib, signal, time
 from wardrobe_contracts.training import Progress
-from wardrobe_trainer import progress
+from wardrobe_trainer import last_lines, progress
 faulthandler.register(signal.SIGUSR1)
 folder = pathlib.Path(os.environ["WARDROBE_RANK_FOLDER"])
 for step in range(1, 6):
@@ -225,6 +229,69 @@ def test_a_step_that_does_not_end_ends_the_attempt(tmp_path: Path, capfd: pytest
     assert (result.exit_code, result.reason) == (ExitCode.COMMUNICATION, Reason.STEP_STALLED)
     assert "step 6 took more than" in result.message
     assert capfd.readouterr().err.count("stands_here") == 2
+
+
+TELLS = """
+import os, pathlib, sys
+from wardrobe_trainer import console, last_lines
+from wardrobe_trainer.task import outcome
+folder = pathlib.Path(os.environ["WARDROBE_RANK_FOLDER"])
+console.set_up()
+last_lines.keep(folder)
+print("a row, of a library", flush=True)
+print("a row, of a library", file=sys.stderr)
+for step in range(1, 40):
+    console.say(f"step {step}/99")
+"""
+FAILS = """
+def look_at(row):
+    raise KeyError(row)
+outcome("train", lambda: look_at("a row"))
+os._exit(70)
+"""
+
+
+def told(result: Result) -> list[str]:
+    assert isinstance(result.outcome, Failed)
+    assert result.outcome.rank == 0
+    return [line.removeprefix(line[:9]) if line[2:3] == ":" else line for line in result.outcome.lines]
+
+
+ENDS = {
+    "it is killed, and can say nothing": ("os.kill(os.getpid(), 9)", ["step 38/99", "step 39/99"]),
+    "a signal ends it in the code of a library": (
+        "os.kill(os.getpid(), 11)",
+        ["step 39/99", "Fatal Python error: Segmentation fault"],
+    ),
+    "an error that nobody foresaw": (
+        FAILS,
+        ["step 39/99", "KeyError in line 14 of __main__; its text is left out, as it may quote a row"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("how", "lines"), ENDS.values(), ids=list(ENDS))
+def test_what_a_rank_said_last_outlives_it_and_no_row_is_in_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], how: str, lines: list[str]
+) -> None:
+    """What it prints is in the log, whole and where it was printed; what is told of it is ours."""
+    launched = Launched(tmp_path, TELLS + how)
+    output, _ = launched.process.communicate(timeout=60)
+    result = Result.model_validate_json(output.splitlines()[-1])
+    found = told(result)
+    assert [line for line in found if line in lines] == lines
+    assert len(found) <= last_lines.LINES
+    assert "of a library" not in result.model_dump_json()
+    assert output.count("a row, of a library") == 1
+    assert output.count("step ") >= 39
+    errors = capfd.readouterr().err
+    assert "a row, of a library" in errors
+    assert (lines[-1] in errors) == ("step" not in lines[-1]), "a stack and a traceback are in the log, too"
+
+
+def test_a_rank_that_never_stops_talking_fills_no_disk(tmp_path: Path) -> None:
+    launch(tmp_path, TELLS.replace("range(1, 40)", "range(20_000)") + "os._exit(1)")
+    assert (tmp_path / "0" / last_lines.FILE).stat().st_size < 2 * last_lines.KEPT_BYTES
 
 
 def test_progress_and_metrics_while_the_rank_runs(tmp_path: Path) -> None:

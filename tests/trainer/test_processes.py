@@ -11,6 +11,7 @@ from support.attempts import STEPS, Attempt, Order, Stage
 
 from wardrobe_contracts.base import Accelerator
 from wardrobe_contracts.exits import ExitCode, Reason
+from wardrobe_contracts.result import Failed
 from wardrobe_trainer.adapter_files import validate
 
 
@@ -53,7 +54,10 @@ def test_a_rank_that_is_killed_ends_the_attempt(train_order: Order, tmp_path: Pa
     os.kill(attempt.ranks(process)[1], signal.SIGKILL)
     process.communicate(timeout=60)
     assert process.returncode == ExitCode.UNKNOWN
-    assert "rank 1 was killed by SIGKILL" in attempt.result().message
+    result = attempt.result()
+    assert "rank 1 was killed by SIGKILL" in result.message
+    assert isinstance(result.outcome, Failed)
+    assert (result.outcome.rank, "loading the base (NF4)" in " ".join(result.outcome.lines)) == (1, True)
 
 
 def test_a_gpu_that_is_not_there_is_said_before_the_base_is_loaded(train_order: Order, tmp_path: Path) -> None:

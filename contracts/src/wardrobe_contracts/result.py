@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 
 from .assessment import Assessment
 from .base import Exchanged, Record, Task
@@ -11,7 +11,7 @@ from .exits import FAILURE_CODES, TERMINATION_MESSAGE_LIMIT, ExitCode, Reason
 from .inspection import Inspection
 from .problem import Problem
 from .release import Release
-from .text import shorten
+from .text import last_that_fit, shorten
 from .training import Reached, TrainingSummary
 
 RESULT_FILE = "result.json"
@@ -42,6 +42,11 @@ class Failed(Record):
     problem: Problem | None = None
     reached: Reached | None = None
     """Of training."""
+    rank: NonNegativeInt | None = None
+    """Of training: which of all processes says so."""
+    lines: list[str] = []
+    """The last ones that it wrote down to be told: of ours, and where in the code it was; nothing that could quote a
+    row (trainer_image/last_lines.py)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -55,7 +60,8 @@ class Failed(Record):
     def shortened(self, limit: int) -> Self:
         """With short texts."""
         problem = self.problem and self.problem.shortened(limit // 2)
-        return self.model_copy(update={"message": shorten(self.message, limit), "problem": problem})
+        lines = last_that_fit(self.lines, limit // 2)
+        return self.model_copy(update={"message": shorten(self.message, limit), "problem": problem, "lines": lines})
 
 
 class Result(Exchanged):
@@ -81,6 +87,12 @@ class Result(Exchanged):
         if not isinstance(self.outcome, Failed) or self.outcome.reached or reached is None:
             return self
         return self.model_copy(update={"outcome": self.outcome.model_copy(update={"reached": reached})})
+
+    def of_rank(self, rank: int, lines: list[str]) -> Self:
+        """A failure as one process tells it, with the last lines that it wrote down; a success is that of all."""
+        if not isinstance(self.outcome, Failed):
+            return self
+        return self.model_copy(update={"outcome": self.outcome.model_copy(update={"rank": rank, "lines": lines})})
 
     @classmethod
     def failure(
@@ -138,7 +150,7 @@ class Result(Exchanged):
 
     def termination_message(self, most: int = TERMINATION_MESSAGE_LIMIT) -> str:
         """JSON of at most so many bytes: long texts are cut, more and more until it fits."""
-        for limit in (1500, 600, 200):
+        for limit in (1500, 600, 200, 50):
             cut = self.model_copy(update={"outcome": self.outcome.shortened(limit)})
             text = cut.model_dump_json(by_alias=True, exclude_none=True)
             if len(text.encode()) <= most:

@@ -61,7 +61,7 @@ class Reconciler:
             await self._say(key, resource, before, api_refused(resource, kind.top, str(refusal), self.now()))
             raise
         if plan.status is not None:
-            await self._say(key, resource, before, plan.status)
+            await self._say(key, resource, before, plan.status, plan.told)
         for write in plan.afterwards:
             await self.kube.write(write)
         if plan.progress_url is not None:
@@ -93,10 +93,10 @@ class Reconciler:
         line = await wardrobe.run.observe.the_line(self.kube, run)
         return wardrobe.run.decide.tidy(run, line, now)
 
-    async def _say(self, key: Key, resource: Resource, before: Manifest, after: Status) -> None:
+    async def _say(self, key: Key, resource: Resource, before: Manifest, after: Status, told: str = "") -> None:
         patch = merge_patch(before, after.to_manifest())
         if not patch:
             return
         await self.kube.patch_status(key, patch, resource.metadata.resource_version)
-        if event := transition(key.kind, resource.metadata, resource.status, after, self.now()):
+        if event := transition(key.kind, resource.metadata, resource.status, after, self.now(), told=told):
             await self.kube.post_event(event)

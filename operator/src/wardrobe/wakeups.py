@@ -78,6 +78,8 @@ class Wakeups:
         if kind == basemodel.KIND:
             self._digests[key] = None if event == "DELETED" else ready_digest_of(manifest)
         changed = self._is_new(event, manifest, spec_gist(manifest), "spec")
+        if kind == finetunejob.KIND:
+            changed |= self._is_new(event, manifest, saving_gist(manifest), "saving")
         if (changed or not says_anything(manifest)) and not (event is None and self._rests(key, manifest)):
             self._queue.add(key, listed=event is None)
         if self._is_new(event, manifest, readiness_gist(manifest), "readiness"):
@@ -174,6 +176,13 @@ class Wakeups:
 def spec_gist(manifest: Manifest) -> Hashable:
     """What the user changes: the spec, or that the resource goes."""
     return (manifest["metadata"]["generation"], manifest["metadata"].get("deletionTimestamp"))
+
+
+def saving_gist(run: Manifest) -> Hashable:
+    """What the pulled progress says of checkpoints, beside their number: a condition says it, too."""
+    progress = run.get("status", {}).get("progress") or {}
+    said = (progress.get("stage"), progress.get("problem")) if progress.get("problem") else bool(progress.get("saved"))
+    return said or None
 
 
 def says_anything(manifest: Manifest) -> bool:

@@ -47,6 +47,7 @@ class Manifest(Record):
 class Checkpoint:
     """One that is whole, and of this run."""
 
+    folder: str
     manifest: Manifest
     stored: Stored
 
@@ -116,18 +117,16 @@ def write(config: TrainConfig, tensors: Tensors, *, step: int, tokens: int, firs
         shutil.rmtree(old, ignore_errors=True)
 
 
-def newest(config: TrainConfig) -> str | None:
-    """Folder of where training goes on: the newest of any attempt that is whole and of this run.
+def newest(config: TrainConfig) -> Checkpoint | None:
+    """Where training goes on: the newest of any attempt that is whole and of this run.
 
     Raises OSError where the store does not answer: that is no reason to begin anew.
     """
     for folder in all_of(Path(config.output_folder).parent):
         try:
-            read(config, str(folder))
+            return read(config, str(folder))
         except (FileNotFoundError, ValueError, SafetensorError) as error:
             say(f"checkpoint {folder.parent.parent.name}/{folder.name} is not used: {_why(error)}")
-        else:
-            return str(folder)
     return None
 
 
@@ -140,7 +139,7 @@ def read(config: TrainConfig, folder: str) -> Checkpoint:
         raise ValueError("it is of another base, other data or other settings")
     if sha256_file(place / _TENSORS) != manifest.tensors:
         raise ValueError(f"{_TENSORS} is not what was written")
-    return Checkpoint(manifest, safe_open(place / _TENSORS, framework="pt").get_tensor)
+    return Checkpoint(folder, manifest, safe_open(place / _TENSORS, framework="pt").get_tensor)
 
 
 def _why(error: Exception) -> str:

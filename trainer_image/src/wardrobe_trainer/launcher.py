@@ -31,8 +31,8 @@ from wardrobe_contracts.training import (
 )
 from wardrobe_models import processors
 
-from . import hardware, progress
-from .console import say
+from . import hardware, last_lines, progress
+from .console import complain, say
 from .model_files import require_unchanged
 from .progress import ProgressServer
 from .task import out_of_memory, terminated
@@ -138,8 +138,11 @@ def supervise(config: TrainConfig, folder: Path, command: list[str]) -> Result:
     kills = hardware.out_of_memory_kills() - before
     died = {rank: code for rank, code in ranks.ended.items() if rank not in ranks.killed}
     several = config.processes.total > 1
-    result = conclude(died, end, [rank_result(rank) for rank in folders], kills, several=several)
-    return result.having(progress.read(folders[0]).reached)
+    known = [
+        word(folder, node() * config.processes.per_node + rank, died.get(rank), kills, several=several)
+        for rank, folder in enumerate(folders)
+    ]
+    return conclude(known, end).having(progress.read(folders[0]).reached)
 
 
 def rank_environment(config: TrainConfig, local_rank: int, folder: Path) -> dict[str, str]:
@@ -227,26 +230,33 @@ def wait(ranks: Ranks, pace: Pace, grace_seconds: float) -> End:
     return end
 
 
-def rank_result(folder: Path) -> Result | None:
-    """What a rank says of itself, if it came so far."""
+def word(folder: Path, rank: int, code: int | None, kills: int, *, several: bool = False) -> Result | None:
+    """What a rank says of itself, else how it died, with its last lines; None where it was ended before it said a word.
+
+    `rank` is its number among all, `code` its exit code where it was not ended by us, `kills` how many processes of
+    the pod died for memory, `several` whether there are other ranks.
+    """
+    if stack := last_lines.stack(folder):
+        complain(f"rank {rank}: {stack}")
+    result = _said(folder) or (None if code is None else _died(rank, code, kills, several=several))
+    if result is None or result.exit_code is ExitCode.PREEMPTED:
+        return result
+    return result.of_rank(rank, last_lines.of(folder))
+
+
+def _said(folder: Path) -> Result | None:
+    """The result that a rank left, if it came so far."""
     try:
         return Result.model_validate_json((folder / RESULT_FILE).read_bytes())
     except (OSError, ValidationError):
         return None
 
 
-def conclude(
-    died: Mapping[int, int], end: End, said: Sequence[Result | None], kills: int, *, several: bool = False
-) -> Result:
+def conclude(known: Sequence[Result | None], end: End) -> Result:
     """How the attempt ended in this pod: by the lowest rank that did not merely lose its peers.
 
-    `died` is local rank to exit code of those that were not ended by us, `said` what each left, `kills` how many
-    processes died for memory, `several` whether there are more than these.
+    `known` is the word of each of its ranks.
     """
-    known = [
-        result or (_died(rank, died[rank], kills, several=several) if rank in died else None)
-        for rank, result in enumerate(said)
-    ]
     if all(result is not None and result.succeeded for result in known):
         return next(result for result in known if result)
     if end.stopped:
@@ -269,5 +279,5 @@ def _died(rank: int, code: int, kills: int, *, several: bool) -> Result:
         how = "was killed by SIGBUS, as where /dev/shm is full"
     else:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    message = f"rank {rank} {how} and left no result; its last lines are in the pod's log"
+    message = f"rank {rank} {how} and left no result; what it last printed is in the pod's log"
     return Result.failure("train", ExitCode.UNKNOWN, Reason.UNKNOWN, message)

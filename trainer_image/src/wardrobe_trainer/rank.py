@@ -10,7 +10,7 @@ from wardrobe_contracts.paths import CONFIG_VARIABLE
 from wardrobe_contracts.result import RESULT_FILE
 from wardrobe_contracts.training import Progress, TrainConfig, TrainingSummary
 
-from . import console, progress
+from . import console, last_lines, progress
 from .files import write_durably
 from .launcher import RANK_FOLDER_VARIABLE
 from .task import outcome
@@ -24,6 +24,7 @@ def main() -> None:
     faulthandler.register(signal.SIGUSR1, all_threads=True)  # the launcher asks where a stalled rank stands
     console.set_up()
     folder = Path(os.environ[RANK_FOLDER_VARIABLE])
+    last_lines.keep(folder)
 
     def work() -> TrainingSummary:
         config = TrainConfig.model_validate_json(os.environ[CONFIG_VARIABLE])

@@ -108,7 +108,7 @@ class Saving(TrainerCallback):
             checkpoints.write(self._config, tensors, step=step, tokens=tokens, first_loss=losses[0])
         except OSError as error:
             say(f"step {step} could not be saved: {error}")
-            return str(error)
+            return error.strerror or str(error)  # the file's name has the step, and the same trouble is told once
         return None
 
     def require_finished(self) -> None:

@@ -16,7 +16,7 @@ from wardrobe_contracts.paths import CONFIG_VARIABLE
 from wardrobe_contracts.problem import Problem
 from wardrobe_contracts.result import RESULT_FILE, Payload, Result
 
-from .console import say
+from .console import complain, say
 from .files import write_durably
 from .problems import TaskError, TerminatedError
 from .unquoted import describe, traceback_of
@@ -60,7 +60,7 @@ def outcome(task: Task, work: Callable[[], Payload | Result]) -> Result:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 - the boundary: whatever it is, a panic in Rust too, becomes a record
-        print(traceback_of(error), file=sys.stderr)  # noqa: T201
+        complain(traceback_of(error))
         return unforeseen(task, error)
 
 

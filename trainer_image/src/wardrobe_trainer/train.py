@@ -61,8 +61,7 @@ def _train(config: TrainConfig, scratch: Path, place: Place) -> TrainingSummary:
     early = trainer_settings(config, plan, scratch) if config.method.variant is Variant.NONE else None
     with one_after_another(scratch.parent, wanted=early is None and config.processes.per_node > 1):
         model = prepare_model(config)
-    found = of_first(checkpoints.newest(config) if place.first and config.checkpoints else None)
-    begun = checkpoints.read(config, found) if found else None
+    begun = goes_on_from(config, place)
     trainable = moments.count(model)
     if place.first:
         say(f"{len(examples)} rows, {trainable:,} trainable parameters, {torch.get_num_threads()} threads")
@@ -97,6 +96,13 @@ def _train(config: TrainConfig, scratch: Path, place: Place) -> TrainingSummary:
         optimizer=used,
         instead_of=None if used is config.schedule.optimizer else config.schedule.optimizer,
     )
+
+
+def goes_on_from(config: TrainConfig, place: Place) -> checkpoints.Checkpoint | None:
+    """The newest checkpoint: the first process finds it, the others read what it found."""
+    own = checkpoints.newest(config) if place.first and config.checkpoints else None
+    folder = of_first(own.folder if own else None)
+    return own or (checkpoints.read(config, folder) if folder else None)
 
 
 def require_data(config: TrainConfig) -> None:

@@ -25,6 +25,11 @@ class ConditionType(Word):
         "The dataset follows the rules, and is split into rows to train on and rows held out.",
     )
     TRAINED = ("Trained", "An attempt has trained to its end.")
+    CHECKPOINTED = (
+        "Checkpointed",
+        "Only while the run trains: an attempt that is made after this one goes on from a checkpoint, and one can be "
+        "written.",
+    )
     PUBLISHED = ("Published", "The adapter is evaluated, its files are in the store, and the Adapter exists.")
     ADAPTERS_PROVED = (
         "AdaptersProved",
@@ -46,6 +51,7 @@ class ConditionType(Word):
 BASE, RUN, ADAPTER, DEPLOYMENT = basemodel.KIND, finetunejob.KIND, adapter.KIND, adapterdeployment.KIND
 READY, SUCCEEDED, CHECKED = ConditionType.READY, ConditionType.SUCCEEDED, ConditionType.DATASET_CHECKED
 TRAINED, PUBLISHED = ConditionType.TRAINED, ConditionType.PUBLISHED
+CHECKPOINTED = ConditionType.CHECKPOINTED
 PROVED, KEYS_LOADED = ConditionType.ADAPTERS_PROVED, ConditionType.KEYS_LOADED
 ROUTES_APPLIED, PODS_STARTED = ConditionType.ROUTES_APPLIED, ConditionType.PODS_STARTED
 EVERY_STEP = (SUCCEEDED, CHECKED, TRAINED, PUBLISHED)
@@ -292,6 +298,26 @@ class Waiting(OperatorReason):
         on("Unknown", BASE, READY) + on("Unknown", RUN, *EVERY_STEP),
         "wait; the message says what took the last attempt and when the next begins.",
     )
+    NO_CHECKPOINT_YET = (
+        "NoCheckpointYet",
+        "No attempt has written a checkpoint so far.",
+        on("Unknown", RUN, CHECKPOINTED),
+        "wait; spec.checkpoints.everySeconds says how often one is written.",
+    )
+    CHECKPOINT_NOT_WRITTEN = (
+        "CheckpointNotWritten",
+        "The last checkpoint could not be written. Training goes on; where it is interrupted, the steps since the one "
+        "before are lost.",
+        on("False", RUN, CHECKPOINTED),
+        "look at the volume of the claim wardrobe-store, whose words the message has (full, read-only?); the next "
+        "checkpoint is tried by itself.",
+    )
+    ADAPTER_NOT_WRITTEN = (
+        "AdapterNotWritten",
+        "Training has come to its end, and the adapter could not be written. It is tried every ten seconds for a day.",
+        on("False", RUN, CHECKPOINTED),
+        "look at the volume of the claim wardrobe-store, whose words the message has; the run goes on by itself.",
+    )
 
 
 class Done(OperatorReason):
@@ -310,6 +336,11 @@ class Done(OperatorReason):
         on("True", RUN, ConditionType.DATASET_CHECKED),
     )
     TRAINED = ("Trained", "Training came to its end.", on("True", RUN, ConditionType.TRAINED))
+    SAVED = (
+        "Saved",
+        "There is a checkpoint; status.progress.saved says of which step while an attempt runs.",
+        on("True", RUN, ConditionType.CHECKPOINTED),
+    )
     PUBLISHED = (
         "Published",
         "The Adapter exists, and its files are in the store.",

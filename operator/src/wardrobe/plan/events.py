@@ -4,6 +4,7 @@ import hashlib
 
 from wardrobe.api.meta import API_VERSION, Key, Manifest, Metadata, Status
 from wardrobe.api.reasons import ConditionType, Done, Waiting
+from wardrobe_contracts.text import shorten
 
 SOURCE = "wardrobe-operator"
 NOTE_LIMIT = 1000
@@ -13,8 +14,13 @@ FROM_THE_BEGINNING = frozenset({Done.ACCEPTED})
 """An Adapter that fits from the beginning is as everybody expects it: the status says so."""
 
 
-def transition(kind: str, owner: Metadata, before: Status, after: Status, now: str) -> Manifest | None:
-    """The Event to post, if the top condition's status or reason changed. Its name makes posting idempotent."""
+def transition(
+    kind: str, owner: Metadata, before: Status, after: Status, now: str, *, told: str = ""
+) -> Manifest | None:
+    """The Event to post, if the top condition's status or reason changed. Its name makes posting idempotent.
+
+    `told` follows the message, at most half of the Event.
+    """
     new = after.condition(ConditionType.SUCCEEDED) or after.condition(ConditionType.READY)
     if new is None:
         return None
@@ -32,13 +38,20 @@ def transition(kind: str, owner: Metadata, before: Status, after: Status, now: s
         "involvedObject": _reference(key, owner),
         "type": "Warning" if new.status == "False" else "Normal",
         "reason": new.reason,
-        "message": new.message[:NOTE_LIMIT],
+        "message": _note(new.message, told),
         "source": {"component": SOURCE},
         "reportingComponent": SOURCE,
         "firstTimestamp": now,
         "lastTimestamp": now,
         "count": 1,
     }
+
+
+def _note(message: str, told: str) -> str:
+    if not told:
+        return message[:NOTE_LIMIT]
+    told = told[: NOTE_LIMIT // 2]
+    return f"{shorten(message, NOTE_LIMIT - len(told) - 1)}\n{told}"
 
 
 def _reference(key: Key, owner: Metadata) -> Manifest:

@@ -14,6 +14,8 @@ class Plan:
     """The outcome of one decision. `writes` come before the status, `status` is written only where it differs."""
 
     status: Status | None = None
+    told: str = ""
+    """What an Event says beside the message, where this status brings one: more than a condition should keep."""
     writes: tuple[Write, ...] = ()
     requeue_after: float | None = None
     waits_on: frozenset[Key] = field(default_factory=frozenset)

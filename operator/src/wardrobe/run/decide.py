@@ -12,6 +12,7 @@ from wardrobe.writes import Delete, DropEntry, Write
 from wardrobe_contracts.training import PROGRESS_PORT
 
 from . import lifecycle
+from .last_lines import last_lines
 from .lines import Line, claim_entry, line_name
 from .seen import Seen
 from .stages import stage_of
@@ -52,6 +53,7 @@ def decide(run: FineTuneJobResource, seen: Seen, settings: Settings, now: str) -
     said = status(run, stage, step, seen.attempts, now)
     return Plan(
         status=said,
+        told=last_lines(stage, step.state, seen.attempts),
         writes=step.writes or seen.attempts.put(seen.attempts.known()),
         requeue_after=_earlier(_look_again(step, seen), _due_in(run, said, now)),
         afterwards=(_drop_claim(run),) if isinstance(step.state, Published) and run.spec.output.adapter else (),

@@ -22,6 +22,7 @@ from wardrobe_contracts.check import CheckReport
 from wardrobe_contracts.manifest import Evaluation
 from wardrobe_contracts.release import Release
 
+from .checkpointed import checkpointed
 from .lifecycle import start_time
 from .stages import stages_of
 from .stages.stage import Published, RunStage, RunStep
@@ -41,6 +42,8 @@ def status(run: FineTuneJobResource, stage: RunStage, step: RunStep, attempts: A
     stages = stages_of(run)
     marks = dict.fromkeys(found.words.condition for found in stages)
     facts = [top, *(_mark(mark, stages, stage, state, attempts) for mark in marks), *kstatus(top)]
+    if stage is TRAIN and isinstance(state, Pending):
+        facts.append(checkpointed(run, _pulled(run, stage, state), attempts))
     tried = trials(attempts)
     return FineTuneJobStatus(
         observed_generation=run.metadata.generation,
@@ -116,11 +119,17 @@ def _progress(run: FineTuneJobResource, stage: RunStage, state: State) -> Progre
         case Ended():
             return ProgressStatus(summary=f"failed {stage.words.doing}")
         case Pending():
-            running, pulled = state.reason == Waiting.RUNNING, run.status.progress
-            if stage.reports_progress and running and pulled and pulled.stage:
-                return pulled
+            running = state.reason == Waiting.RUNNING
             waiting = HELD.get(state.reason, "waiting")
-            return ProgressStatus(summary=stage.words.doing if running else f"{waiting}: {stage.words.doing}")
+            waits = ProgressStatus(summary=stage.words.doing if running else f"{waiting}: {stage.words.doing}")
+            return _pulled(run, stage, state) or waits
+
+
+def _pulled(run: FineTuneJobResource, stage: RunStage, state: Pending) -> ProgressStatus | None:
+    """What was pulled of the attempt that runs."""
+    found = run.status.progress
+    says = stage.reports_progress and state.reason == Waiting.RUNNING and found and found.stage
+    return found if says else None
 
 
 def trials(attempts: Attempts) -> list[AttemptStatus]:
