@@ -148,7 +148,7 @@ def speed(attempt: Attempt) -> float:
 
 def speed_of_plain(order: Order, place: Path) -> float:
     """The same by TRL alone."""
-    config = order(ROWS, output_folder=str(place / "plain"), method="QLoRA", schedule={"epochs": 2})
+    config = order(ROWS, output_folder=str(place / "plain"), schedule={"epochs": 2})
     command = [sys.executable, "-c", PLAIN, config.model_dump_json(by_alias=True), str(place / "plain")]
     quiet = {**os.environ, "TRANSFORMERS_VERBOSITY": "error"}
     output = subprocess.run(

@@ -56,7 +56,7 @@ def test_evicted_suspended_and_with_a_damaged_checkpoint_it_ends_where_it_would_
         namespace.change("FineTuneJob", "long", suspend=True)
         namespace.await_condition("FineTuneJob", "long", "Succeeded", "Unknown", reason="Suspended")
         eventually(lambda: not training_pods(namespace, "long"), what="no pod of a suspended run")
-        assert progress(namespace, "long")["summary"] == "suspended"
+        assert progress(namespace, "long")["summary"] == "suspended: training"
         newest, before, *_ = checkpoints(namespace)
         damage(newest / "state.safetensors")
 

@@ -98,7 +98,7 @@ def undisturbed_loss(namespace: Namespace, name: str, folder: Path) -> float:
     }
     (folder / "1").mkdir()
     if "deepspeed" in order:
-        files = namespace.config_map(f"{status(namespace, name)['run']}-train-1")
+        files = namespace.config_map(_job(namespace, name)["metadata"]["name"])
         (folder / deepspeed.CONFIG_FILE).write_text(files[deepspeed.CONFIG_FILE])
         changed["deepspeed"] = str(folder / deepspeed.CONFIG_FILE)
     python = Path(environments.MEMBERS["trainer"].environment) / "bin" / "python"
@@ -113,10 +113,14 @@ def undisturbed_loss(namespace: Namespace, name: str, folder: Path) -> float:
     return _summary((folder / "1" / "result.json").read_text()).last_loss
 
 
+def _job(namespace: Namespace, name: str) -> Manifest:
+    """One of those that trained; all have the same order, but for their folder."""
+    labels = ("wardrobe.dev/owner", "wardrobe.dev/task")
+    return next(job for job in namespace.jobs() if tuple(map(job["metadata"]["labels"].get, labels)) == (name, "train"))
+
+
 def _order(namespace: Namespace, name: str) -> Manifest:
-    """That the run's first pods got."""
-    (job,) = (job for job in namespace.jobs() if job["metadata"]["name"].endswith("-train-1") and _of(job, name))
-    (container,) = job["spec"]["template"]["spec"]["containers"]
+    (container,) = _job(namespace, name)["spec"]["template"]["spec"]["containers"]
     text = next(entry["value"] for entry in container["env"] if entry["name"] == paths.CONFIG_VARIABLE)
     order: Manifest = json.loads(text)
     return order
@@ -141,7 +145,3 @@ def _summary(text: str) -> TrainingSummary:
     payload = Result.model_validate_json(text).payload
     assert isinstance(payload, TrainingSummary)
     return payload
-
-
-def _of(job: Manifest, name: str) -> bool:
-    return bool(job["metadata"]["labels"]["wardrobe.dev/owner"] == name)

@@ -236,7 +236,7 @@ def test_the_same_adapter_lacking_a_variant_is_refused(
     found = Manifest.model_validate_json(manifest.read_bytes())
     fewer = found.model_copy(update={"evaluations": found.evaluations[:1]})
     manifest.write_text(fewer.model_dump_json(by_alias=True))
-    with pytest.raises(TaskError, match="measured without INT8, NF4"):
+    with pytest.raises(TaskError, match="measured without FP4, INT8, NF4"):
         assess(order(line_folder=str(line), variants=list(Variant)))
 
 

@@ -13,6 +13,9 @@ from wardrobe_contracts.manifest import ADAPTER_FILES, MANIFEST_FILE, Manifest
 from .files import sync_folder, sync_tree
 from .problems import TaskError, bad_adapter
 
+Whole = Callable[[Path, Digest], object]
+"""Raises NotWholeError where a folder is not the artifact of a digest. Of adapters, unless another is given."""
+
 
 class NotWholeError(OSError):
     """A folder is not the artifact that its name promises: the store gives back something else than was put in."""
@@ -47,7 +50,7 @@ def verify(folder: Path, digest: Digest) -> Manifest:
 def published(
     folder: Path,
     digest: Digest,
-    verify: Callable[[Path, Digest], object] = verify,
+    whole: Whole | None = None,
     bad: Callable[..., TaskError] = bad_adapter,
 ) -> bool:
     """Whether the artifact is there and whole. Raises TaskError where something else is in its place."""
@@ -55,7 +58,7 @@ def published(
     if not target.exists():
         return False
     try:
-        verify(target, digest)
+        (whole or verify)(target, digest)
     except NotWholeError as error:
         raise bad(
             value=str(target),
@@ -70,7 +73,7 @@ def publish(
     run: str,
     digest: Digest,
     contents: Mapping[str, bytes | Path],
-    verify: Callable[[Path, Digest], object] = verify,
+    whole: Whole | None = None,
 ) -> None:
     """Stage, verify, sync and rename. `contents` are file names to bytes, or to a file to copy.
 
@@ -84,8 +87,8 @@ def publish(
         for name, content in contents.items():
             _put(stage / name, content)
         sync_tree(stage)
-        verify(stage, digest)
-        move(stage, target_of(line_folder, digest), digest, verify)
+        (whole or verify)(stage, digest)
+        move(stage, target_of(line_folder, digest), digest, whole)
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
         raise
@@ -105,13 +108,13 @@ def _put(path: Path, content: bytes | Path) -> None:
         shutil.copyfile(content, path)
 
 
-def move(stage: Path, target: Path, digest: Digest, verify: Callable[[Path, Digest], object] = verify) -> None:
+def move(stage: Path, target: Path, digest: Digest, whole: Whole | None = None) -> None:
     """Publish by one rename. Where another run was first with the same digest, its folder stays and ours goes."""
     try:
         stage.rename(target)
     except OSError:
         if not target.exists():
             raise
-        verify(target, digest)
+        (whole or verify)(target, digest)
         shutil.rmtree(stage)
     sync_folder(target.parent)
