@@ -86,8 +86,8 @@ def test_a_full_volume_is_said_and_costs_no_training(prepare: Prepare, operate: 
     namespace.apply(resources.base_model())
     store = volumes.folder(namespace.name, "wardrobe-store")
     with small(store), operate(namespace):
-        namespace.apply(long_run("full-up", epochs=5))
-        await_saved(namespace, "full-up", 1)
+        namespace.apply(long_run("full-up", epochs=12))
+        await_steps(namespace, "full-up", 1)
         with full(store):
             why = namespace.await_condition("FineTuneJob", "full-up", "Checkpointed", "False")
             assert why["reason"] == "CheckpointNotWritten"
