@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from support import resources, results
-from support.fake_cluster import GRACE_ENDS, KilledError
+from support.fake_cluster import KilledError
 from support.run_story import KEYS, NAMESPACE, PREEMPTED, RUNS, Story, new_story
 
 from wardrobe.api.meta import Key, Manifest
@@ -482,7 +482,7 @@ def test_a_wiped_start_is_the_running_jobs() -> None:
     story = at("train", activeDeadlineSeconds=3600)
     del story.cluster.objects[RUN]["status"]
     story.reconcile(RUN)
-    assert status(story)["startTime"] == GRACE_ENDS, "which is what this cluster says of Jobs"
+    assert status(story)["startTime"] == story.cluster.now, "which is what this cluster says of Jobs"
 
 
 def test_a_run_that_has_ended_is_deleted_in_time_and_its_adapter_stays() -> None:

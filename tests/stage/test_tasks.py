@@ -313,6 +313,10 @@ def test_the_end_of_an_attempt_of_several_pods(pods: list[Manifest], code: ExitC
 
 def test_where_the_first_pod_is_gone_the_task_is_asked_again_what_it_made() -> None:
     assert isinstance(state(seen(job(), of_index(1, ended(0, **DONE)))), Lost)
+    evicted = condition("Failed", "Pod a/b has condition DisruptionTarget matching FailJob rule")
+    stands = state(seen(job(conditions=[evicted]), of_index(1, ended(0, **DONE))))
+    assert isinstance(stands, Ended), "the Job knows that it made nothing"
+    assert stands.result.exit_code is ExitCode.PREEMPTED
 
 
 def test_an_attempt_goes_on_while_any_of_its_pods_does() -> None:
@@ -406,6 +410,25 @@ def test_a_pause_goes_by_the_control_planes_clock(lost: Manifest, its_pod: Manif
         assert f"attempt 2 begins in {left} s" in step.state.message
     else:
         assert step.writes, "no Failed condition comes while the node is not there"
+
+
+def test_a_job_of_several_pods_that_has_its_success_and_could_start_another_is_deleted() -> None:
+    """The first saved what all made; a queue has let the others go, and may let them in again."""
+    suspended = job(suspend=True, completions=2, status={"startTime": NOW})
+    view = seen(suspended, of_index(0, ended(0, **DONE)))
+    assert [found.number for found in view.given_up()] == [1]
+    whole = seen(job(completions=2), of_index(0, ended(0, **DONE)), of_index(1, ended(0, **DONE)))
+    assert whole.given_up() == [], "its own end follows"
+
+
+def test_a_pause_does_not_begin_anew_for_ever_where_one_of_several_nodes_is_not_there() -> None:
+    """The Job has no end before that pod has one; the other pod ended long ago."""
+    silent = of_index(0, told_to_stop(pod(running={}), "2026-01-01T00:08:00Z"))
+    left_alone = of_index(1, says(*LOST_ITS_PEER))
+    step = advance(seen(job(), silent, left_alone))
+    assert step.writes
+    assert isinstance(step.state, Pending)
+    assert step.state.look_again is None
 
 
 def test_a_job_that_could_still_start_pods_is_deleted_after_its_end_is_written_down() -> None:

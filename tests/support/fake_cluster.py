@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
 from wardrobe.api import children
@@ -29,6 +30,7 @@ from wardrobe_contracts.routes import Routes
 from . import resources
 from .documented import require_documented
 from .field_ownership import FieldConflictError, FieldOwnership
+from .job_controller import COMPLETION_INDEX, followed
 
 Keys = list[Key]
 Names = list[str]
@@ -37,9 +39,7 @@ Manifests = list[Manifest]
 UPDATES = f"{FIELD_MANAGER} (update)"
 
 SETTINGS = Settings("trainer", "gateway", {EngineType.TRANSFORMERS: "engine"}, user_id=4242)
-COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
-GRACE_ENDS = "2026-01-01T00:01:00Z"
-"""A minute after the time that stories take place at."""
+GRACE_SECONDS = 60
 
 
 class KilledError(BaseException):
@@ -53,7 +53,6 @@ class FakeCluster:
         self.objects: dict[Key, Manifest] = {}
         self.writes_left: int | None = None
         """Writes until the operator is killed; None for ever."""
-        self.now = resources.TIME
         self.writes = 0
         self.reads = 0
         """Objects that were got, or listed."""
@@ -62,6 +61,10 @@ class FakeCluster:
         """Everything that the operator ever made, in order."""
         self.listed: list[tuple[str, str, str]] = []
         """Kind, label selector and field selector of every list."""
+        self.now = resources.TIME
+        """By the control plane's clock."""
+        self.lost: set[Key] = set()
+        """Pods on nodes that are gone."""
         self._counter = itertools.count(1)
         self._owned: dict[str, FieldOwnership] = {}
         """By uid."""
@@ -126,7 +129,7 @@ class FakeCluster:
         if not pods:
             self.delete(key)
             return
-        self.objects[key]["metadata"].setdefault("deletionTimestamp", GRACE_ENDS)
+        self.objects[key]["metadata"].setdefault("deletionTimestamp", later(self.now, GRACE_SECONDS))
         for pod in pods:
             self.delete(pod)
 
@@ -207,7 +210,7 @@ class FakeCluster:
     def delete(self, key: Key) -> None:
         """Delete with dependents, as the garbage collector would in the end; tasks that run have their grace first."""
         if key in self.pods() and children.TASK_LABEL in _labels(self.objects[key]):
-            self.objects[key]["metadata"].setdefault("deletionTimestamp", GRACE_ENDS)
+            self.objects[key]["metadata"].setdefault("deletionTimestamp", later(self.now, GRACE_SECONDS))
             return
         gone = self.objects.pop(key, None)
         if gone is None:
@@ -224,7 +227,7 @@ class FakeCluster:
             ended = "conditions" in status or "startTime" in status or "deletionTimestamp" in job["metadata"]
             if key.kind != "Job" or job["spec"].get("suspend") or ended or self.pods_of(job):
                 continue
-            status["startTime"] = GRACE_ENDS
+            status["startTime"] = self.now
             for index in range(job["spec"].get("parallelism", 1)):
                 pod = resources.pod_of(job, job, f"{key.name}-{index}-{job['metadata']['resourceVersion']}")
                 pod["metadata"]["labels"] = {**pod["metadata"]["labels"], COMPLETION_INDEX: str(index)}
@@ -259,7 +262,8 @@ class FakeCluster:
     def resume(self, key: Key) -> None:
         """A Job that is resumed starts a pod when the last one is gone; one that has an end does not."""
         job = self.objects[key]
-        job["spec"].pop("suspend", None)
+        if not job["spec"].pop("suspend", False):
+            return
         if not job.get("status", {}).get("conditions"):
             job.get("status", {}).pop("startTime", None)
 
@@ -287,14 +291,39 @@ class FakeCluster:
         terminated: Manifest = {"exitCode": int(result.exit_code) if result else 70}
         if result:
             terminated["message"] = result.termination_message()
-        container = {"name": children.CONTAINER, "state": {"terminated": terminated}}
-        self.objects[key]["status"] = {"phase": "Succeeded", "containerStatuses": [container]}
-        job_uid = _job_uid(self.objects[key])
-        for job in self.objects.values():
-            if job["metadata"]["uid"] == job_uid and not (
-                job["spec"].get("suspend") and not (result and result.succeeded)
-            ):
-                job["status"]["conditions"] = [_ending(result)]
+        self.terminate(key, terminated)
+
+    def terminate(self, key: Key, terminated: Manifest | None) -> None:
+        """A pod's container ends so; or, for None, the pod ends before it has one. Its Job follows, and others with it.
+
+        A pod that is marked as disrupted stays so.
+        """
+        pod = self.objects[key]
+        containers = [{"name": children.CONTAINER, "state": {"terminated": terminated}}] if terminated else []
+        phase = "Succeeded" if terminated and terminated["exitCode"] == 0 else "Failed"
+        marks = pod.get("status", {}).get("conditions", [])
+        pod["status"] = {"phase": phase, "containerStatuses": containers, "conditions": marks}
+        for job in list(self.objects.values()):
+            if job["kind"] == "Job" and _uid(job) == _job_uid(pod):
+                self._follow(job, missing=False)
+
+    def control_jobs(self) -> None:
+        """The Job controller's part where pods are gone: their Jobs fail."""
+        for job in [found for key, found in self.objects.items() if key.kind == "Job"]:
+            self._follow(job, missing=True)
+
+    def _follow(self, job: Manifest, *, missing: bool) -> None:
+        for pod in followed(job, [self.objects[key] for key in self.pods_of(job)], missing=missing):
+            self.delete(_key(pod))
+
+    def lose_node(self, key: Key) -> None:
+        """A pod's node is gone: the control plane tells the pod to stop, and nobody hears it."""
+        self.lost.add(key)
+        self.disrupt(key)
+
+    def answering(self) -> Keys:
+        """Pods that run, and whose nodes are there."""
+        return [key for key in self.pods() if key not in self.lost]
 
     def pods(self, *, running: bool = True) -> Keys:
         """Pods; only those that still run."""
@@ -319,12 +348,9 @@ class FakeCluster:
                 raise KilledError
 
 
-def _ending(result: Result | None) -> Manifest:
-    if result and result.succeeded:
-        return {"type": "Complete", "status": "True"}
-    code = int(result.exit_code) if result else 70
-    message = f"Container trainer for pod a/b failed with exit code {code} matching FailJob rule at index 0"
-    return {"type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": message}
+def later(time: str, seconds: float) -> str:
+    """A time as the API writes it, so much after another."""
+    return (datetime.fromisoformat(time) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _has_ended(pod: Manifest) -> bool:

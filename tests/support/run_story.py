@@ -38,7 +38,7 @@ class Story:
 
     def end_a_pod(self, choice: int, result: Result | None = None) -> None:
         """One running pod ends, well unless said otherwise."""
-        if pods := self.cluster.pods():
+        if pods := self.cluster.answering():
             key = pods[choice % len(pods)]
             task = self.cluster.objects[key]["metadata"]["labels"]["wardrobe.dev/task"]
             self.cluster.end_pod(key, result or results.success(task))
@@ -61,7 +61,7 @@ class Story:
             for key in [*KEYS, *(Key("Adapter", NAMESPACE, name) for name in self.cluster.names("Adapter"))]:
                 self.reconcile(key)
             self.cluster.start_pods()
-            busy = bool(self.cluster.pods())
+            busy = bool(self.cluster.answering())
             self.end_a_pod(0)
             self.cluster.collect_pods()
             if not busy and self.cluster.contents() == before:
@@ -69,19 +69,19 @@ class Story:
         raise AssertionError("it never settles")
 
 
-def new_story() -> Story:
-    """With a base, claims and both runs; nothing has happened yet."""
+def new_story(**spec: Any) -> Story:
+    """With a base, claims and both runs, which have that in their specs; nothing has happened yet."""
     cluster = FakeCluster()
-    for manifest in (resources.base_model(), *(resources.run(name) for name in RUNS)):
+    for manifest in (resources.base_model(), *(resources.run(name, **spec) for name in RUNS)):
         cluster.put(manifest, NAMESPACE)
     for claim in ("wardrobe-store", "models", "datasets"):
         cluster.put(resources.claim(claim), NAMESPACE)
     return Story(cluster)
 
 
-def in_training() -> Story:
+def in_training(**spec: Any) -> Story:
     """Both runs train."""
-    story = new_story()
+    story = new_story(**spec)
     for _ in ("inspect", "check"):
         story.look()
         story.cluster.start_pods()

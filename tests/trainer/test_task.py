@@ -143,6 +143,7 @@ def test_a_damaged_record_or_anothers_is_no_record(tmp_path: Path, text: str) ->
     [
         (MemoryError(), ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY),
+        (RuntimeError("CUDA error: out of memory"), ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY),
         (OSError(28, "No space left on device"), ExitCode.STORE, Reason.STORE_FAILED),
         (OSError(116, "Stale file handle"), ExitCode.STORE, Reason.STORE_FAILED),
         (OSError("a library's own"), ExitCode.UNKNOWN, Reason.UNKNOWN),
@@ -159,6 +160,22 @@ def test_errors_whose_kind_says_why(error: BaseException, code: ExitCode, reason
 
     result = outcome("train", work)
     assert (result.exit_code, result.reason) == (code, reason)
+
+
+@pytest.mark.parametrize(
+    ("error", "field"),
+    [
+        (MemoryError(), "spec.pod.resources.limits.memory"),
+        (RuntimeError("CUDA error: out of memory"), "spec.parallelism.accelerator"),
+    ],
+)
+def test_whose_memory_was_too_small_is_told_apart(error: BaseException, field: str) -> None:
+    def work() -> Result:
+        raise error
+
+    problem = outcome("assess", work).problem
+    assert problem is not None
+    assert problem.field == field
 
 
 def test_what_nobody_foresaw(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from wardrobe_contracts.problem import Problem
 from wardrobe_contracts.training import TrainConfig
 
 from .problems import TaskError
+from .task import GPU_MEMORY
 
 GIB = 2**30
 LEAST_SHARE = {Variant.NONE: 0.5, Variant.INT8: 0.25, Variant.NF4: 0.125, Variant.FP4: 0.125}
@@ -72,6 +73,14 @@ def require(found: Found, processes: int, needed_bytes: int) -> None:
     if found.free_bytes < needed_bytes:
         free, needed = found.free_bytes / GIB, needed_bytes / GIB
         raise _unusable(f"{free:.1f} GiB of free memory", f"{needed:.1f} GiB at least, for the base's weights alone")
+
+
+def lacks_memory(error: RuntimeError) -> bool:
+    """Whether it is the GPU's memory that was too small, for torch or for a library beside it, such as NCCL.
+
+    The container's memory ends in a SIGKILL.
+    """
+    return isinstance(error, torch.OutOfMemoryError) or GPU_MEMORY in str(error)
 
 
 def out_of_memory(config: TrainConfig, peak_bytes: int, total_bytes: int) -> TaskError:

@@ -71,6 +71,8 @@ def failed(task: Task, error: TaskError) -> Result:
 
 NO_MEMORY = "can't allocate memory"
 """How torch's CPU allocator says it."""
+GPU_MEMORY = "out of memory"
+"""How CUDA says it, and what is built on it."""
 STORE_ERRORS = {errno.EIO, errno.ENOSPC, errno.ESTALE, errno.EROFS, errno.EDQUOT, errno.ETIMEDOUT}
 """A volume that is full, read-only, slow or gone. Any other OSError is a fault of ours or of the image."""
 PEER_ERRORS = {"DistBackendError", "DistNetworkError", "DistStoreError", "BrokenPipeError", "ConnectionResetError"}
@@ -84,8 +86,10 @@ def unforeseen(task: Task, error: BaseException) -> Result:
     """Result after an error that no rule of ours foresaw. torch is not imported here, so its errors go by name."""
     text = describe(error)
     torn = isinstance(error, OSError) and error.errno == errno.ENOMEM
-    if isinstance(error, MemoryError) or torn or type(error).__name__ == "OutOfMemoryError" or NO_MEMORY in str(error):
+    if isinstance(error, MemoryError) or torn or NO_MEMORY in str(error):
         return out_of_memory(task, text)
+    if type(error).__name__ == "OutOfMemoryError" or GPU_MEMORY in str(error):
+        return accelerator_out_of_memory(task, text)
     return Result.failure(task, *_class_of(error), text)
 
 
@@ -107,6 +111,17 @@ def out_of_memory(task: Task, found: str) -> Result:
         value="the container's limit",
         rule=f"the work needs more memory: {found}",
         next_step="Raise it, or lower spec.training.microBatchSize or spec.training.sequenceLength",
+    )
+    return failed(task, TaskError(ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY, problem))
+
+
+def accelerator_out_of_memory(task: Task, found: str) -> Result:
+    """Result of a task that needs more memory than its accelerator has. Training says it better: it has measured."""
+    problem = Problem(
+        field="spec.parallelism.accelerator",
+        value="GPU",
+        rule=f"the work needs more memory than the accelerator has: {found}",
+        next_step="Choose nodes with larger ones by spec.pod.nodeSelector, or lower spec.training.sequenceLength",
     )
     return failed(task, TaskError(ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY, problem))
 

@@ -47,7 +47,9 @@ def train(config: TrainConfig, scratch: Path, place: Place = ALONE) -> TrainingS
     with together(config, place):
         try:
             return _train(config, scratch, place)
-        except torch.OutOfMemoryError as error:  # the GPU's; the container's memory ends in a SIGKILL
+        except RuntimeError as error:
+            if config.accelerator is Accelerator.CPU or not accelerators.lacks_memory(error):
+                raise
             total = torch.cuda.get_device_properties(place.local_rank).total_memory
             raise accelerators.out_of_memory(config, torch.cuda.max_memory_allocated(), total) from error
 

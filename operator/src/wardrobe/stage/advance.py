@@ -147,12 +147,13 @@ def _give_up(attempts: Attempts) -> tuple[Write, ...]:
 def _seconds_since_end(ended: Attempt, now: str) -> float:
     """Since the Job ended, by the control plane's clock: a node's may be hours wrong.
 
-    It begins anew until the Job has ended, which follows its pod within moments, unless that pod's node is not there.
-    For ever where nothing says when.
+    It begins anew until the Job has ended, which follows its last pod within moments, unless that pod's node is not
+    there: then since that was given up. For ever where nothing says when.
     """
     if ended.job is None:
         return float("inf")
     ends = ended.condition("Failed") or ended.condition("Complete")
-    given_up = max((pod["metadata"].get("deletionTimestamp") or now for pod in ended.pods), default=now)
+    silent = (pod for pod in ended.pods if not endings.has_ended(pod))
+    given_up = max((pod["metadata"].get("deletionTimestamp") or now for pod in silent), default=now)
     at: str | None = ends.get("lastTransitionTime") if ends else given_up
     return float("inf") if at is None else max(0.0, seconds_between(at, now))

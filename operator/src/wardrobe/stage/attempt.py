@@ -84,10 +84,15 @@ class Attempt:
 
     @property
     def could_start(self) -> bool:
-        """Whether the Job may still start a pod: it stays, has no end, and no success that would end it."""
+        """Whether the Job may still start a pod: it stays, has no end, and no success that would end it.
+
+        Of several pods the first's success is the attempt's, and the Job's only with the others'.
+        """
         if self.job is None or self.deleting or self.condition("Complete") or self.condition("Failed"):
             return False
-        return not (isinstance(self.state, Ended) and self.state.result.succeeded)
+        wanted = self.job["spec"].get("completions", 1)
+        short = wanted > 1 and len(pod_status.by_number(self.pods)) < wanted
+        return short or not (isinstance(self.state, Ended) and self.state.result.succeeded)
 
     @property
     def deleting(self) -> bool:
@@ -162,9 +167,11 @@ def _state(stage: Stage, job: Manifest, pods: tuple[Manifest, ...], recorded: st
         return Pending(Waiting.RETRYING, f"Job {name} is being deleted; its pod may still save", look_again=left)
     if running:
         return _pending(name, pod_status.by_number(running), now)
-    if pods:
-        said = endings.from_pods(stage, pod_status.by_number(pods))
-        return Ended(said, recorded=False) if said else Lost()
+    said = endings.from_pods(stage, pod_status.by_number(pods)) if pods else None
+    if said:
+        return Ended(said, recorded=False)
+    if pods and not job_condition(job, "Failed"):  # with the first one gone, the others' success is no result
+        return Lost()
     return None
 
 

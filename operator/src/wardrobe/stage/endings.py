@@ -29,9 +29,13 @@ EVICTIONS = {"Evicted", "Terminated", "NodeLost", "NodeShutdown", "Preempting"}
 
 def living(pod: Manifest, now: str) -> bool:
     """Whether the pod's container may still run. A mark that it will be evicted is no end: it may be saving."""
-    ended = pod_status.has_ended(pod) or "terminated" in _container(pod).get("state", {})
     left = given_up_in(pod, now)
-    return not ended and (left is None or left > 0)
+    return not has_ended(pod) and (left is None or left > 0)
+
+
+def has_ended(pod: Manifest) -> bool:
+    """Whether its kubelet has said that nothing of it runs any more."""
+    return pod_status.has_ended(pod) or "terminated" in _container(pod).get("state", {})
 
 
 def given_up_in(pod: Manifest, now: str) -> float | None:
