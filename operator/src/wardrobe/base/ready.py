@@ -10,6 +10,7 @@ from wardrobe.manifests.volumes import Mount
 from wardrobe.plan.needs import Missing, Need
 from wardrobe_contracts import paths
 from wardrobe_contracts.base import BaseLocation, Digest, Variant
+from wardrobe_contracts.manifest import BaseReference
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,11 @@ class ReadyBase:
     mount: Mount
     variants: list[Variant]
     chat_template_digest: Digest
+
+    @property
+    def reference(self) -> BaseReference:
+        """As what is made on it names it."""
+        return BaseReference(name=self.name, digest=self.digest, chat_template_digest=self.chat_template_digest)
 
 
 def ready_base(base: BaseModelResource | None, name: str) -> ReadyBase | Missing:

@@ -9,7 +9,7 @@ from wardrobe.stage.attempts import Attempts
 from wardrobe_contracts import paths, training
 from wardrobe_contracts.assessment import AssessConfig, Assessment
 from wardrobe_contracts.check import CheckReport
-from wardrobe_contracts.manifest import BaseReference, Lineage
+from wardrobe_contracts.manifest import Lineage
 from wardrobe_contracts.training import TrainingSummary
 
 from .stage import JobStage, Words, Work
@@ -23,9 +23,7 @@ def _work(run: FineTuneJobResource, attempts: Attempts, base: ReadyBase, _: int)
         run=run.run,
         line=run.spec.line,
         base=base.location,
-        base_reference=BaseReference(
-            name=base.name, digest=base.digest, chat_template_digest=base.chat_template_digest
-        ),
+        base_reference=base.reference,
         data_folder=CHECK_FOLDER,
         heldout_digest=checked.payload.heldout_digest,
         candidate_folder=f"{trained_in}/{training.ADAPTER_FOLDER}",

@@ -8,7 +8,6 @@ from wardrobe.run.orders import CHECK_FOLDER, attempt_folder, origin
 from wardrobe.stage.attempts import Attempts
 from wardrobe_contracts import paths, training
 from wardrobe_contracts.check import CheckReport
-from wardrobe_contracts.manifest import BaseReference
 from wardrobe_contracts.release import Release, ReleaseConfig
 from wardrobe_contracts.training import TrainingSummary
 
@@ -22,9 +21,7 @@ def _work(run: FineTuneJobResource, attempts: Attempts, base: ReadyBase, _: int)
     order = ReleaseConfig(
         run=run.run,
         base=base.location,
-        base_reference=BaseReference(
-            name=base.name, digest=base.digest, chat_template_digest=base.chat_template_digest
-        ),
+        base_reference=base.reference,
         data_folder=CHECK_FOLDER,
         heldout_digest=checked.payload.heldout_digest,
         candidate_folder=f"{trained_in}/{training.MODEL_FOLDER}",
