@@ -28,7 +28,7 @@ def as_float32(states: Iterable[State], *, written: bool) -> Iterator[None]:
     """
     theirs = [state for state in states if "state1" in state]
     for state in theirs:
-        state.update({moment: _read(state, number) for moment, number in _NUMBERS.items()})
+        state.update({moment: read(state, number) for moment, number in _NUMBERS.items()})
     yield
     for state in theirs:
         for moment, number in _NUMBERS.items():
@@ -37,7 +37,8 @@ def as_float32(states: Iterable[State], *, written: bool) -> Iterator[None]:
                 _write(state, number, values)
 
 
-def _read(state: State, number: str) -> torch.Tensor:
+def read(state: State, number: str) -> torch.Tensor:
+    """One moment by its number in bitsandbytes' names, in float32."""
     held: torch.Tensor = state[f"state{number}"]
     if held.dtype is torch.float32:  # small weights, and the optimizer of 32 bits
         return held.clone()
