@@ -91,7 +91,7 @@ def test_a_run_waits_for_its_queue_gives_way_and_loses_no_step(
     assert {adapter["metadata"]["name"] for adapter in ward.all("Adapter")} == {"long-v1", "patient-v1", "urgent-v1"}
     *preempted, done = status(ward, "long")["attempts"]
     first = preempted[0]
-    assert (first["result"], first["reason"], first["lost"]) == ("PREEMPTED", "Terminated", 0)
+    assert (first["result"], first["reason"], first["lost"]) == ("PREEMPTED", "Preempted", 0)
     assert first["steps"] >= 3
     assert {found["result"] for found in preempted} == {"PREEMPTED"}
     assert done["resumed"] >= first["steps"]

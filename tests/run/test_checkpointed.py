@@ -50,13 +50,13 @@ ROWS: list[tuple[str, ProgressStatus | None, Attempts, tuple[str, str], str]] = 
         says(saved=0, problem=FULL),
         attempts(),
         ("False", "CheckpointNotWritten"),
-        "begins anew",
+        "goes on from the last checkpoint, if there is any",
     ),
     (
         "the volume is full at the end",
         says("Saving", saved=400, problem=FULL),
         attempts(),
-        ("False", "AdapterNotWritten"),
+        ("False", "ResultNotWritten"),
         "It is tried every ten seconds. Free or enlarge the volume of PersistentVolumeClaim 'wardrobe-store'",
     ),
 ]

@@ -72,12 +72,28 @@ def test_a_name_that_is_taken_is_said_before_anything_is_trained() -> None:
     assert [name for name in story.cluster.names("Job") if name.startswith(RUNS[0])] == []
     top = said(story, "Succeeded")
     assert (top["status"], top["reason"]) == ("Unknown", "NameTaken")
-    assert "BaseModel tuned is not this object's" in top["message"]
+    assert "spec.output.baseModel is 'tuned': a BaseModel of this name is there already" in top["message"]
     plan = story.reconcile(RUN)
     assert plan.requeue_after == 15.0, "it is looked at again"
     story.cluster.delete(NEW)
     story.settle()
     assert_finished(story)
+
+
+def test_a_name_is_taken_by_what_cannot_be_read_too() -> None:
+    story = full_story()
+    story.cluster.put({**resources.base_model("tuned"), "spec": {"of": "another release"}}, NAMESPACE)
+    story.settle()
+    assert said(story, "Succeeded")["reason"] == "NameTaken"
+
+
+def test_it_waits_for_its_name_no_longer_than_its_deadline_and_says_that_it_is_suspended() -> None:
+    story = full_story()
+    with story.cluster.edited(RUN) as run:
+        run["spec"]["suspend"] = True
+    story.cluster.put(resources.base_model("tuned", source="pvc://models/another"), NAMESPACE)
+    story.settle()
+    assert said(story, "Succeeded")["reason"] == "Suspended"
 
 
 def test_a_name_that_is_taken_meanwhile_is_left_alone() -> None:

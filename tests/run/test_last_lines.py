@@ -64,3 +64,14 @@ def test_what_comes_after_a_retry_is_not_told_with_lines_of_the_attempt_before()
     (event,) = story.cluster.events
     assert event["reason"] == "Unschedulable"
     assert "\n" not in event["message"]
+
+
+def test_a_job_on_its_way_out_is_not_told_with_lines_of_the_attempt_before() -> None:
+    story = after(LOST.of_rank(3, LINES))
+    while not (second := [key for key in story.cluster.objects if key.kind == "Job" and key.name.endswith("train-2")]):
+        story.reconcile(KEYS[1])
+    story.reconcile(KEYS[1])
+    story.cluster.events.clear()
+    story.cluster.objects[second[0]]["metadata"]["deletionTimestamp"] = story.cluster.now
+    story.reconcile(KEYS[1])
+    assert all("\n" not in event["message"] for event in story.cluster.events)

@@ -1,5 +1,6 @@
 """What a person says of a run's time: suspended and resumed, a deadline, and how long it is kept."""
 
+import asyncio
 import datetime
 from typing import Any
 
@@ -9,9 +10,10 @@ from support.fake_cluster import KilledError
 from support.run_story import KEYS, NAMESPACE, PREEMPTED, RUNS, Story, new_story
 
 from wardrobe.api.meta import Key, Manifest
+from wardrobe.kube.client import RefusedError
 from wardrobe.plan.needs import LOOK_AGAIN_SECONDS
 from wardrobe.plan.plan import RESYNC_SECONDS
-from wardrobe.stage.record import STOPPED_LIMIT
+from wardrobe.stage.record import STOPPED_LIMIT, entry, read_record
 from wardrobe.stage.stage import Retries
 from wardrobe_contracts.base import Task
 from wardrobe_contracts.exits import ExitCode, Reason
@@ -75,6 +77,11 @@ def jobs(story: Story, task: Task = "train") -> list[str]:
         for name, job in found
         if f"-{task}-" in name
     ]
+
+
+def marks(story: Story) -> dict[str, str]:
+    """As the operator reads its record."""
+    return {entry(*attempt): mark for attempt, mark in read_record(record(story)).marks.items()}
 
 
 def record(story: Story) -> Manifest:
@@ -150,12 +157,12 @@ def test_a_run_that_is_suspended_saves_and_goes_on_from_there_at_once() -> None:
     story.spec(RUN, suspend=True)
     assert story.reconcile(RUN).requeue_after == RESYNC_SECONDS
     assert jobs(story) == ["1 going"]
-    assert record(story)["data"]["train.1"] == "Suspended"
+    assert marks(story)["train.1"] == "Suspended"
     assert "may still save" in top(story)[2]
 
     story.end_a_pod(0, saved(40))
     assert story.reconcile(RUN).requeue_after is None
-    assert record(story)["data"]["train.1"] == "Suspended"
+    assert marks(story)["train.1"] == "Suspended"
     assert '"saved":40' in record(story)["metadata"]["annotations"]["wardrobe.dev/result.train.1"]
     assert top(story) == (
         "Unknown",
@@ -258,7 +265,7 @@ def test_an_attempt_whose_last_words_are_lost_counts_as_suspended_all_the_same(g
 def test_work_that_is_done_as_it_is_told_to_stop_is_done() -> None:
     story = at("train")
     suspend(story, results.success("train"))
-    assert record(story)["data"]["train.1"] == "SUCCEEDED"
+    assert marks(story)["train.1"] == "SUCCEEDED"
     assert top(story) == (
         "Unknown",
         "Suspended",
@@ -330,7 +337,7 @@ def test_killed_after_each_write_of_a_suspension() -> None:
             story.reconcile(RUN)
         story.cluster.writes_left = None
         assert "40 steps of training are saved" in top(story)[2]
-        assert record(story)["data"]["train.1"] == "Suspended"
+        assert marks(story)["train.1"] == "Suspended"
 
 
 def test_a_suspension_that_was_taken_back_before_it_happened_is_no_end() -> None:
@@ -345,10 +352,10 @@ def test_a_suspension_that_was_taken_back_before_it_happened_is_no_end() -> None
     with pytest.raises(KilledError):
         story.reconcile(RUN)
     story.cluster.writes_left = None
-    assert record(story)["data"]["train.2"] == "Suspended"
+    assert marks(story)["train.2"] == "Suspended"
     story.spec(RUN, suspend=False)
     story.reconcile(RUN)
-    assert (jobs(story), record(story)["data"]["train.2"]) == (["1", "2"], "Begun")
+    assert (jobs(story), marks(story)["train.2"]) == (["1", "2"], "Begun")
 
 
 @pytest.mark.parametrize("what", ["suspended", "deadline over"])
@@ -403,7 +410,7 @@ def test_when_its_time_is_over_it_is_stopped_saves_and_has_failed() -> None:
     plan = story.reconcile(RUN)
     assert plan.requeue_after is not None
     assert plan.requeue_after > 0, "not at once, and again, while it saves"
-    assert (jobs(story), record(story)["data"]["train.1"]) == (["1 going"], "DeadlineExceeded")
+    assert (jobs(story), marks(story)["train.1"]) == (["1 going"], "DeadlineExceeded")
     assert top(story)[:2] == ("Unknown", "DeadlineExceeded")
     assert status(story)["progress"] == {"summary": "stopping: training"}
     story.end_a_pod(0, saved(40))
@@ -528,6 +535,21 @@ def test_how_long_it_is_kept_may_be_changed_when_it_has_ended(after: dict[str, A
     story.spec(RUN, ttlSecondsAfterFinished=300)
     story.reconcile(RUN)
     assert RUN not in story.cluster.objects
+
+
+def test_where_it_may_not_be_deleted_what_it_came_to_stays_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    story = a_run(ttlSecondsAfterFinished=60)
+    settle(story)
+    before = status(story)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RefusedError("finetunejobs is forbidden")
+
+    monkeypatch.setattr(story.cluster, "_delete", refuse)
+    story.cluster.now = later(60)
+    with pytest.raises(RefusedError):
+        asyncio.run(story.cluster.reconciler().reconcile(RUN))
+    assert status(story) == before
 
 
 def test_a_run_that_has_not_ended_is_not_deleted() -> None:

@@ -40,6 +40,17 @@ def says(story: Story) -> tuple[str, str]:
     return next((c["reason"], c["message"]) for c in conditions if c["type"] == "Succeeded")
 
 
+@pytest.mark.parametrize("workloads", [[], [("Inadmissible", "no LocalQueue ward")]], ids=["queued", "unusable"])
+def test_time_in_a_queue_does_not_count(workloads: list[tuple[str, str]]) -> None:
+    story, job = held()
+    with story.cluster.edited(RUN) as run:
+        run["spec"]["activeDeadlineSeconds"] = 3600
+    for found in workloads:
+        story.cluster.put(resources.workload(job, *found), NAMESPACE)
+    story.reconcile(RUN)
+    assert "startTime" not in story.cluster.objects[RUN]["status"]
+
+
 FULL = ("Pending", "couldn't assign flavors to pod set main: insufficient unused quota for cpu in flavor default")
 NOWHERE = ("Inadmissible", "LocalQueue ward doesn't exist")
 CHECKED = ("QuotaReserved", "Quota reserved in ClusterQueue all, waiting for admission checks")

@@ -12,6 +12,7 @@ from support.run_story import KEYS, PREEMPTED, Story, in_training, new_story
 
 from wardrobe.api.children import RUN_LABEL
 from wardrobe.api.meta import Key
+from wardrobe.stage.record import read_record
 from wardrobe.stage.stage import Retries
 
 
@@ -107,10 +108,8 @@ def assert_one_at_a_time(story: Story) -> None:
 def stopped(story: Story, task_of_run: str) -> int:
     """Attempts that a person's suspending has ended."""
     run = task_of_run.rpartition("-")[0]
-    record = story.cluster.objects.get(Key("ConfigMap", KEYS[1].namespace, f"{run}-attempts"), {"data": {}})
-    return sum(
-        mark == "Suspended" and task_of_run.endswith(entry.partition(".")[0]) for entry, mark in record["data"].items()
-    )
+    record = read_record(story.cluster.objects.get(Key("ConfigMap", KEYS[1].namespace, f"{run}-attempts")))
+    return sum(mark == "Suspended" and task_of_run.endswith(task) for (task, _), mark in record.marks.items())
 
 
 def assert_numbers_are_used_once(story: Story) -> None:

@@ -1,5 +1,6 @@
 """How far a task is, read from its Job, its pods and the run's record: one row per story."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from wardrobe.stage.job import Made
 from wardrobe.stage.record import BEGUN, Record, read_record, record_manifest
 from wardrobe.stage.stage import Retries, Stage
 from wardrobe.writes import Create, Delete, DropEntry, Replace
+from wardrobe_contracts.base import Task
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.result import Result
 
@@ -435,16 +437,53 @@ def test_a_job_that_could_still_start_pods_is_deleted_after_its_end_is_written_d
     suspended = job(2, suspend=True, status={"startTime": NOW}, annotations={"wardrobe.dev/result": LOST})
     record, deleted = advance(seen(suspended)).writes
     assert isinstance(record, Replace)
-    assert record.manifest["data"] == {"train.2": "Suspended"}
+    assert record.manifest["data"] == {"train.2": "PREEMPTED"}
     assert deleted == Delete(Key("Job", "ward", "heart-train-2"), "job-2")
 
 
-def test_what_a_queue_took_back_was_not_lost_however_often() -> None:
-    suspended = job(40, suspend=True, status={"startTime": NOW}, annotations={"wardrobe.dev/result": LOST})
-    before = dict.fromkeys(range(1, 40), "Suspended")
-    view = seen(suspended, marks={**before, 40: BEGUN})
+def test_why_an_attempt_was_stopped_is_no_riddle_to_an_earlier_release() -> None:
+    record = Record({("train", 1): "Suspended", ("train", 2): "Preempted", ("check", 1): "SUCCEEDED"})
+    manifest = record_manifest("heart", OWNER.kind, OWNER.metadata, replace(record, resource_version="7"))
+    assert manifest["data"] == {"check.1": "SUCCEEDED", "train.1": "PREEMPTED", "train.2": "PREEMPTED"}
+    assert read_record(manifest).marks == record.marks
+
+
+@pytest.mark.parametrize(("code", "reason", "words"), [(137, "Error", "stopped"), (143, "Error", "stopped")])
+def test_a_pod_that_was_told_to_stop_and_killed_has_not_failed(code: int, reason: str, words: str) -> None:
+    killed = told_to_stop(ended(code, reason=reason), NOW)
+    found = state(seen(being_deleted(job()), killed, marks={1: "Suspended"}))
+    assert isinstance(found, Ended)
+    assert found.result.exit_code is ExitCode.PREEMPTED
+    assert words in found.message
+
+
+def test_a_pod_that_was_killed_for_memory_while_it_stopped_has_failed() -> None:
+    found = state(seen(job(), told_to_stop(ended(137, reason="OOMKilled"), NOW)))
+    assert isinstance(found, Ended)
+    assert found.result.exit_code is ExitCode.OUT_OF_MEMORY
+
+
+@pytest.mark.parametrize("mark", ["Suspended", "Preempted", "PREEMPTED", "STORE", BEGUN])
+def test_who_asks_after_a_lost_result_and_is_stopped_leaves_the_folder_to_the_next(mark: str) -> None:
+    record = Record({("train", 1): "PREEMPTED", ("train", 2): "SUCCEEDED", ("train", 3): mark})
+    assert [record.begun_at("train", number) for number in (1, 2, 3, 4)] == [1, 2, 2, 2]
+
+
+def workload(number: int, reason: str) -> Manifest:
+    """Kueue's, of a Job that it has evicted."""
+    owner = {"uid": f"job-{number}", "controller": True}
+    evicted = {"type": "Evicted", "status": "True", "reason": reason, "message": ""}
+    return {"metadata": {"ownerReferences": [owner]}, "status": {"conditions": [evicted]}}
+
+
+@pytest.mark.parametrize(("reason", "lost"), [("Preempted", False), ("PodsReadyTimeout", True), ("Deactivated", True)])
+def test_what_gives_way_in_a_queue_is_not_lost_however_often(reason: str, lost: bool) -> None:
+    evicted = job(40, suspend=True, status={"startTime": NOW}, annotations={"wardrobe.dev/result": LOST})
+    before: dict[tuple[Task, int], str] = {("train", number): "Preempted" for number in range(1, 40)}
+    record = Record({**before, ("train", 40): BEGUN}, resource_version="7")
+    view = see(OWNER, [evicted], [], record, NOW, workloads=[workload(40, reason)])
     assert turn(view, TRAIN) == Turn(41, view.newest("train"), PREEMPTED)
-    assert view.stopped("train") == set(range(1, 41))
+    assert view.stopped("train") == set(range(1, 40 if lost else 41))
 
 
 def test_what_failed_by_itself_while_a_queue_took_it_back_has_failed() -> None:
@@ -499,7 +538,7 @@ def test_what_we_stopped_was_stopped_unless_it_was_done_or_had_failed(result: Re
     view = seen(being_deleted(job()), said, marks={1: "Suspended"})
     (write,) = view.put(view.known())
     assert isinstance(write, Replace)
-    assert write.manifest["data"] == {"train.1": mark}
+    assert read_record(write.manifest).marks == {("train", 1): mark}
     assert view.stopped("train") == ({1} if mark == "Suspended" else set())
     again = see(OWNER, [], [], read_record(write.manifest), NOW)
     assert again.put(again.known()) == ()
@@ -531,7 +570,7 @@ def test_a_job_is_stopped_in_the_foreground_after_that_is_written_down(
     view = seen(its_job, its_pod)
     record, deleted = stop(view, view.known(), Waiting.SUSPENDED)
     assert isinstance(record, Replace)
-    assert record.manifest["data"] == {"train.1": mark}
+    assert read_record(record.manifest).marks == {("train", 1): mark}
     assert deleted == Delete(Key("Job", "ward", "heart-train-1"), "job-1", foreground=True)
 
 

@@ -207,8 +207,8 @@ class Reason(Word):
     )
     TERMINATED = (
         "Terminated",
-        "The task was stopped from outside: eviction, preemption, a lost node, a suspended Job. It is made again, "
-        "so the condition says `Retrying`, and at last `RetriesExhausted`.",
+        "The task was stopped from outside: eviction, a lost node, a Job that somebody suspended or deleted. It is "
+        "made again, so the condition says `Retrying`, and at last `RetriesExhausted`.",
         (),
     )
     STORE_FAILED = (

@@ -58,6 +58,8 @@ class Reconciler:
             for write in plan.writes:
                 await self.kube.write(write)
         except RefusedError as refusal:
+            if isinstance(resource, FineTuneJobResource) and wardrobe.run.decide.finished(resource):
+                raise  # what it came to stays said: without that it would be decided on anew
             await self._say(key, resource, before, api_refused(resource, kind.top, str(refusal), self.now()))
             raise
         if plan.status is not None:

@@ -34,7 +34,10 @@ BASE_DIGEST_ANNOTATION = "wardrobe.dev/base-digest"
 OVERDUE_ANNOTATION = "wardrobe.dev/deadline-exceeded"
 """On a run's record: when it was stopped, for its activeDeadlineSeconds were over."""
 ADAPTER_ANNOTATION = "wardrobe.dev/adapter"
-"""On a run's record, or of the first releases on its assess Job: the Adapter that the run made."""
+"""On a run's record, or of the first releases on its assess Job: the Adapter, or the BaseModel, that the run made."""
+
+STOPPED_ANNOTATION = "wardrobe.dev/stopped"
+"""Followed by task and number, on a run's record: why an attempt that is PREEMPTED there was ended on purpose."""
 
 CONTAINER = "trainer"
 """Name of the only container in a task's pod."""

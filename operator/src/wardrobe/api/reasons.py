@@ -19,7 +19,10 @@ class ConditionType(Word):
         "Ready",
         "Sums the object up: it can be used as its spec says. Where it has parts, the first that is not True speaks.",
     )
-    SUCCEEDED = ("Succeeded", "Sums the run up: True once its Adapter is published, False once it never will be.")
+    SUCCEEDED = (
+        "Succeeded",
+        "Sums the run up: True once its Adapter or BaseModel is published, False once it never will be.",
+    )
     DATASET_CHECKED = (
         "DatasetChecked",
         "The dataset follows the rules, and is split into rows to train on and rows held out.",
@@ -30,7 +33,10 @@ class ConditionType(Word):
         "Only while the run trains: an attempt that is made after this one goes on from a checkpoint, and one can be "
         "written.",
     )
-    PUBLISHED = ("Published", "The adapter is evaluated, its files are in the store, and the Adapter exists.")
+    PUBLISHED = (
+        "Published",
+        "What was trained is evaluated, its files are in the store, and the Adapter or BaseModel exists.",
+    )
     ADAPTERS_PROVED = (
         "AdaptersProved",
         "Every department is answered by the adapter that its spec names, and that adapter was proved.",
@@ -104,7 +110,12 @@ class Waiting(OperatorReason):
         on("Unknown", RUN, SUCCEEDED),
         "wait; the column PROGRESS says how far it is.",
     )
-    ASSESSING = ("Assessing", "The adapter is being evaluated and published.", on("Unknown", RUN, SUCCEEDED), "wait.")
+    ASSESSING = (
+        "Assessing",
+        "What was trained is being evaluated and published.",
+        on("Unknown", RUN, SUCCEEDED),
+        "wait.",
+    )
     UNSCHEDULABLE = (
         "Unschedulable",
         "No node fits the pod; the message is the scheduler's.",
@@ -312,9 +323,10 @@ class Waiting(OperatorReason):
         "look at the volume of the claim wardrobe-store, whose words the message has (full, read-only?); the next "
         "checkpoint is tried by itself.",
     )
-    ADAPTER_NOT_WRITTEN = (
-        "AdapterNotWritten",
-        "Training has come to its end, and the adapter could not be written. It is tried every ten seconds for a day.",
+    RESULT_NOT_WRITTEN = (
+        "ResultNotWritten",
+        "Training has come to its end, and what it trained could not be written. It is tried every ten seconds for a "
+        "day.",
         on("False", RUN, CHECKPOINTED),
         "look at the volume of the claim wardrobe-store, whose words the message has; the run goes on by itself.",
     )
@@ -343,12 +355,12 @@ class Done(OperatorReason):
     )
     PUBLISHED = (
         "Published",
-        "The Adapter exists, and its files are in the store.",
+        "The Adapter or BaseModel exists, and its files are in the store.",
         on("True", RUN, ConditionType.PUBLISHED),
     )
     SUCCEEDED = (
         "Succeeded",
-        "The run has made its Adapter, which status.adapter names.",
+        "The run has made its Adapter or BaseModel, which status.adapter or status.baseModel names.",
         on("True", RUN, ConditionType.SUCCEEDED),
     )
     PROVED = (

@@ -25,6 +25,8 @@ def checkpointed(run: FineTuneJobResource, pulled: ProgressStatus | None, attemp
         return Fact(mark, "True", Done.SAVED, "what was trained up to step status.progress.saved is saved")
     if saved:
         return Fact(mark, "True", Done.SAVED, f"what was trained up to step {saved} is saved")
+    if (before := run.status.condition(mark)) and before.status == "True":  # by an attempt that was lost unheard
+        return Fact(mark, "True", Done.SAVED, "an attempt has saved what it trained; the next goes on from there")
     every = f"one is written every {run.spec.checkpoints.every_seconds} s, and when a pod is told to stop"
     return Fact(mark, "Unknown", Waiting.NO_CHECKPOINT_YET, every)
 
@@ -32,11 +34,11 @@ def checkpointed(run: FineTuneJobResource, pulled: ProgressStatus | None, attemp
 def _not_written(run: FineTuneJobResource, pulled: ProgressStatus, saved: int) -> Fact:
     """With the volume's words, and what it costs until somebody has looked."""
     mend = f"Free or enlarge the volume of PersistentVolumeClaim {STORE_CLAIM!r}, or make it writable"
-    goes_on = f"goes on from step {saved}" if saved else "begins anew"
+    goes_on = f"goes on from step {saved}" if saved else "goes on from the last checkpoint, if there is any"
     if pulled.stage == "Saving":
-        said = f"the trained adapter cannot be written: {pulled.problem}. It is tried every ten seconds. {mend}; an "
+        said = f"what was trained cannot be written: {pulled.problem}. It is tried every ten seconds. {mend}; an "
         said += f"attempt that is made after this one {goes_on}"
-        return Fact(ConditionType.CHECKPOINTED, "False", Waiting.ADAPTER_NOT_WRITTEN, said)
+        return Fact(ConditionType.CHECKPOINTED, "False", Waiting.RESULT_NOT_WRITTEN, said)
     said = f"no checkpoint can be written: {pulled.problem}. Training goes on, and tries again within "
     said += f"{run.spec.checkpoints.every_seconds} s; where it is interrupted before, it {goes_on}. {mend}"
     return Fact(ConditionType.CHECKPOINTED, "False", Waiting.CHECKPOINT_NOT_WRITTEN, said)

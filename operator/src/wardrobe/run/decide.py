@@ -3,7 +3,7 @@
 from wardrobe.api import basemodel, finetunejob
 from wardrobe.api.finetunejob import FineTuneJobResource, FineTuneJobStatus
 from wardrobe.api.meta import Key, Status
-from wardrobe.api.reasons import ConditionType, Waiting
+from wardrobe.api.reasons import ConditionType, Failure, Waiting
 from wardrobe.plan.needs import LOOK_AGAIN_SECONDS, Missing
 from wardrobe.plan.plan import RESYNC_SECONDS, Plan
 from wardrobe.settings import Settings
@@ -18,6 +18,9 @@ from .seen import Seen
 from .stages import stage_of
 from .stages.stage import Published, RunStage, RunStep
 from .status import status
+
+AT_ONCE_SECONDS = 1.0
+"""Until what is over already is looked at: the status that says since when is only being written."""
 
 WAITS_ON_BASE = {Waiting.BASE_MODEL_NOT_FOUND, Waiting.BASE_MODEL_NOT_READY}
 """A base wakes who waits for it; it is looked at again as well, in case it came between two looks."""
@@ -78,8 +81,10 @@ def _observed(run: FineTuneJobResource) -> Status | None:
 
 def _due_in(run: FineTuneJobResource, said: FineTuneJobStatus, now: str) -> float | None:
     """Seconds until its time is over, or it is deleted: no event tells of either."""
-    left = lifecycle.deadline_in(run, said, now)
-    return left if left is not None and left > 0 else lifecycle.expires_in(run, said, now)
+    left, top = lifecycle.deadline_in(run, said, now), said.condition(ConditionType.SUCCEEDED)
+    if left is None or (top and top.reason == Failure.DEADLINE_EXCEEDED):
+        return lifecycle.expires_in(run, said, now)
+    return max(left, AT_ONCE_SECONDS)
 
 
 def _earlier(one: float | None, other: float | None) -> float | None:

@@ -1,6 +1,6 @@
 """What the process that ended an attempt wrote last, for the Event that tells of it. Conditions are no place for it."""
 
-from wardrobe.api.reasons import Waiting
+from wardrobe.api.reasons import Failure, Waiting
 from wardrobe.stage.attempt import Ended, Pending
 from wardrobe.stage.attempts import Attempts
 from wardrobe_contracts.result import Failed, Result
@@ -25,8 +25,7 @@ def _ended_now(stage: RunStage, state: Pending | Ended | Published, attempts: At
     """Of the attempt that failed the run, or is made again."""
     if isinstance(state, Ended) and state.failure is None:
         return state.result
-    lost = isinstance(state, Ended) or (isinstance(state, Pending) and state.reason == Waiting.RETRYING)
-    if not lost or not isinstance(stage, JobStage):
-        return None
-    ended = attempts.ended(stage.task)
-    return ended[max(ended)].result if ended else None
+    exhausted = isinstance(state, Ended) and state.failure is Failure.RETRIES_EXHAUSTED
+    again = isinstance(state, Pending) and state.reason == Waiting.RETRYING
+    newest = attempts.newest(stage.task) if isinstance(stage, JobStage) and (exhausted or again) else None
+    return newest.state.result if newest and isinstance(newest.state, Ended) else None

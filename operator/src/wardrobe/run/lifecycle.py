@@ -14,10 +14,11 @@ from wardrobe_contracts.base import Task
 from wardrobe_contracts.exits import ExitCode, Reason
 
 from .seen import Seen
+from .stages import jobs_of
 from .stages.stage import JobStage, RunStage, RunStep
 from .stages.train import TRAIN
 
-NOT_RUNNING = {Waiting.QUEUED, Waiting.SUSPENDED}
+NOT_RUNNING = {Waiting.QUEUED, Waiting.QUEUE_UNUSABLE, Waiting.SUSPENDED}
 """While it waits so, its time does not count."""
 OF_THE_RECORD = {Waiting.NAME_TAKEN, Waiting.RECORD_UNREADABLE}
 """What forbids to write why a Job was stopped."""
@@ -30,15 +31,16 @@ def to_stop(run: FineTuneJobResource, now: str) -> bool:
 
 def hold(run: FineTuneJobResource, stage: RunStage, seen: Seen, step: RunStep, now: str) -> RunStep:
     """The step that the stage wants; or, where it would go on and may not, the one that stops its Jobs."""
-    if not isinstance(step.state, Pending) or not isinstance(stage, JobStage):
+    if not isinstance(step.state, Pending):
         return step
+    task = stage.task if isinstance(stage, JobStage) else jobs_of(run)[-1].task
     counts = step.state.reason not in NOT_RUNNING
     over = seen.attempts.record.overdue is not None or (counts and _time_is_over(run, now))
     if not over and not run.spec.suspend:
         return step
     if seen.missing is not None and seen.missing.reason in OF_THE_RECORD:
         return Step(Pending(seen.missing.reason, seen.missing.message, look_again=LOOK_AGAIN_SECONDS))
-    return _end(run, stage.task, seen.attempts, now) if over else _suspend(stage.task, seen.attempts)
+    return _end(run, task, seen.attempts, now) if over else _suspend(task, seen.attempts)
 
 
 def start_time(run: FineTuneJobResource, step: RunStep, attempts: Attempts) -> str | None:

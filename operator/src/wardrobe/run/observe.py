@@ -2,7 +2,7 @@
 
 from pydantic import ValidationError
 
-from wardrobe.api import adapter, finetunejob
+from wardrobe.api import adapter, basemodel, finetunejob
 from wardrobe.api.adapter import AdapterResource
 from wardrobe.api.finetunejob import FineTuneJobResource
 from wardrobe.api.meta import Key, Manifest
@@ -28,10 +28,16 @@ async def for_run(kube: Kube, run: FineTuneJobResource, now: str) -> Seen:
     seen, trouble = await attempts(kube, owner, now, to_stop=to_stop(run, now))
     wanted = stage_of(run, seen).wants(run, seen)
     base = await base_model(kube, namespace, run.spec.base_model.name) if wanted.base else None
-    namesake = await base_model(kube, namespace, run.spec.new_base) if wanted.name else None
+    namesake = await _source_of(kube, Key(basemodel.KIND, namespace, run.spec.new_base)) if wanted.name else None
     lacking = trouble or await missing(kube, namespace, needs(run, base, seen))
     numbering = await _numbering(kube, run, seen) if wanted.numbering else NOT_ASKED
     return Seen(seen, base, lacking, numbering, namesake)
+
+
+async def _source_of(kube: Kube, base: Key) -> str | None:
+    """As it stands there: whatever else a BaseModel says, and whichever release wrote it, its name is taken."""
+    found = await kube.get(base)
+    return None if found is None else str(found.get("spec", {}).get("source", ""))
 
 
 async def _numbering(kube: Kube, run: FineTuneJobResource, seen: Attempts) -> Numbering | Missing:

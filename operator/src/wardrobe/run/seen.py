@@ -52,8 +52,8 @@ class Seen:
     missing: Missing | None = None
     """What a pod would mount, or a record that has to be mended or moved before anything is made."""
     numbering: Numbering | Missing = NOT_ASKED
-    namesake: BaseModelResource | None = None
-    """The BaseModel that has the name of the one that method Full makes."""
+    namesake: str | None = None
+    """Source of the BaseModel that has the name of the one that method Full makes; None where there is none."""
 
 
 def is_its_own(spec: AdapterSpec | None, run_uid: str, assessment: Assessment) -> bool:

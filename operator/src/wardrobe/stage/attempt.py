@@ -71,6 +71,8 @@ class Attempt:
     state: State
     job: Manifest | None = None
     pods: tuple[Manifest, ...] = ()
+    gave_way: bool = False
+    """Whether a queue has suspended its Job for others."""
 
     @property
     def uid(self) -> str:
@@ -128,7 +130,7 @@ def of_job(
     key = Key("Job", job["metadata"]["namespace"], job["metadata"]["name"])
     text = recorded or job["metadata"].get("annotations", {}).get(RESULT_ANNOTATION)
     state = _state(stage, job, pods, text, now) or _by_job(stage.task, job, workloads)
-    return Attempt(stage.task, number, key, state, job, pods)
+    return Attempt(stage.task, number, key, state, job, pods, queues.gave_way(job, workloads))
 
 
 def of_record(task: Task, number: int, key: Key, record: Record) -> Attempt:

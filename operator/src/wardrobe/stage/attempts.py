@@ -8,14 +8,13 @@ from typing import Generic, TypeVar, cast
 
 from wardrobe.api.children import controlled_by
 from wardrobe.api.meta import Key, Manifest, Metadata
-from wardrobe.api.reasons import Waiting
 from wardrobe.writes import DropEntry, Write, create_or_replace
 from wardrobe_contracts.base import Task, TaskPayload
 from wardrobe_contracts.exits import ExitCode
 
 from . import attempt, endings
 from .attempt import Attempt, Ended, Lost, Pending
-from .record import BEGUN, STOPS, Record, entry, record_manifest, record_name
+from .record import BEGUN, GAVE_WAY, STOPS, Record, entry, record_manifest, record_name
 from .stage import Stage
 
 P = TypeVar("P", bound=TaskPayload)
@@ -179,8 +178,8 @@ def _stray(pod: Manifest, jobs: list[Manifest]) -> bool:
 
 
 def _with_job(record: Record, found: Attempt) -> Record:
-    if isinstance(found.state, Ended) and found.suspended:
-        record = record.marked(found.task, found.number, Waiting.SUSPENDED)
+    if isinstance(found.state, Ended) and found.gave_way:
+        record = record.marked(found.task, found.number, GAVE_WAY)
     if isinstance(found.state, Ended) and not found.state.recorded:
         return record.ended(found.task, found.number, found.state.result)
     if isinstance(found.state, Ended):

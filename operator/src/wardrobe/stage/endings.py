@@ -1,6 +1,7 @@
 """How a task's pod ended: from its container's message, its exit code, or what its Job still says when it is gone."""
 
 import re
+import signal
 from collections.abc import Sequence
 
 import pydantic
@@ -25,6 +26,9 @@ OF_OTHERS = {ExitCode.COMMUNICATION, ExitCode.PREEMPTED}
 """How a pod ends because another one has."""
 EVICTIONS = {"Evicted", "Terminated", "NodeLost", "NodeShutdown", "Preempting"}
 """Reasons that the kubelet gives a pod which it stopped for the node's sake."""
+
+
+KILLED = {128 + signal.SIGKILL, 128 + signal.SIGTERM}
 
 
 def living(pod: Manifest, now: str) -> bool:
@@ -125,7 +129,14 @@ def _disrupted(pod: Manifest, ended: Manifest) -> bool:
     """Whether the pod was evicted, preempted or lost: the kubelet then writes an exit code that is not the task's."""
     marked = pod_status.condition(pod, "DisruptionTarget") is not None
     evicted = pod.get("status", {}).get("reason") in EVICTIONS
-    return marked or evicted or ended.get("reason") == "ContainerStatusUnknown"
+    lost_sight = ended.get("reason") == "ContainerStatusUnknown"
+    return marked or evicted or lost_sight or _told_to_stop(pod, ended)
+
+
+def _told_to_stop(pod: Manifest, ended: Manifest) -> bool:
+    """Whether it was ended by the signals that a deleted pod gets, and has said nothing itself."""
+    deleted = pod["metadata"].get("deletionTimestamp") is not None
+    return deleted and ended["exitCode"] in KILLED and ended.get("reason") != "OOMKilled"
 
 
 def _from_termination(stage: Stage, ended: Manifest) -> Result:

@@ -12,6 +12,10 @@ UNUSABLE = "Inadmissible"
 """Kueue's reason where the LocalQueue, or the ClusterQueue behind it, is not there or not active."""
 
 
+PREEMPTED = "Preempted"
+"""Kueue's reason where somebody else needs the room."""
+
+
 @dataclass(frozen=True)
 class Held:
     """Why a Job has not begun."""
@@ -35,6 +39,12 @@ def took_back(job: Manifest, workloads: Iterable[Manifest]) -> bool:
     conditions = _conditions(job, workloads)
     admitted, evicted = (conditions.get(kind, {}).get("status") for kind in ("Admitted", "Evicted"))
     return admitted == "False" or (admitted == "True" and evicted == "True")
+
+
+def gave_way(job: Manifest, workloads: Iterable[Manifest]) -> bool:
+    """Whether Kueue took the Job's room for another. It evicts for other reasons, too, which may be the run's own."""
+    evicted = _conditions(job, workloads).get("Evicted", {})
+    return evicted.get("status") == "True" and evicted.get("reason") == PREEMPTED
 
 
 def held(job: Manifest, workloads: Iterable[Manifest]) -> Held:

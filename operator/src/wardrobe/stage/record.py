@@ -13,18 +13,21 @@ from wardrobe.api import children
 from wardrobe.api.meta import Manifest, Metadata
 from wardrobe.api.reasons import Failure, Waiting
 from wardrobe.manifests import labels
-from wardrobe_contracts.base import AdapterName, Task
+from wardrobe_contracts.base import Task
 from wardrobe_contracts.exits import TERMINATION_MESSAGE_LIMIT, ExitCode
 from wardrobe_contracts.result import Result
 
 BEGUN = "Begun"
 """It may run; where it has no Job any more, somebody deleted that, or the operator died before it was made."""
 
-STOPS = (Waiting.SUSPENDED, Failure.DEADLINE_EXCEEDED)
-"""We have deleted its Job, for the run was not to go on, or a queue has suspended it to have its room back: nothing was
-lost, whatever its pods then said of it."""
+GAVE_WAY = "Preempted"
+"""A queue has suspended its Job, for somebody else to have its room."""
 
-MARKS = {BEGUN, *STOPS, *(code.name for code in ExitCode)}
+STOPS = (Waiting.SUSPENDED, Failure.DEADLINE_EXCEEDED, GAVE_WAY)
+"""Its Job was ended on purpose, by a queue or by us, for the run was not to go on: nothing was lost, whatever its pods
+then said of it. In the ConfigMap it is PREEMPTED, as releases before it have it, and an annotation says which."""
+
+MARKS = {BEGUN, *(code.name for code in ExitCode)}
 
 LOST_LIMIT = 1500
 """Bytes of what an attempt says that was lost to the infrastructure: there may be 31 for each of three stages and
@@ -34,6 +37,7 @@ STOPPED_LIMIT = 32
 """Results that are kept of attempts that we stopped, the newest: a person may suspend a run as often as he likes."""
 
 _RESULT = f"{children.RESULT_ANNOTATION}."
+_STOPPED = f"{children.STOPPED_ANNOTATION}."
 _NOT_OURS = f"entry {{!r}} is {{!r}}: an attempt is written as train.2: {ExitCode.PREEMPTED.name}"
 
 
@@ -42,11 +46,11 @@ class Record:
     """As read. `resource_version` is empty while there is none in the cluster."""
 
     marks: Mapping[tuple[Task, int], str] = field(default_factory=dict)
-    """By task and number: BEGUN, or why we stopped it, or the name of the exit code that it ended with."""
+    """By task and number: BEGUN, or one of STOPS, or the name of the exit code that it ended with."""
     results: Mapping[tuple[Task, int], str] = field(default_factory=dict)
     """By task and number: what the attempt said, as it was said; a release of the operator may not understand it."""
-    adapter: AdapterName | None = None
-    """What the run published, so that an Adapter that somebody deleted is not made again."""
+    made: str | None = None
+    """The Adapter or BaseModel that the run published, so that one that somebody deleted is not made again."""
     overdue: str | None = None
     """When its time was found to be over, which ends the run."""
     resource_version: str = ""
@@ -60,7 +64,7 @@ class Record:
         return replace(self, marks={**self.marks, (task, number): mark})
 
     def stopped(self, task: Task, number: int) -> bool:
-        """Whether we ended that attempt, and it neither succeeded nor failed before."""
+        """Whether that attempt was ended on purpose, and neither succeeded nor failed before."""
         return self.marks.get((task, number)) in STOPS
 
     def came_to(self, task: Task, number: int, code: ExitCode) -> "Record":
@@ -76,22 +80,22 @@ class Record:
         dropped = set(stopped[:-STOPPED_LIMIT])
         return replace(known, results={key: found for key, found in results.items() if key not in dropped})
 
-    def published(self, name: AdapterName) -> "Record":
-        """With the Adapter that the run made."""
-        return replace(self, adapter=name)
+    def published(self, name: str) -> "Record":
+        """With what the run made."""
+        return replace(self, made=name)
 
     def over(self, now: str) -> "Record":
         """With the run's end, for its time is over."""
         return self if self.overdue else replace(self, overdue=now)
 
     def begun_at(self, task: Task, number: int) -> int:
-        """The attempt whose work `number` does: its own, unless those before it did theirs and only the result is lost.
+        """The attempt whose work `number` does: its own, unless one before it did it and only the result is lost.
 
-        A training attempt has a folder of its own; one that merely asks again must look where the work was done.
+        A training attempt has a folder of its own; one that merely asks again must look where the work was done, as
+        must the next, where that one was lost or stopped.
         """
-        while self.marks.get((task, number - 1)) == ExitCode.SUCCEEDED.name:
-            number -= 1
-        return number
+        done = (before for before, mark in self.of(task).items() if mark == ExitCode.SUCCEEDED.name)
+        return min([number, *done])
 
 
 def record_name(run: str) -> str:
@@ -113,15 +117,18 @@ def record_manifest(run: str, owner_kind: str, owner: Metadata, record: Record) 
         "ownerReferences": [labels.owner_reference(owner_kind, owner)],
     }
     annotations = {f"{_RESULT}{entry(*attempt)}": text for attempt, text in sorted(record.results.items())}
-    if record.adapter:
-        annotations[children.ADAPTER_ANNOTATION] = record.adapter
+    stops = {entry(*attempt): mark for attempt, mark in sorted(record.marks.items()) if mark in STOPS}
+    annotations |= {f"{_STOPPED}{name}": mark for name, mark in stops.items()}
+    if record.made:
+        annotations[children.ADAPTER_ANNOTATION] = record.made
     if record.overdue:
         annotations[children.OVERDUE_ANNOTATION] = record.overdue
     if annotations:
         metadata["annotations"] = annotations
     if record.resource_version:
         metadata["resourceVersion"] = record.resource_version
-    data = {entry(task, number): mark for (task, number), mark in sorted(record.marks.items())}
+    data = {entry(*attempt): mark for attempt, mark in sorted(record.marks.items())}
+    data |= dict.fromkeys(stops, ExitCode.PREEMPTED.name)
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
@@ -134,18 +141,19 @@ def read_record(manifest: Manifest | None) -> Record:
     said = {name.removeprefix(_RESULT): text for name, text in annotations.items() if name.startswith(_RESULT)}
     results = {_attempt(name, "a result"): text for name, text in said.items()}  # texts stay out of messages
     return Record(
-        marks=dict(_mark(name, mark) for name, mark in manifest.get("data", {}).items()),
+        marks=dict(_mark(name, mark, annotations) for name, mark in manifest.get("data", {}).items()),
         results=results,
-        adapter=annotations.get(children.ADAPTER_ANNOTATION),
+        made=annotations.get(children.ADAPTER_ANNOTATION),
         overdue=annotations.get(children.OVERDUE_ANNOTATION),
         resource_version=metadata["resourceVersion"],
     )
 
 
-def _mark(name: str, mark: str) -> tuple[tuple[Task, int], str]:
+def _mark(name: str, mark: str, annotations: Mapping[str, str]) -> tuple[tuple[Task, int], str]:
     if mark not in MARKS:
         raise ValueError(_NOT_OURS.format(name, mark))
-    return _attempt(name, mark), mark
+    stop = annotations.get(f"{_STOPPED}{name}")
+    return _attempt(name, mark), stop if stop in STOPS and mark == ExitCode.PREEMPTED.name else mark
 
 
 def _attempt(name: str, value: str) -> tuple[Task, int]:

@@ -29,16 +29,16 @@ class NewBase:
 
     def wants(self, run: FineTuneJobResource, attempts: Attempts) -> Wants:
         """What it is made after, and whether its name is free, unless the run has said that it published."""
-        return Wants(base=attempts.record.adapter is None, name=attempts.record.adapter is None)
+        return Wants(base=attempts.record.made is None, name=attempts.record.made is None)
 
     def step(self, run: FineTuneJobResource, seen: Seen, settings: Settings) -> RunStep:
         """Create the BaseModel, and record that it was."""
         name, known = run.spec.new_base, seen.attempts.known()
-        if known.adapter:
-            return Step(Published(known.adapter, basemodel.KIND))
+        if known.made:
+            return Step(Published(known.made, basemodel.KIND))
         done, record = Published(name, basemodel.KIND), seen.attempts.put(known.published(name))
         source = source_of(name, seen.attempts.found(Release).payload)
-        if seen.namesake is not None and seen.namesake.spec.source == source:
+        if seen.namesake == source:
             return Step(done, () if seen.missing else record)
         base = usable_base(run, seen, RELEASE.task)
         if not isinstance(base, ReadyBase):
@@ -47,7 +47,7 @@ class NewBase:
 
     def message(self, attempts: Attempts) -> str:
         """Under which name."""
-        return f"published as {attempts.known().adapter}"
+        return f"published as {attempts.known().made}"
 
 
 def source_of(name: str, release: Release) -> str:

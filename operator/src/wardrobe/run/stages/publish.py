@@ -64,7 +64,7 @@ def _outcome(attempts: Attempts) -> Outcome:
 def _made(attempts: Attempts) -> str | None:
     """As recorded; the first releases wrote it on the assess Job."""
     assess = attempts.newest(ASSESS.task)
-    return attempts.record.adapter or (assess.annotation(ADAPTER_ANNOTATION) if assess else None)
+    return attempts.record.made or (assess.annotation(ADAPTER_ANNOTATION) if assess else None)
 
 
 def _record(attempts: Attempts, name: str) -> tuple[Write, ...]:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
-from wardrobe.api import adapter, basemodel, finetunejob
+from wardrobe.api import adapter, finetunejob
 from wardrobe.api.children import BASE_DIGEST_ANNOTATION, QUEUE_LABELS
 from wardrobe.api.finetunejob import FineTuneJobResource
-from wardrobe.api.meta import Key, Manifest
+from wardrobe.api.meta import Manifest
 from wardrobe.api.reasons import ConditionType, Done, Waiting
 from wardrobe.base.ready import ReadyBase, ready_base
 from wardrobe.manifests import volumes
@@ -194,6 +194,10 @@ def usable_base(run: FineTuneJobResource, seen: Seen, task: Task) -> ReadyBase |
         changed = Result.failure(task, ExitCode.BAD_BASE, Reason.BASE_CHANGED, message)
         return Ended(changed, recorded=True)
     if seen.namesake is not None:  # nothing is overwritten; said before anything is made that could not be published
-        taken = Missing.taken(Key(basemodel.KIND, run.metadata.namespace, run.spec.new_base))
-        return Pending(taken.reason, taken.message, look_again=LOOK_AGAIN_SECONDS)
+        message = (
+            f"spec.output.baseModel is {run.spec.new_base!r}: a BaseModel of this name is there already, and nothing "
+            "is overwritten. Create a new FineTuneJob with another name; if nobody needs that BaseModel, delete it "
+            "instead, and the run goes on by itself"
+        )
+        return Pending(Waiting.NAME_TAKEN, message, look_again=LOOK_AGAIN_SECONDS)
     return Pending(seen.missing.reason, seen.missing.message) if seen.missing else base
