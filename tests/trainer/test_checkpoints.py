@@ -114,7 +114,7 @@ def test_who_goes_on_reads_what_was_saved_once(
     order = order_of(train_order, tmp_path)
     write(order, 8)
     reads: list[Path] = []
-    monkeypatch.setattr(checkpoints, "load_file", reads.append)
+    monkeypatch.setattr(checkpoints, "_reader", lambda _, path: reads.append(path))
     begun = train_module.goes_on_from(order, Place())
     assert begun is not None
     assert (begun.manifest.step, len(reads)) == (8, 1)
@@ -126,6 +126,15 @@ def test_no_more_are_kept_than_were_ordered(train_order: Order, tmp_path: Path) 
     for step in (5, 7, 9):
         write(second, step)
     assert sorted(path.name for path in tmp_path.glob(f"*/{FOLDER}/*")) == ["00000007", "00000009"]
+
+
+def test_an_old_pod_that_still_lives_takes_nothing_from_a_later_attempt(train_order: Order, tmp_path: Path) -> None:
+    old, new = order_of(train_order, tmp_path), order_of(train_order, tmp_path, 2)
+    write(old, 400)
+    for step in (500, 600):
+        write(new, step)
+    write(old, 450)
+    assert {"00000500", "00000600"} <= {path.name for path in tmp_path.glob(f"2/{FOLDER}/*")}
 
 
 def test_what_was_passed_over_is_not_kept_instead_of_what_is_new(train_order: Order, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Method Full: all weights are trained, and the store gets another base."""
 
 import json
+import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.attempts import STEPS, Attempt, Order
+from support.attempts import Attempt, Order
 
 from wardrobe_contracts.base import Accelerator, BaseLocation
 from wardrobe_contracts.check import CheckConfig
@@ -27,7 +28,9 @@ from wardrobe_trainer.release import release
 from .test_checkpoints import losses
 
 FULL = {"name": "Full"}
-GENTLY = {"learning_rate": 1e-4}
+GENTLY = {"learning_rate": 1e-4, "epochs": 5}
+"""20 steps, all of which the log has: enough left for who reads the third late."""
+STEPS = 20
 NEVER = CheckpointPlan(every_seconds=86_400, keep=2)
 
 
@@ -146,13 +149,30 @@ def test_a_model_is_published_under_the_digest_that_inspection_finds(
     assert release(config) == found, "and whoever publishes it again finds it"
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "model.safetensors").unlink(),
+        lambda folder: os.truncate(folder / "model.safetensors", 100_000),
+        lambda folder: (folder / "config.json").write_text("{}"),
+    ],
+    ids=["no weights", "half of them", "no configuration"],
+)
 def test_what_is_no_whole_model_is_not_published(
-    order: Callable[..., ReleaseConfig], candidate: Path, tmp_path: Path
+    order: Callable[..., ReleaseConfig], candidate: Path, tmp_path: Path, damage: Callable[[Path], object]
 ) -> None:
     damaged = Path(shutil.copytree(candidate, tmp_path / "damaged"))
-    (damaged / "model.safetensors").unlink()
+    damage(damaged)
     with pytest.raises(TaskError) as raised:
         release(order(candidate=str(damaged)))
+    assert raised.value.reason is Reason.MODEL_INVALID
+
+
+def test_a_base_that_training_has_left_as_it_was_is_no_new_one(
+    order: Callable[..., ReleaseConfig], base_folder: Path
+) -> None:
+    with pytest.raises(TaskError, match="training has changed nothing") as raised:
+        release(order(candidate=str(base_folder)))
     assert raised.value.reason is Reason.MODEL_INVALID
 
 

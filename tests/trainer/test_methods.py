@@ -82,12 +82,12 @@ def test_moments_in_eight_bits_come_back_on_their_codes() -> None:
     torch.manual_seed(7)
     weight = torch.nn.Parameter(torch.randn(64, 129))  # the last block is not full
     state = stepped(weight, 5).state[weight]
-    before = {number: eight_bits.read(state, number) for number in "12"}
-    with eight_bits.as_float32([state], written=True):
-        assert torch.equal(state["exp_avg"], before["1"])
-    assert not {"exp_avg", "exp_avg_sq"} & state.keys()
-    for number, values in before.items():
-        assert torch.equal(eight_bits.read(state, number), values)
+    for number, moment in (("1", "exp_avg"), ("2", "exp_avg_sq")):
+        before = eight_bits.read(state, number, weight.device)
+        with eight_bits.as_float32({weight: state}, moment, written=True):
+            assert torch.equal(state[moment], before)
+        assert not {"exp_avg", "exp_avg_sq"} & state.keys()
+        assert torch.equal(eight_bits.read(state, number, weight.device), before)
 
 
 def test_other_moments_are_rounded_to_the_nearest_code() -> None:
@@ -95,9 +95,9 @@ def test_other_moments_are_rounded_to_the_nearest_code() -> None:
     weight = torch.nn.Parameter(torch.randn(64, 128))
     state = stepped(weight, 2).state[weight]
     wanted = torch.randn(64, 128)
-    with eight_bits.as_float32([state], written=True):
+    with eight_bits.as_float32({weight: state}, "exp_avg", written=True):
         state["exp_avg"].copy_(wanted)
-    found = eight_bits.read(state, "1")
+    found = eight_bits.read(state, "1", weight.device)
     assert float((found - wanted).abs().max() / wanted.abs().max()) < 0.02
 
 

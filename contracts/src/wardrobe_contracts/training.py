@@ -170,7 +170,7 @@ class Reached(Record):
 
 
 class TrainConfig(Order):
-    """Order to train an adapter on checked data."""
+    """Order to train on checked data."""
 
     format: PositiveInt = 3
     """2 has processes, DeepSpeed and activation checkpointing, 3 method Full, scaling, initialization and
@@ -182,7 +182,7 @@ class TrainConfig(Order):
     train_digest: Digest
     """Of `train.jsonl`: what is trained on is what was checked."""
     output_folder: str
-    """This attempt's own folder; the adapter goes to `<output_folder>/adapter`."""
+    """This attempt's own folder; what is trained goes to ADAPTER_FOLDER or MODEL_FOLDER in it."""
     method: TrainingMethod
     schedule: Schedule
     accelerator: Accelerator
@@ -224,6 +224,8 @@ class Progress(Exchanged):
     reached: Reached | None = None
     problem: str | None = None
     """Why nothing could be written at the last try."""
+    saving: bool = False
+    """Whether a checkpoint is being written, which is no step."""
 
 
 class TrainingSummary(TaskPayload):

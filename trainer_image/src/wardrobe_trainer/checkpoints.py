@@ -9,16 +9,15 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from wardrobe_contracts.base import Digest, Record
 from wardrobe_contracts.digests import sha256, sha256_file
-from wardrobe_contracts.training import AdapterMethod, TrainConfig, TrainingMethod
+from wardrobe_contracts.training import AdapterMethod, FullMethod, Lora, Schedule, TrainConfig, TrainingMethod
 
 from .checkpoints_folder import FOLDER, all_of
 from .console import say
@@ -67,8 +66,8 @@ def fingerprint(config: TrainConfig) -> Digest:
         "quantization": _quantization(method),
         "schedule": [schedule.epochs, schedule.learning_rate, schedule.batch_size, schedule.sequence_length],
         "seed": schedule.seed,
-        **(_unusual(scaling=lora.scaling, initialization=lora.initialization) if lora else {}),
-        **_unusual(optimizer=schedule.optimizer),
+        **_unusual(lora, "scaling", "initialization"),
+        **_unusual(schedule, "optimizer"),
     }
     return sha256(json.dumps(decisive, sort_keys=True).encode())
 
@@ -79,15 +78,17 @@ def _quantization(method: TrainingMethod) -> list[str | bool] | None:
     return [method.quantization.type, method.quantization.double_quantization]
 
 
-def _unusual(**given: StrEnum) -> dict[str, str]:
+def _unusual(settings: Lora | Schedule | None, *names: str) -> dict[str, str]:
     """What differs from the only way of earlier releases, which knew no such fields."""
-    return {name: value.value for name, value in given.items() if value is not next(iter(type(value)))}
+    fields = {} if settings is None else type(settings).model_fields
+    return {name: found for name in names if fields and (found := getattr(settings, name)) != fields[name].default}
 
 
 def write(config: TrainConfig, tensors: Tensors, *, step: int, tokens: int, first_loss: float) -> None:
     """A further checkpoint; of those up to it, `keep` stay. Those of later steps were passed over, and go.
 
-    Raises OSError, and leaves the others as they are.
+    Those of later attempts are left alone: whoever finds some is an old pod that still lives. Raises OSError, and then
+    leaves all as they are.
     """
     assert config.checkpoints is not None  # noqa: S101  ordered
     folder = Path(config.output_folder) / FOLDER
@@ -111,7 +112,8 @@ def write(config: TrainConfig, tensors: Tensors, *, step: int, tokens: int, firs
         raise OSError(str(error)) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    found = all_of(Path(config.output_folder).parent)
+    own = int(Path(config.output_folder).name)
+    found = [path for path in all_of(Path(config.output_folder).parent) if int(path.parent.parent.name) <= own]
     kept = [path for path in found if int(path.name) <= step][: config.checkpoints.keep]
     for old in set(found) - set(kept):
         shutil.rmtree(old, ignore_errors=True)
@@ -130,16 +132,24 @@ def newest(config: TrainConfig) -> Checkpoint | None:
     return None
 
 
-def read(config: TrainConfig, folder: str) -> Checkpoint:
+def read(config: TrainConfig, folder: str, *, known_whole: bool = False) -> Checkpoint:
     """Raises OSError, ValueError or SafetensorError where it is not whole, or not of this run."""
     place = Path(folder)
     with (place / _MANIFEST).open("rb") as file:
         manifest = Manifest.model_validate_json(file.read(_MANIFEST_LIMIT))
     if manifest.fingerprint != fingerprint(config):
         raise ValueError("it is of another base, other data or other settings")
-    if sha256_file(place / _TENSORS) != manifest.tensors:
+    if not known_whole and sha256_file(place / _TENSORS) != manifest.tensors:
         raise ValueError(f"{_TENSORS} is not what was written")
-    return Checkpoint(folder, manifest, safe_open(place / _TENSORS, framework="pt").get_tensor)
+    return Checkpoint(folder, manifest, _reader(config, place / _TENSORS))
+
+
+def _reader(config: TrainConfig, path: Path) -> Stored:
+    """All of an adapter's at once, so that a volume's trouble is an error here; of a model what is asked for."""
+    if isinstance(config.method, FullMethod):
+        stored: Stored = safe_open(path, framework="pt").get_tensor
+        return stored
+    return load_file(path).__getitem__
 
 
 def _why(error: Exception) -> str:

@@ -40,23 +40,23 @@ def save(model: PreTrainedModel | PeftModel, weights: Tensors, output: Path, bas
     unfinished, final = output / UNFINISHED_FOLDER, output / MODEL_FOLDER
     for left in (unfinished, final):  # by a try that came to no end
         shutil.rmtree(left, ignore_errors=True)
-    dtype = stored_as(base)
-    stored = {name: weight.to(dtype) for name, weight in weights.items()} | _buffers(model)
+    types, most = stored_as(base)
+    stored = {name: weight.to(types.get(name, most)) for name, weight in weights.items()} | _buffers(model)
     model.save_pretrained(str(unfinished), state_dict=stored, max_shard_size=SHARD)
     describe_as(base, unfinished)
     found = tensors(unfinished, weight_files(unfinished))
     sync_tree(unfinished)
     unfinished.rename(final)
     sync_folder(output)
-    say(f"model saved: {len(found)} tensors, {sum(tensor.elements for tensor in found.values()):,} values, {dtype}")
+    say(f"model saved: {len(found)} tensors, {sum(tensor.elements for tensor in found.values()):,} values, {most}")
 
 
-def stored_as(base: Path) -> torch.dtype:
-    """Number format of most of the base's weights."""
-    values = Counter[str]()
-    for tensor in tensors(base, weight_files(base)).values():
+def stored_as(base: Path) -> tuple[dict[str, torch.dtype], torch.dtype]:
+    """Number format of each of the base's tensors, and of most of its values."""
+    found, values = tensors(base, weight_files(base)), Counter[str]()
+    for tensor in found.values():
         values[tensor.dtype] += tensor.elements
-    return _TYPES[values.most_common(1)[0][0]]
+    return {name: _TYPES[tensor.dtype] for name, tensor in found.items()}, _TYPES[values.most_common(1)[0][0]]
 
 
 def describe_as(base: Path, folder: Path) -> None:

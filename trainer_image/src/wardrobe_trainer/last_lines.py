@@ -17,8 +17,9 @@ from . import console
 
 FILE = "lines"
 FATAL_FILE = "fatal"
+BEFORE_FILE = "lines-before"
 KEPT_BYTES = 65_536
-"""Of the file: one that has more begins anew."""
+"""Of a file: one that has more becomes the one of before, and another begins."""
 READ_CHARACTERS = 4000
 LINES, LENGTH = 12, 160
 """At most so many lines of at most so many characters."""
@@ -27,25 +28,33 @@ FATAL_LINES = 6
 
 
 class _Kept(logging.StreamHandler[TextIO]):
-    """Into a file that does not grow for ever."""
+    """Into two files by turns, which do not grow for ever."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        super().__init__((folder / FILE).open("w"))
 
     def emit(self, record: logging.LogRecord) -> None:
         if self.stream.tell() > KEPT_BYTES:
-            self.stream.seek(0)
-            self.stream.truncate()
+            self.stream.close()
+            (self._folder / FILE).replace(self._folder / BEFORE_FILE)
+            self.setStream((self._folder / FILE).open("w"))
         super().emit(record)
 
 
 def keep(folder: Path) -> None:
     """From now on this process's lines are kept in the folder."""
-    console.also(_Kept((folder / FILE).open("w")))
+    console.also(_Kept(folder))
     faulthandler.enable((folder / FATAL_FILE).open("w"), all_threads=False)
 
 
 def of(folder: Path) -> list[str]:
     """What a rank left, the newest last."""
     fatal = _lines(stack(folder))[:FATAL_LINES]
-    return [*_lines(_read(folder / FILE)[-READ_CHARACTERS:])[-(LINES - len(fatal)) :], *fatal]
+    return [
+        *_lines((_read(folder / BEFORE_FILE) + _read(folder / FILE))[-READ_CHARACTERS:])[-(LINES - len(fatal)) :],
+        *fatal,
+    ]
 
 
 def stack(folder: Path) -> str:

@@ -183,6 +183,9 @@ class Pace:
         """What stands still, in words. Before the first step is done nothing says how long one takes."""
         now = time.monotonic()
         step = min(progress.read(folder).step for folder in self._folders)
+        if progress.read(self._folders[0]).saving:  # takes as long as it takes
+            self._since = now
+            return None
         if step > self._step:
             self._durations.append((now - self._since) / (step - self._step))
             self._step, self._since = step, now
@@ -276,7 +279,7 @@ def _died(rank: int, code: int, kills: int, *, several: bool) -> Result:
     if code == -signal.SIGABRT and several:  # so NCCL ends a process whose peer is gone
         return LOST_PEERS
     if code == -signal.SIGBUS:
-        how = "was killed by SIGBUS, as where /dev/shm is full"
+        how = "was killed by SIGBUS, as where /dev/shm is full or a volume fails under a file that is being read"
     else:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     message = f"rank {rank} {how} and left no result; what it last printed is in the pod's log"

@@ -40,9 +40,9 @@ def trainable_weights(model: nn.Module, *, keep: bool) -> Tensors:
 def collect(model: nn.Module, optimizer: Any, *, keep: bool) -> Tensors:
     """Weights and moments, as `<weight or moment>:<name>`. All processes must ask together, after a step."""
     found = {f"{WEIGHT}:{name}": weight for name, weight in trainable_weights(model, keep=keep).items()}
-    with _float_moments(model, optimizer):
-        for name, weight in _trained(model):
-            for moment in MOMENTS:
+    for moment in MOMENTS:
+        with _float_moment(model, optimizer, moment):
+            for name, weight in _trained(model):
                 _keep(found, f"{moment}:{name}", _moment(weight, moment, optimizer), keep=keep)
     return found
 
@@ -59,11 +59,12 @@ def put_weights(model: nn.Module, stored: Stored) -> None:
 
 def put_moments(model: nn.Module, optimizer: Any, stored: Stored, step: int) -> None:
     """After a first step, which has made room for them, with weights that are those of `stored` already."""
-    with _float_moments(model, optimizer, written=True):
-        for name, weight in _trained(model):
-            if _partitioned(weight):  # weights again: DeepSpeed made its float32 copies from the model's bfloat16
-                safe_set_full_fp32_param(weight, stored(f"{WEIGHT}:{name}").to(weight.device))
-            for moment in MOMENTS:
+    for name, weight in _trained(model):
+        if _partitioned(weight):  # weights again: DeepSpeed made its float32 copies from the model's bfloat16
+            safe_set_full_fp32_param(weight, stored(f"{WEIGHT}:{name}").to(weight.device))
+    for moment in MOMENTS:
+        with _float_moment(model, optimizer, moment, written=True):
+            for name, weight in _trained(model):
                 value = stored(f"{moment}:{name}").to(weight.device)
                 if _partitioned(weight):
                     safe_set_full_optimizer_state(weight, value, moment)
@@ -74,10 +75,10 @@ def put_moments(model: nn.Module, optimizer: Any, stored: Stored, step: int) -> 
 
 
 @contextmanager
-def _float_moments(model: nn.Module, optimizer: Any, *, written: bool = False) -> Iterator[None]:
-    """Whatever the optimizer keeps them as. Stages 1 and 2 hand out views, which are made again for what is there."""
+def _float_moment(model: nn.Module, optimizer: Any, moment: str, *, written: bool = False) -> Iterator[None]:
+    """Whatever the optimizer keeps it as. Stages 1 and 2 hand out views, which are made again for what is there."""
     states = _own(optimizer).state
-    with eight_bits.as_float32(states.values(), written=written):
+    with eight_bits.as_float32(states, moment, written=written):
         _view_again(model, states)
         yield
     _view_again(model, states)

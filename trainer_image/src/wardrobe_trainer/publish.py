@@ -63,7 +63,7 @@ def published(
         raise bad(
             value=str(target),
             rule=f"an artifact of this digest is already in the store and is damaged: {error}",
-            next_step="Find out what changed it; if nothing names it, move the folder away and run the job again",
+            next_step="Find out what changed it; if nothing names it, move the folder away and create the run again",
         ) from error
     return True
 

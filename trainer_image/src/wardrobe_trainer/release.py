@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
 from wardrobe_contracts.base import Digest, Variant
 from wardrobe_contracts.digests import of_files, sha256_file
@@ -16,7 +17,7 @@ from .console import say
 from .evaluate import HeldOut, compare, prepare
 from .heldout import read_frame, read_heldout
 from .loading import free_memory, load_base
-from .model_files import BaseFaultError, model_files, require_unchanged
+from .model_files import BaseFaultError, model_files, require_unchanged, tensors, weight_files
 from .problems import TaskError, bad_model
 from .publish import NotWholeError, clear_stage, publish, published, target_of
 from .scoring import are_numbers, log_probabilities, require_numbers
@@ -30,6 +31,9 @@ def release(config: ReleaseConfig) -> Release:
     require_unchanged(Path(config.base.folder), config.base.fingerprint)
     names = _files(candidate)
     digest = _identity(candidate, names)
+    if digest == config.base_reference.digest:
+        step = "Raise spec.training.learningRate or epochs, and create another run"
+        raise bad_model(value=str(candidate), rule="training has changed nothing of the base", next_step=step)
     say(f"candidate {digest}: {len(names)} files")
     if not published(models, digest, verify_model, bad_model):
         manifest = ModelManifest(
@@ -90,8 +94,8 @@ def _score_base(config: ReleaseConfig, rows: list[HeldOut]) -> list[torch.Tensor
 def _score_candidate(config: ReleaseConfig, rows: list[HeldOut]) -> list[torch.Tensor]:
     try:
         model = loading.load_base(Path(config.candidate_folder), Variant.NONE, config.accelerator)
-    except BadBaseError as error:
-        raise _bad(config, str(error)) from error
+    except (BadBaseError, SafetensorError, ValueError) as error:
+        raise _bad(config, f"it cannot be loaded: {error}") from error
     found = log_probabilities(model, [row.passage for row in rows])
     if not are_numbers(found):
         raise _bad(config, "it scores held-out answers with values that are no numbers")
@@ -105,6 +109,7 @@ def _bad(config: ReleaseConfig, rule: str) -> TaskError:
 
 def _files(folder: Path) -> list[str]:
     try:
+        tensors(folder, weight_files(folder))
         return model_files(folder)
     except (BaseFaultError, FileNotFoundError) as error:
         step = "Leave the run's folder alone; make a new FineTuneJob to train again"

@@ -95,6 +95,10 @@ class Reporter(TrainerCallback):
                 f"{report.tokens_per_second:.0f} tokens/s, {report.seconds_left} s left"
             )
 
+    def begins_to_save(self) -> None:
+        """Until it is saved, or not."""
+        progress.write(self._scratch, self.now("Training").model_copy(update={"saving": True}))
+
     def saved(self, step: int, seconds: float) -> None:
         """A checkpoint of so many steps is there."""
         self._problem = None

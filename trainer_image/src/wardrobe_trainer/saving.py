@@ -93,6 +93,7 @@ class Saving(TrainerCallback):
     def _save(self, step: int, model: Any, optimizer: Any) -> None:
         """A checkpoint that cannot be written costs training nothing but what is done again after it."""
         began = time.monotonic()
+        self._reporter.begins_to_save()
         tensors = moments.collect(model, optimizer, keep=self._place.first)
         problem = self._write(step, tensors) if self._place.first else None
         if agree(int(problem is not None)):  # all know: any of them may have to say how far the attempt came

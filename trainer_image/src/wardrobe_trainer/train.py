@@ -104,7 +104,7 @@ def goes_on_from(config: TrainConfig, place: Place) -> checkpoints.Checkpoint | 
     """The newest checkpoint: the first process finds it, the others read what it found."""
     own = checkpoints.newest(config) if place.first and config.checkpoints else None
     folder = of_first(own.folder if own else None)
-    return own or (checkpoints.read(config, folder) if folder else None)
+    return own or (checkpoints.read(config, folder, known_whole=True) if folder else None)
 
 
 def require_data(config: TrainConfig) -> None:

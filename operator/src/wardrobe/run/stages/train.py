@@ -9,13 +9,15 @@ from wardrobe.base.ready import ReadyBase
 from wardrobe.run.orders import CHECK_FOLDER, attempt_folder, method, processes, schedule
 from wardrobe.stage.attempts import Attempts
 from wardrobe_contracts import deepspeed, paths
+from wardrobe_contracts.base import Method
 from wardrobe_contracts.check import CheckReport
 from wardrobe_contracts.training import CheckpointPlan, TrainConfig, TrainingSummary
 
 from .stage import JobStage, Words, Work
 
 FIRST_GRACE_SECONDS = 120
-"""Before anything was measured."""
+FIRST_GRACE_OF_FULL_SECONDS = 900
+"""Before anything was measured. A model's checkpoint has some hundred times an adapter's bytes."""
 LEAVING_SECONDS = 30
 LONGEST_GRACE_SECONDS = 3600
 KILLED_BEFORE_SECONDS = 10
@@ -24,7 +26,7 @@ KILLED_BEFORE_SECONDS = 10
 
 def _work(run: FineTuneJobResource, attempts: Attempts, base: ReadyBase, number: int) -> Work:
     """In a folder of its own, or in that of the attempt whose work is done and whose result is lost."""
-    spec, group, grace = run.spec, processes(run), _grace(attempts)
+    spec, group, grace = run.spec, processes(run), _grace(run, attempts)
     zero_stage = spec.parallelism.zero_stage
     checkpointing = spec.training.activation_checkpointing
     order = TrainConfig(
@@ -45,12 +47,12 @@ def _work(run: FineTuneJobResource, attempts: Attempts, base: ReadyBase, number:
     return Work(order, accelerators=group.per_node, pods=group.nodes, files=files, grace_seconds=grace)
 
 
-def _grace(attempts: Attempts) -> int:
+def _grace(run: FineTuneJobResource, attempts: Attempts) -> int:
     """Seconds that a pod needs to end its step and save: twice what was measured, and some to begin and to leave."""
     ended = (found.result.reached for found in attempts.ended(TRAIN.task).values())
     measured = [found for found in ended if found and found.step_seconds]
     if not measured:
-        return FIRST_GRACE_SECONDS
+        return FIRST_GRACE_OF_FULL_SECONDS if run.spec.method is Method.FULL else FIRST_GRACE_SECONDS
     seconds = max((found.step_seconds or 0.0) + (found.save_seconds or 0.0) for found in measured)
     return min(max(ceil(2 * seconds) + LEAVING_SECONDS, 60), LONGEST_GRACE_SECONDS)
 
