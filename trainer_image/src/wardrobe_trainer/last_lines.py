@@ -51,10 +51,8 @@ def keep(folder: Path) -> None:
 def of(folder: Path) -> list[str]:
     """What a rank left, the newest last."""
     fatal = _lines(stack(folder))[:FATAL_LINES]
-    return [
-        *_lines((_read(folder / BEFORE_FILE) + _read(folder / FILE))[-READ_CHARACTERS:])[-(LINES - len(fatal)) :],
-        *fatal,
-    ]
+    kept = _lines((_read(folder / BEFORE_FILE) + _read(folder / FILE))[-READ_CHARACTERS:])
+    return [*kept[-(LINES - len(fatal)) :], *fatal]
 
 
 def stack(folder: Path) -> str:
