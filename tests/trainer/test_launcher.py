@@ -1,6 +1,7 @@
 """The launcher's judgement of how ranks end, with small programs in the ranks' place."""
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -20,7 +21,7 @@ from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.result import Failed, Result
 from wardrobe_contracts.training import Progress, TrainConfig
 from wardrobe_models.processors import granted
-from wardrobe_trainer import last_lines, progress
+from wardrobe_trainer import last_lines, launcher, progress
 from wardrobe_trainer.launcher import End, conclude, word
 
 SAMPLES = Path(base.__file__).parents[2] / "samples"
@@ -292,6 +293,34 @@ def test_what_a_rank_said_last_outlives_it_and_no_row_is_in_it(
 def test_a_rank_that_never_stops_talking_fills_no_disk(tmp_path: Path) -> None:
     launch(tmp_path, TELLS.replace("range(1, 40)", "range(20_000)") + "os._exit(1)")
     assert (tmp_path / "0" / last_lines.FILE).stat().st_size < 2 * last_lines.KEPT_BYTES
+
+
+def test_lines_of_before_are_kept_when_a_file_is_full(tmp_path: Path) -> None:
+    kept = last_lines._Kept(tmp_path)
+    sizes = last_lines.KEPT_BYTES // 100 + 1
+    for number in range(sizes + 1):  # the last one is alone in its file
+        kept.emit(logging.makeLogRecord({"msg": f"{number} {'x' * 100}"}))
+    kept.stream.close()
+    lines = last_lines.of(tmp_path)
+    assert [line.split()[0] for line in lines] == [str(sizes + 1 - back) for back in range(last_lines.LINES, 0, -1)]
+
+
+def test_a_checkpoint_that_takes_long_is_no_step_that_stalls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    pace = launcher.Pace([tmp_path], stall_seconds=60.0)
+    for step in range(1, 6):
+        now += 1.0
+        progress.write(tmp_path, Progress(stage="Training", step=step))
+        assert pace.stalled() is None
+    progress.write(tmp_path, Progress(stage="Training", step=5, saving=True))
+    now += 600.0
+    assert pace.stalled() is None
+    progress.write(tmp_path, Progress(stage="Training", step=5))
+    now += 50.0
+    assert pace.stalled() is None, "counted from the end of the checkpoint"
+    now += 11.0
+    assert "step 6 took more than 60 s" in (pace.stalled() or "")
 
 
 def test_progress_and_metrics_while_the_rank_runs(tmp_path: Path) -> None:

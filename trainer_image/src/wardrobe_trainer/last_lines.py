@@ -36,9 +36,9 @@ class _Kept(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         if self.stream.tell() > KEPT_BYTES:
-            self.stream.close()
             (self._folder / FILE).replace(self._folder / BEFORE_FILE)
-            self.setStream((self._folder / FILE).open("w"))
+            if full := self.setStream((self._folder / FILE).open("w")):
+                full.close()
         super().emit(record)
 
 
