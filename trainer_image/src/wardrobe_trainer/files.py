@@ -1,6 +1,9 @@
 """Writing files so that a reader, or a later run after a crash, finds a whole file or none."""
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -34,3 +37,14 @@ def sync_tree(folder: Path) -> None:
         with path.open("rb") as file:
             os.fsync(file.fileno())
     sync_folder(folder)
+
+
+@contextmanager
+def named_when_whole(unfinished: Path, final: Path) -> Iterator[None]:
+    """The block fills `unfinished`, which then is made durable and renamed. Neither has anything of an earlier try."""
+    for left in (unfinished, final):
+        shutil.rmtree(left, ignore_errors=True)
+    yield
+    sync_tree(unfinished)
+    unfinished.rename(final)
+    sync_folder(final.parent)

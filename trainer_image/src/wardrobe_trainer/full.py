@@ -13,7 +13,7 @@ from wardrobe_contracts.base_files import WEIGHTS_INDEX, describing_files
 from wardrobe_contracts.training import MODEL_FOLDER, TrainConfig
 
 from .console import say
-from .files import sync_folder, sync_tree
+from .files import named_when_whole
 from .launcher import UNFINISHED_FOLDER
 from .loading import load_base
 from .model_files import tensors, weight_files
@@ -37,17 +37,13 @@ def prepare(config: TrainConfig) -> PreTrainedModel:
 
 def save(model: PreTrainedModel | PeftModel, weights: Tensors, output: Path, base: Path) -> None:
     """Write the model as the base is stored, read what it is, and only then give it its name. Raises OSError."""
-    unfinished, final = output / UNFINISHED_FOLDER, output / MODEL_FOLDER
-    for left in (unfinished, final):  # by a try that came to no end
-        shutil.rmtree(left, ignore_errors=True)
+    unfinished = output / UNFINISHED_FOLDER
     types, most = stored_as(base)
     stored = {name: weight.to(types.get(name, most)) for name, weight in weights.items()} | _buffers(model)
-    model.save_pretrained(str(unfinished), state_dict=stored, max_shard_size=SHARD)
-    describe_as(base, unfinished)
-    found = tensors(unfinished, weight_files(unfinished))
-    sync_tree(unfinished)
-    unfinished.rename(final)
-    sync_folder(output)
+    with named_when_whole(unfinished, output / MODEL_FOLDER):
+        model.save_pretrained(str(unfinished), state_dict=stored, max_shard_size=SHARD)
+        describe_as(base, unfinished)
+        found = tensors(unfinished, weight_files(unfinished))
     say(f"model saved: {len(found)} tensors, {sum(tensor.elements for tensor in found.values()):,} values, {most}")
 
 

@@ -94,11 +94,8 @@ def launch(config: TrainConfig) -> Result:
     require_unchanged(Path(config.base.folder), config.base.fingerprint)
     output = Path(config.output_folder)
     if node() == 0:
-        for name in (
-            UNFINISHED_FOLDER,
-            ADAPTER_FOLDER,
-            MODEL_FOLDER,
-        ):  # left by a pod of this attempt that came to no result
+        # left by a pod of this attempt that came to no result
+        for name in (UNFINISHED_FOLDER, ADAPTER_FOLDER, MODEL_FOLDER):
             shutil.rmtree(output / name, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix="ranks-"))
     try:
@@ -182,8 +179,9 @@ class Pace:
     def stalled(self) -> str | None:
         """What stands still, in words. Before the first step is done nothing says how long one takes."""
         now = time.monotonic()
-        step = min(progress.read(folder).step for folder in self._folders)
-        if progress.read(self._folders[0]).saving:  # takes as long as it takes
+        reports = [progress.read(folder) for folder in self._folders]
+        step = min(report.step for report in reports)
+        if reports[0].saving:  # takes as long as it takes
             self._since = now
             return None
         if step > self._step:
@@ -193,7 +191,7 @@ class Pace:
             return None
         usual = statistics.median(self._durations[1:])  # the first step compiles and allocates
         limit = max(self._stall_seconds, STALLED_STEPS * usual)
-        if progress.read(self._folders[0]).stage != "Training" or now - self._since < limit:
+        if reports[0].stage != "Training" or now - self._since < limit:
             return None
         return f"step {self._step + 1} took more than {limit:.0f} s; steps before it took {usual:.1f} s"
 

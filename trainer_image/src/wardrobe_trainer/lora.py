@@ -1,6 +1,5 @@
 """Methods LoRA and QLoRA: an adapter beside the frozen base."""
 
-import shutil
 from pathlib import Path
 
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -20,7 +19,7 @@ from wardrobe_contracts.training import (
 
 from .adapter_files import validate
 from .console import say
-from .files import sync_folder, sync_tree
+from .files import named_when_whole
 from .launcher import UNFINISHED_FOLDER
 from .loading import load_base
 from .moments import Tensors
@@ -69,12 +68,8 @@ def lora_config(lora: Lora) -> LoraConfig:
 
 def save(model: PreTrainedModel | PeftModel, weights: Tensors, output: Path, method: AdapterMethod) -> None:
     """Write the adapter, read it again, and only then give it its name. Raises TaskError or OSError."""
-    unfinished, final = output / UNFINISHED_FOLDER, output / ADAPTER_FOLDER
-    for left in (unfinished, final):  # by a try that came to no end
-        shutil.rmtree(left, ignore_errors=True)
-    model.save_pretrained(str(unfinished), state_dict=weights, safe_serialization=True, save_embedding_layers=False)
-    facts = validate(unfinished, method.lora.rank)
-    sync_tree(unfinished)
-    unfinished.rename(final)
-    sync_folder(output)
+    unfinished = output / UNFINISHED_FOLDER
+    with named_when_whole(unfinished, output / ADAPTER_FOLDER):
+        model.save_pretrained(str(unfinished), state_dict=weights, safe_serialization=True, save_embedding_layers=False)
+        facts = validate(unfinished, method.lora.rank)
     say(f"adapter saved: rank {facts.rank}, {facts.size_bytes:,} bytes, on {', '.join(facts.target_modules)}")

@@ -54,7 +54,7 @@ def describe(models: Path, digest: Digest) -> Release:
         digest=digest,
         files=len(names),
         size_bytes=sum((target / name).stat().st_size for name in names),
-        evaluation=verify_model(target, digest).evaluation,
+        evaluation=_manifest(target).evaluation,
     )
 
 
@@ -62,12 +62,16 @@ def verify_model(folder: Path, digest: Digest) -> ModelManifest:
     """Manifest of a whole model. Raises NotWholeError with what is wrong, OSError where the store fails."""
     try:
         found = _identity(folder, model_files(folder))
-        manifest = ModelManifest.model_validate_json((folder / RELEASE_FILE).read_bytes())
+        manifest = _manifest(folder)
     except (BaseFaultError, FileNotFoundError, ValueError) as error:
         raise NotWholeError(str(error)) from error
     if found != digest or manifest.digest != digest:
         raise NotWholeError(f"it is the model {found}")
     return manifest
+
+
+def _manifest(folder: Path) -> ModelManifest:
+    return ModelManifest.model_validate_json((folder / RELEASE_FILE).read_bytes())
 
 
 def measure(config: ReleaseConfig) -> Evaluation:
