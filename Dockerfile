@@ -5,6 +5,8 @@
 
 # Bookworm for its Python 3.11, which is also the one that pods of the development cluster run.
 ARG BASE=debian:bookworm-slim
+# What target `tgi` is made from.
+ARG TGI=ghcr.io/huggingface/text-generation-inference:3.3.7
 
 FROM ${BASE} AS python
 RUN apt-get update --quiet \
@@ -86,3 +88,13 @@ ENV PATH=/opt/wardrobe/engine/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1 PYTHON
 USER 10001
 WORKDIR /
 ENTRYPOINT ["wardrobe-engine"]
+
+# TGI's own image works as root only: its Python lies below /root (its issue #3082). Its entry point, which the wrapper
+# stands in for, puts the environment's programs first on PATH.
+FROM ${TGI} AS tgi
+USER root
+RUN chmod a+x /root
+ENV PATH=/usr/src/.venv/bin:${PATH}
+USER 10001
+WORKDIR /tmp
+ENTRYPOINT ["text-generation-launcher"]

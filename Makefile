@@ -2,6 +2,8 @@
 
 UV ?= tools/uv
 export UV_PYTHON ?= /usr/bin/python3.11
+# Some machines forbid bytecode: each of the hundreds of processes of the tests would compile torch or kubernetes anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 ROOT := .venv/bin
 TRAINER := .venv-trainer/bin
@@ -11,8 +13,8 @@ PYTEST := $(ROOT)/pytest --ignore=tests/models --ignore=tests/trainer --ignore=t
 # Checks of tests and benchmarks by the environment that runs them; the root's are all others.
 TRAINER-RUNS := tests/support/record_artifacts.py benchmarks/other_department.py benchmarks/train_gpu.py benchmarks/train_speed.py
 ENGINE-RUNS := $(addprefix tests/support/,ask_with_clients.py faulty_engine.py say.py) benchmarks/engine_batch.py
-ELSEWHERE := $(TRAINER-RUNS) $(ENGINE-RUNS) $(wildcard $(addsuffix /*.py,$(addprefix tests/,engine models trainer)))
-ROOT-RUNS = $(filter-out $(ELSEWHERE),$(wildcard tests/*.py tests/*/*.py benchmarks/*.py))
+ELSEWHERE := $(TRAINER-RUNS) $(ENGINE-RUNS) $(wildcard $(addsuffix /*.py,$(addprefix tests/,engine models tgi_stand_in trainer)))
+ROOT-RUNS = $(filter-out $(ELSEWHERE),$(wildcard tests/*.py tests/*/*.py benchmarks/*.py benchmarks/*/*.py))
 
 .DEFAULT_GOAL := help
 .PHONY: $(shell awk -F: '/^[a-z-]+:/ {print $$1}' $(MAKEFILE_LIST))
@@ -58,13 +60,13 @@ types: setup setup-trainer setup-engine ## mypy --strict over every member, test
 	MYPYPATH=devcluster/src $(ROOT)/mypy demo
 	@$(call types-in,$(ROOT),$(ROOT-RUNS))
 	@$(call types-in,$(TRAINER),models/src trainer_image/src tests/models tests/trainer $(TRAINER-RUNS))
-	@$(call types-in,$(ENGINE),engine_image/src tests/engine $(ENGINE-RUNS))
+	@$(call types-in,$(ENGINE),engine_image/src tests/engine tests/tgi_stand_in $(ENGINE-RUNS))
 
 types-in = MYPYPATH=$(subst $() ,:,$(wildcard */src) docs images tests .) \
     $(ROOT)/mypy --explicit-package-bases --python-executable $(1)/python $(2)
 
 unit: setup ## Unit, schema and control-plane tests
-	$(PYTEST) -n 2 --dist loadfile -m "not node and not engine and not chart"
+	$(PYTEST) -n 2 --dist loadfile -m "not node and not engine and not tgi and not vllm and not chart"
 
 test-trainer: setup-trainer ## The trainer's tests and those of what it shares with the engine, in its own environment
 	$(TRAINER)/pytest tests/models tests/trainer
@@ -74,6 +76,12 @@ test-engine: setup-engine ## The engine's tests, in its own environment
 
 test-gateway: setup setup-trainer setup-engine ## The gateway's tests before a real engine
 	$(PYTEST) -m engine tests/gateway
+
+test-tgi: setup setup-trainer setup-engine ## The suite of TGI, on the stand-in (WARDROBE_TGI=folder: on the real one)
+	$(PYTEST) -m tgi tests/tgi
+
+test-vllm: setup setup-trainer setup-vllm ## The gateway's tests before the real vLLM, on a CPU (about 2 min)
+	$(PYTEST) -m vllm tests/gateway
 
 test-chart: setup ## The Helm chart's tests, on an apiserver
 	$(PYTEST) -m chart tests/chart
@@ -95,8 +103,8 @@ test-and-drills: apart ## Both on one node, as .ci/run does it (root)
 	@$(call on-node,node and not gauntlet)
 
 # Each of these uses one core.
-apart: node-free lint unit setup-trainer setup-engine
-	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 --output-sync=target test-engine types test-trainer test-gateway test-chart
+apart: node-free lint unit setup-trainer setup-engine setup-vllm
+	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 --output-sync=target test-engine types test-trainer test-gateway test-tgi test-vllm test-chart
 
 node-free: setup
 	@if $(ROOT)/devcluster status >/dev/null 2>&1; then \
@@ -145,6 +153,15 @@ bench-gpu: setup-trainer ## Memory and speed of training bases of 1B and 8B on a
 bench-engine: setup-engine ## Many adapters in one batch beside the base alone
 	$(ENGINE)/python benchmarks/engine_batch.py
 
+bench-engines: setup setup-trainer setup-engine setup-vllm ## Engines behind the same proof: first answers, flips, faults found, tokens/s (ARGUMENTS=--help)
+	HF_HUB_OFFLINE=1 $(ROOT)/python -m benchmarks.engines $(ARGUMENTS)
+
+bench-proof: setup ## What an engine's noise makes of verdicts, 10,000 of each (about 20 min)
+	$(ROOT)/python benchmarks/proof_noise.py
+
+bench-tolerance: setup setup-trainer setup-engine ## How far the embedded engine's scores are from recorded ones (about 3 min)
+	$(ROOT)/python benchmarks/proof_tolerance.py
+
 ##@ Upkeep
 
 setup: ## Make or update .venv, where the tools and the operator are
@@ -156,6 +173,9 @@ setup-trainer: ## Make or update .venv-trainer, with torch (a few GB the first t
 setup-engine: ## Make or update .venv-engine
 	UV_PROJECT_ENVIRONMENT=.venv-engine $(UV) sync --locked --quiet --package wardrobe-engine --group test
 
+setup-vllm: ## Make or update .venv-vllm, which tests run vLLM in (6 GB, most of it shared with the others)
+	UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-vllm $(UV) sync --locked --quiet --project envs/vllm
+
 kinds: setup ## Write crds/ and the chart's copies from crds/source
 	$(ROOT)/python tools/kinds.py
 
@@ -166,4 +186,4 @@ golden: setup ## Write tests/golden/, what the operator makes of a resource; rea
 	PYTHONPATH=tests:docs:models/src:trainer_image/src:engine_image/src $(ROOT)/python -m support.golden
 
 clean: ## Remove environments and caches of this checkout
-	rm -rf .venv .venv-trainer .venv-engine .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-trainer .venv-engine .venv-vllm .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -17,6 +17,8 @@ WORKING: dict[type[CommandLine], list[str]] = {
         *("--trainer-image=r/wardrobe-trainer:1", "--gateway-image=r/wardrobe-gateway:1"),
         *(
             "--engine-image=Transformers=r/wardrobe-engine:1",
+            "--engine-image=TGI=r/wardrobe-tgi:1",
+            "--engine-image=VLLM=vllm/vllm-openai:v1",
             "--user-id=10001",
             "--log-level=info",
             "--namespaces=ward,theatre",
@@ -28,7 +30,7 @@ WORKING: dict[type[CommandLine], list[str]] = {
     ],
     AgentOptions: [
         *(*IDENTITY, "--store", "/wardrobe/store", "--cache", "/wardrobe/cache", "--engine", "Transformers"),
-        *("--quantization", "None"),
+        *("--quantization", "None", "--control", "/wardrobe/control", "--shards", "1"),
     ],
     RouterOptions: [*IDENTITY, "--service", "tantanila-engine", "--keys", "/keys", "--memory", "/memory"],
 }
@@ -72,18 +74,27 @@ def test_help_lists_every_option_with_its_default(
         ),
         (EngineOptions, ["--max-batch", "0"], "--max-batch 0 is not allowed: it must be greater than 0"),
         (EngineOptions, ["--max-batch", "many"], "--max-batch many is not allowed: it must be a valid integer"),
-        (AgentOptions, ["--engine", "TGI"], "--engine TGI is not allowed: it must be one of Transformers"),
+        (AgentOptions, ["--engine", "TIG"], "--engine TIG is not allowed: it must be one of T"),
+        (
+            AgentOptions,
+            ["--precision", "float16"],
+            "--precision float16 is not allowed: it must be one of float32, bfloat16",
+        ),
         (
             RouterOptions,
             ["--ops-port", "65536"],
             "--ops-port 65536 is not allowed: it must be less than or equal to 65535",
         ),
         (RouterOptions, ["--key", "/keys"], "unrecognized arguments: --key /keys"),
-        (OperatorOptions, ["--engine-image", "TIG=x"], "--engine-image TIG is not allowed: it must be 'Transformers'"),
         (
             OperatorOptions,
-            ["--engine-image", "Transformers="],
-            "it must have an image for Transformers: give Transformers",
+            ["--engine-image", "TIG=x"],
+            "--engine-image TIG is not allowed: it must be 'Transformers', 'TGI'",
+        ),
+        (
+            OperatorOptions,
+            ["--engine-image", "TGI=r/t:1"],
+            "it must have an image for Transformers: give Transformers=<image>",
         ),
         (OperatorOptions, ["--engine-image", "r/e:1"], "for engine_image: not enough values to unpack"),
         (OperatorOptions, ["--log-level", "loud"], "--log-level loud is not allowed: it must be one of debug, info"),

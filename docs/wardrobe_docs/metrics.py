@@ -61,13 +61,16 @@ _ROUTER = """\
 `:8081/metrics` of each router pod. Departments and adapters that leave the routes take their series with them. Requests
 are counted where an adapter was found for them, refusals in `wardrobe_rejected_total`, whose `reason` is the error's
 `code` (see [troubleshooting.md](troubleshooting.md#what-callers-get))."""
-_AGENT = "`:8081/metrics` of each engine pod."
+_AGENT = """\
+`:8081/metrics` of each engine pod. While the engine answers, its own families follow as it writes them: those below
+for Transformers, `tgi_*` of [TGI](https://huggingface.co/docs/text-generation-inference/reference/metrics), `vllm:*`
+of [vLLM](https://docs.vllm.ai/en/latest/usage/metrics/). What it says of its language and process is left out."""
 _TRAINER = """\
 `:8081/metrics` of a training pod while it trains; a figure appears once it is known. The operator reads the same from
 `/progress` for the column PROGRESS."""
 _ENGINE = """\
-`127.0.0.1:8000/metrics` inside an engine pod. The engine listens to its agent only: Prometheus does not reach it,
-`kubectl port-forward` does."""
+Of the engine type Transformers, on the agent's page. The engine itself listens to its agent only, at
+`127.0.0.1:8000/metrics` inside the pod."""
 _HEAD = """\
 # Metrics
 

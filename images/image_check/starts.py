@@ -12,6 +12,7 @@ from devcluster import controlplane, kubectl, ports
 from devcluster.controlplane import ControlPlane
 from devcluster.instance import checkout
 from devcluster.waiting import require
+from wardrobe_contracts.engines import EngineType
 from wardrobe_contracts.inspection import InspectConfig
 from wardrobe_contracts.paths import CONFIG_VARIABLE, STORE_CLAIM
 from wardrobe_contracts.routes import ROUTES_KEY, RoutedBase, Routes
@@ -45,7 +46,8 @@ class Place:
 def operator(image: Image, place: Place) -> str:
     """Until a BaseModel that it was given is inspected by a Job of its making."""
     port = _port()
-    images = ["--trainer-image=none/trainer", "--gateway-image=none/gateway", "--engine-image=Transformers=none/engine"]
+    images = ["--trainer-image=none/trainer", "--gateway-image=none/gateway"]
+    images += [f"--engine-image={engine}=none/engine" for engine in EngineType]
     command = [*image.entry_point, *images, "--namespaces", NAMESPACE, "--port", str(port)]
     with place.runner.running(image, command, variables=IN_CLUSTER, port=port) as container:
         container.await_answer(HEALTH_PATH)

@@ -105,9 +105,12 @@ def make_api(control_plane: ControlPlane) -> Iterator[Callable[[], Api]]:
         api.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_api(make_api: Callable[[], Api]) -> Api:
-    """A namespace for dry runs, and for objects that a test takes away again."""
+    """A namespace for dry runs, and for objects that a test takes away again.
+
+    The apiserver ends a connection that is idle for 90 s, as one is while a worker runs another long file.
+    """
     return make_api()
 
 

@@ -103,7 +103,7 @@ def test_defaults_of_a_deployment(shared_api: Any) -> None:
     deployment = smallest_deployment()
     spec = shared_api.try_create(deployment)["spec"]
     assert spec == deployment["spec"] | {
-        "engine": {"type": "Transformers"},
+        "engine": {"gpus": 0, "adapterMemory": "4Gi"},
         "replicas": 1,
         "history": {"keepLoaded": 2},
         "verification": "Enforce",
@@ -116,7 +116,7 @@ def test_defaults_fill_what_is_left_out_of_a_deployments_group(shared_api: Any) 
     deployment = smallest_deployment()
     deployment["spec"] |= {"engine": {"pod": {}}, "router": {"pod": {}}, "history": {}}
     spec = shared_api.try_create(deployment)["spec"]
-    assert spec["engine"] == {"type": "Transformers", "pod": {}}
+    assert spec["engine"] == {"gpus": 0, "adapterMemory": "4Gi", "pod": {}}
     assert spec["router"] == {"replicas": 2, "pod": {}}
     assert spec["history"] == {"keepLoaded": 2}
 
@@ -403,6 +403,8 @@ def test_columns_of_a_deployment(api: Any) -> None:
         ],
         "url": "http://10.96.0.17",
         "live": live,
+        "warm": "cardiology→cardiology-v3 paediatrics→(none)",
+        "newAdapters": "LoadWhileServing",
         "routesGeneration": 4,
         "replicas": 2,
         "readyReplicas": 1,
@@ -412,6 +414,7 @@ def test_columns_of_a_deployment(api: Any) -> None:
                 "adapter": "cardiology-v1",
                 "wanted": "cardiology-v2",
                 "previous": ["cardiology-v3"],
+                "warm": ["cardiology-v3"],
                 "state": "Proving",
             },
             "paediatrics": {"adapter": "paediatrics-v1", "wanted": "paediatrics-v1", "previous": [], "state": "Live"},
@@ -422,8 +425,8 @@ def test_columns_of_a_deployment(api: Any) -> None:
     assert names == ["NAME", "READY", "REASON", "LIVE", "READYREPLICAS", "URL", "AGE"]
     assert row[:-1] == ["tantanila", "False", "Proving", live, "1", "http://10.96.0.17"]
     names, row = table(api.kubectl("get", "adp", "-o=wide"))
-    assert names[6:] == ["BASE", "QUANTIZATION", "AGE"]
-    assert row[6:8] == ["tantanila-base", "NF4"]
+    assert names[6:] == ["BASE", "QUANTIZATION", "WARM", "NEWADAPTERS", "AGE"]
+    assert row[6:10] == ["tantanila-base", "NF4", status["warm"], "LoadWhileServing"]
 
 
 def test_one_category_lists_all_kinds(api: Any) -> None:

@@ -13,6 +13,7 @@ from support import golden
 from support.helm import CHART, EVERYTHING, IMAGES, Helm, HelmError, one, operator_container
 
 from wardrobe.__main__ import Options
+from wardrobe_contracts.engines import EngineType
 
 pytestmark = pytest.mark.chart
 
@@ -124,9 +125,10 @@ def test_images_come_from_one_registry_or_one_by_one(offline: Helm) -> None:
     def images(*values: str) -> list[str]:
         container = operator_container(offline.template(*values))
         given = Options.parse(container["args"])
-        return [container["image"], given.trainer_image, given.gateway_image, *given.engine_image.values()]
+        ours = (given.engine_image[engine] for engine in (EngineType.TRANSFORMERS, EngineType.TGI))
+        return [container["image"], given.trainer_image, given.gateway_image, *ours]
 
-    parts = ("operator", "trainer", "gateway", "engine")
+    parts = ("operator", "trainer", "gateway", "engine", "tgi")
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
     assert images("images.registry=r:5000/w") == [f"r:5000/w/wardrobe-{part}:{version}" for part in parts]
     assert images("images.registry=r", "images.tag=dev") == [f"r/wardrobe-{part}:dev" for part in parts]
@@ -139,7 +141,24 @@ def test_images_come_from_one_registry_or_one_by_one(offline: Helm) -> None:
         "mine/t:dev",
         "r/wardrobe-gateway:v2",
         f"r/wardrobe-engine@{DIGEST}",
+        "r/wardrobe-tgi:dev",
     ]
+
+
+def test_vllms_image_is_its_own_projects_until_said_otherwise(offline: Helm) -> None:
+    def image(*values: str) -> str:
+        return Options.parse(operator_container(offline.template(IMAGES, *values))["args"]).engine_image[
+            EngineType.VLLM
+        ]
+
+    assert image("images.tag=dev") == "docker.io/vllm/vllm-openai:v0.32.0"
+    assert image("images.engines.VLLM.repository=r/vllm", "images.engines.VLLM.tag=v1") == "r/vllm:v1"
+
+
+def test_engines_without_an_image_are_left_out(offline: Helm) -> None:
+    """As an upgrade with the values of a release that had none of them does."""
+    rendered = offline.template(IMAGES, "images.engines.TGI=null", "images.engines.VLLM=null")
+    assert set(Options.parse(operator_container(rendered)["args"]).engine_image) == {EngineType.TRANSFORMERS}
 
 
 def test_the_operators_own_parser_takes_its_arguments(offline: Helm) -> None:

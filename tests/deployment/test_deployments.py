@@ -12,17 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import resources, results
-from support.fake_cluster import FakeCluster, KilledError
+from support.fake_cluster import FakeCluster, KilledError, later
 from support.gauntlet import TIMES
 from support.serving import Fleet
 
 from wardrobe.api.adapterdeployment import AdapterDeploymentResource
 from wardrobe.api.meta import Key, Manifest
 from wardrobe.deployment.children.applied import child_keys
+from wardrobe.deployment.decide import PROVING_SECONDS
 from wardrobe.kube.client import ConflictError
+from wardrobe.plan.needs import LOOK_AGAIN_SECONDS
 from wardrobe.plan.plan import Plan
-from wardrobe_contracts.routes import FORMAT_0_KEY, ROUTES_KEY, Routes
-from wardrobe_contracts.state import Verdict
+from wardrobe_contracts.routes import FORMAT_0_KEY, ROUTES_KEY, Permit, Routes
+from wardrobe_contracts.state import EngineSets, Verdict
 
 NAMESPACE = "hospital"
 NAME = "tantanila"
@@ -323,8 +325,8 @@ def test_engine_pods_are_changed_once_and_not_for_a_fingerprint_that_is_being_re
     ward.settle()
     after = ward.cluster.objects[engine]["spec"]
     assert after["replicas"] == 2
-    (container,) = after["template"]["spec"]["initContainers"]
-    assert container["args"][container["args"].index("--fingerprint") + 1] == f"sampled:{results.digest('1')}"
+    arguments = after["template"]["spec"]["initContainers"][-1]["args"]
+    assert arguments[arguments.index("--fingerprint") + 1] == f"sampled:{results.digest('1')}"
 
 
 def test_an_engine_deployment_that_is_deleted_while_held_back_is_not_made_again(ward: Ward) -> None:
@@ -526,6 +528,168 @@ def test_a_pod_that_does_not_start_is_said_and_the_others_go_on_answering(ward: 
     assert ward.said("PodsStarted")[:2] == ("True", "Started")
 
 
+def test_a_gap_is_said_in_status_and_event_before_the_only_engine_may_restart(ward: Ward) -> None:
+    """And no router is waited for: none answers otherwise by it."""
+    with ward.cluster.edited(DEPLOYMENT) as found:
+        found["spec"]["engine"] = {"type": "TGI", "gpus": 1}
+    ward.fleet.engine_sets = EngineSets(running=results.digest("1"), wanted=results.digest("1"))
+    ward.settle()
+    rolled(ward, updated=1, pods=1)
+    ward.fleet.stuck_at = must(ward.routes()).generation
+    ward.fleet.engine_sets = EngineSets(running=results.digest("1"), wanted=results.digest("2"))
+    ward.status()["departments"]["cardiology"]["state"] = "EngineRestarting"  # while there were two of them
+    ward.reconcile()
+    assert must(ward.routes()).permit is None
+    assert ward.said()[:2] == ("Unknown", "OnlyEngineRestarting")
+    assert "engine tantanila-engine-0, the only one, restarts: requests get 503" in ward.cluster.events[-1]["message"]
+    assert ward.reconcile().requeue_after == PROVING_SECONDS
+    permit = Permit(incarnation="agent", engine_set=results.digest("2"), pod="tantanila-engine-0")
+    assert must(ward.routes()).permit == permit
+    assert must(ward.routes()).generation > ward.fleet.stuck_at
+    assert ward.said("RoutesApplied")[0] == "True"
+    ward.fleet.engine_sets = EngineSets(running=results.digest("2"), wanted=results.digest("2"))
+    ward.settle()
+    assert must(ward.routes()).permit is None
+    assert ward.said()[:2] == ("True", "Serving")
+
+
+FULL = (
+    "0/2 nodes are available: 2 Insufficient nvidia.com/gpu. preemption: 0/2 nodes are available: 2 No preemption "
+    "victims found for incoming pod."
+)
+NOT_MEANT = (
+    "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector. preemption: 0/3 nodes are "
+    "available: 3 Preemption is not helpful for scheduling."
+)
+
+
+def restarting(ward: Ward, replicas: int) -> None:
+    """Engines that take adapters at their start only, and want another set."""
+    with ward.cluster.edited(DEPLOYMENT) as found:
+        found["spec"] |= {"replicas": replicas, "engine": {"type": "TGI", "gpus": 1}}
+    ward.fleet.engine_sets = EngineSets(running=results.digest("1"), wanted=results.digest("1"))
+    ward.settle()
+    rolled(ward, updated=replicas, pods=replicas)
+    ward.fleet.engine_sets = EngineSets(running=results.digest("1"), wanted=results.digest("2"))
+
+
+def test_no_engine_restarts_while_pods_are_replaced_and_it_is_looked_at_again(ward: Ward) -> None:
+    restarting(ward, 2)
+    rolled(ward, updated=1, pods=3)
+    plan = ward.reconcile()
+    assert must(ward.routes()).permit is None
+    assert plan.requeue_after == LOOK_AGAIN_SECONDS
+    rolled(ward, updated=2, pods=2)
+    ward.reconcile()
+    assert must(ward.routes()).permit
+
+
+def test_while_an_engine_restarts_no_pod_leaves_for_another(ward: Ward) -> None:
+    restarting(ward, 2)
+    ward.reconcile()
+    assert must(ward.routes()).permit
+    template(ward, FULL)
+    ward.cluster.now = later(ward.cluster.now, 61)
+    ward.reconcile()
+    ward.reconcile()
+    assert strategy(ward) == {"maxSurge": 1, "maxUnavailable": 0}
+    ward.fleet.engine_sets = EngineSets(running=results.digest("2"), wanted=results.digest("2"))
+    for _ in range(3):
+        ward.reconcile()
+    assert strategy(ward) == {"maxSurge": 0, "maxUnavailable": 1}
+
+
+def test_a_pod_that_has_just_fallen_silent_is_looked_at_again_soon(ward: Ward) -> None:
+    restarting(ward, 2)
+    for pod in ward.cluster.objects.values():
+        if pod["kind"] == "Pod" and pod["metadata"]["name"] == f"{NAME}-engine-1":
+            pod["status"] = resources.ready_status("10.0.0.9")
+    ward.fleet.silent = {"10.0.0.9": 0.5}
+    assert ward.reconcile().requeue_after == PROVING_SECONDS
+    assert must(ward.routes()).permit is None
+
+
+def no_room(ward: Ward, replicas: int, words: str = FULL) -> None:
+    """A roll has begun: another quantization's first pod finds no node."""
+    with ward.cluster.edited(DEPLOYMENT) as found:
+        found["spec"]["replicas"] = replicas
+    ward.settle()
+    template(ward, words)
+
+
+def template(ward: Ward, words: str) -> None:
+    """Another template's first pod finds no node."""
+    quantize(ward, "None")
+    ward.reconcile()
+    made, replicas = engine(ward), engine(ward)["spec"]["replicas"]
+    unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}
+    owner = ward.cluster.objects[Key("ReplicaSet", NAMESPACE, f"{NAME}-engine")]
+    pod = resources.pod_of(made, owner, f"{NAME}-engine-new")
+    ward.put({**pod, "status": {"phase": "Pending", "conditions": [unschedulable]}})
+    rolled(ward, updated=1, pods=replicas + 1)
+
+
+def rolled(ward: Ward, *, updated: int, pods: int, available: int | None = None) -> None:
+    """What the Deployment's controller says of it."""
+    made = engine(ward)
+    made["status"] = {
+        "observedGeneration": made["metadata"]["generation"],
+        "updatedReplicas": updated,
+        "replicas": pods,
+        "availableReplicas": pods if available is None else available,
+    }
+
+
+def strategy(ward: Ward) -> Manifest:
+    found: Manifest = engine(ward)["spec"]["strategy"]["rollingUpdate"]
+    return found
+
+
+def test_a_roll_that_no_node_has_room_for_goes_on_in_place_once_that_is_said(ward: Ward) -> None:
+    no_room(ward, 2)
+    ward.reconcile()
+    assert ward.said("PodsStarted")[:2] == ("Unknown", "Unschedulable")
+    ward.cluster.now = later(ward.cluster.now, 61)
+    ward.reconcile()
+    assert ward.said()[:2] == ("Unknown", "ReplacingInPlace")
+    assert "one at a time, so that 1 of 2 answer meanwhile; no node fits pod" in ward.said("PodsStarted")[2]
+    assert strategy(ward) == {"maxSurge": 1, "maxUnavailable": 0}, "the status says so before"
+    ward.reconcile()
+    assert strategy(ward) == {"maxSurge": 0, "maxUnavailable": 1}
+    ward.cluster.vanish(Key("Pod", NAMESPACE, f"{NAME}-engine-new"))
+    rolled(ward, updated=1, pods=2)
+    ward.settle()
+    assert strategy(ward)["maxSurge"] == 0
+    assert ward.said()[:2] == ("Unknown", "ReplacingInPlace")
+    rolled(ward, updated=2, pods=2, available=1)
+    ward.settle()
+    assert ward.said()[:2] == ("Unknown", "ReplacingInPlace"), "the last one does not answer yet"
+    rolled(ward, updated=2, pods=2)
+    ward.settle()
+    assert strategy(ward) == {"maxSurge": 1, "maxUnavailable": 0}, "the next roll tries again"
+    assert ward.said()[:2] == ("True", "Serving")
+
+
+def test_the_only_engine_does_not_leave_for_one_that_no_node_may_have(ward: Ward) -> None:
+    no_room(ward, 1, NOT_MEANT)
+    ward.cluster.now = later(ward.cluster.now, 3600)
+    ward.reconcile()
+    ward.reconcile()
+    assert ward.said("PodsStarted")[:2] == ("Unknown", "Unschedulable")
+    assert strategy(ward) == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_trouble_that_somebody_has_to_mend_is_said_of_a_roll_in_place_too(ward: Ward) -> None:
+    no_room(ward, 1)
+    ending = {"name": "engine", "restartCount": 3, "state": {}, "lastState": {"terminated": {"exitCode": 1}}}
+    trouble(ward, f"{NAME}-engine-0", {"phase": "Running", "initContainerStatuses": [ending]})
+    ward.cluster.now = later(ward.cluster.now, 61)
+    ward.reconcile()
+    ward.reconcile()
+    assert ward.said("PodsStarted")[:2] == ("False", "PodCrashing")
+    assert strategy(ward)["maxSurge"] == 0, "it does not wait to be announced"
+
+
 def test_what_somebody_has_to_mend_is_said_before_what_may_mend_itself(ward: Ward) -> None:
     pulling = {"name": "router", "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}
     trouble(ward, f"{NAME}-router-1", {"phase": "Pending", "containerStatuses": [pulling]})
@@ -598,7 +762,51 @@ def test_engine_pods_wait_while_what_answers_has_no_scores_on_the_new_variant(wa
     ward.settle()
     assert agents_variant(ward) == "NF4"
     assert ward.routed() == "cardiology-v1"
-    assert "first name an adapter that has scores on both variants" in ward.said()[2]
+    assert "first name an adapter that can be served before and after" in ward.said()[2]
+
+
+def test_an_engine_that_could_not_serve_is_not_changed_to(ward: Ward) -> None:
+    with ward.cluster.edited(DEPLOYMENT) as found:
+        found["spec"]["engine"] = {"type": "VLLM"}
+    ward.settle()
+    assert "VLLM" not in str(engine(ward))
+    assert ward.routed() == "cardiology-v1"
+    assert ward.said()[:2] == ("False", "EngineCannotServe")
+    assert "spec.quantization is NF4: vLLM has no bitsandbytes" in ward.said()[2]
+    assert "what is loaded and proved goes on answering" in ward.said()[2]
+    quantize(ward, "None")
+    ward.settle()
+    assert ward.said()[:2] == ("True", "Serving")
+    agent = engine(ward)["spec"]["template"]["spec"]["containers"][0]
+    assert agent["args"][agent["args"].index("--engine") + 1] == "VLLM"
+
+
+def test_an_adapter_that_the_engine_does_not_take_is_not_in_the_set(ward: Ward) -> None:
+    wide = resources.adapter("cardiology-v4")
+    wide["spec"]["lora"]["rank"] = 512
+    ward.put(wide)
+    with ward.cluster.edited(DEPLOYMENT) as found:
+        found["spec"] |= {"engine": {"type": "VLLM"}, "quantization": "None"}
+    ward.point("cardiology-v4")
+    ward.settle()
+    assert ward.routed() == "cardiology-v1"
+    assert "cardiology-v4" not in {loaded.adapter for loaded in must(ward.routes()).adapters}
+    assert ward.said()[:2] == ("False", "EngineCannotServe")
+    assert "Adapter cardiology-v4 has rank 512: with engine.type VLLM it may be 64 at most" in ward.said()[2]
+
+
+def test_engine_pods_wait_while_what_answers_does_not_fit_the_new_engine(ward: Ward) -> None:
+    wide = resources.adapter("cardiology-v4")
+    wide["spec"]["lora"]["rank"] = 512
+    ward.put(wide)
+    ward.point("cardiology-v4")
+    ward.settle()
+    before = engine(ward)
+    with ward.cluster.edited(DEPLOYMENT) as found:
+        found["spec"] |= {"engine": {"type": "VLLM"}, "quantization": "None"}
+    ward.settle()
+    assert (ward.routed(), engine(ward)) == ("cardiology-v4", before)
+    assert "Engine pods are not changed while cardiology-v4 answers" in ward.said()[2]
 
 
 def test_an_object_that_only_carries_our_labels_is_nobodys_business(ward: Ward) -> None:
@@ -777,3 +985,33 @@ def test_a_status_that_cannot_be_read_is_made_again(ward: Ward) -> None:
     ward.status()["departments"] = ["cardiology"]
     ward.reconcile()
     assert ward.status() == before
+
+
+def test_the_status_says_what_is_warm_and_what_another_adapter_takes(ward: Ward) -> None:
+    assert (ward.status()["warm"], ward.status()["newAdapters"]) == ("cardiology→(none)", "LoadWhileServing")
+    ward.point("cardiology-v2")
+    ward.settle()
+    assert ward.status()["warm"] == "cardiology→cardiology-v1"
+    assert ward.status()["departments"]["cardiology"]["warm"] == ["cardiology-v1"]
+    ward.fleet.verdicts = {"cardiology-v1": Verdict.WRONG_ADAPTER}
+    ward.settle()
+    assert ward.status()["departments"]["cardiology"]["previous"] == ["cardiology-v1"]
+    assert ward.status()["warm"] == "cardiology→(none)", "no replica answers with it"
+
+
+def test_what_only_one_replica_has_proved_is_not_warm_unless_it_answered_before(ward: Ward) -> None:
+    with ward.cluster.edited(DEPLOYMENT) as found:
+        found["spec"]["replicas"] = 2
+    ward.settle()
+    pod = ward.cluster.objects[Key("Pod", NAMESPACE, f"{NAME}-engine-1")]
+    pod["status"] = resources.ready_status("10.0.0.9")
+    ward.fleet.silent = {"10.0.0.9": 0.5}
+    ward.point("cardiology-v2")
+    ward.settle()
+    assert ward.status()["departments"]["cardiology"]["wanted"] == "cardiology-v2"
+    assert ward.status()["warm"] == "cardiology→(none)"
+    ward.fleet.silent = {}
+    ward.settle()
+    ward.fleet.silent = {"10.0.0.9": 0.5}
+    ward.settle()
+    assert ward.status()["warm"] == "cardiology→cardiology-v1"

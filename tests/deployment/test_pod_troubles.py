@@ -31,6 +31,12 @@ def ended(code: int, reason: str = "Error", message: str = "") -> Manifest:
     return {"lastState": {"terminated": {"exitCode": code, "reason": reason, "message": message}}}
 
 
+def before(name: str, **state: Any) -> Manifest:
+    """A pod whose engine waits for a container that is to end."""
+    waits = sidecar(**waiting("PodInitializing"))
+    return pod({**waits, "initContainerStatuses": [{"name": name, **state}, *waits["initContainerStatuses"]]})
+
+
 UNSCHEDULABLE = {
     "phase": "Pending",
     "conditions": [
@@ -107,6 +113,30 @@ STORIES: list[Any] = [
         ["The limit is Wardrobe's own"],
         id="OOM of the agent",
     ),
+    *(
+        pytest.param(
+            before(name, **OUT_OF_MEMORY),
+            "False",
+            "PodOutOfMemory",
+            ["The limit is Wardrobe's own"],
+            id=f"OOM of {name}",
+        )
+        for name in ("wrapper", "base")
+    ),
+    pytest.param(
+        before("base", **CRASHING),
+        "False",
+        "PodCrashing",
+        ["container base", "ValueError: no such file", "--container base --previous`"],
+        id="the base is not the one that was inspected",
+    ),
+    pytest.param(
+        pod(sidecar(**ended(0), restartCount=3, state={"terminated": {"exitCode": 0, "reason": "Completed"}})),
+        "False",
+        "PodCrashing",
+        ["container engine"],
+        id="an engine that ends as if that were well",
+    ),
 ]
 
 
@@ -117,6 +147,22 @@ def test_a_trouble_is_said(manifest: Manifest, status: str, reason: str, said: l
     assert (found.status, found.reason) == (status, reason)
     for words in [manifest["metadata"]["name"], *said]:
         assert words in found.message
+
+
+def test_what_ended_well_at_last_is_no_trouble_and_the_engine_after_it_may_be() -> None:
+    done = {"restartCount": 3, "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}, **ended(1)}
+    assert pod_troubles.of_pod(before("wrapper", **done)) is None
+    crashing = pod(sidecar(**CRASHING))
+    crashing["status"]["initContainerStatuses"].insert(0, {"name": "base", **done})
+    found = pod_troubles.of_pod(crashing)
+    assert found
+    assert "container engine" in found.message
+
+
+def test_what_nobody_can_set_is_not_said_to_be_settable() -> None:
+    found = pod_troubles.of_pod(before("base", **CRASHING))
+    assert found
+    assert "spec.engine.pod" not in found.message
 
 
 READY = {"conditions": [{"type": "Ready", "status": "True"}]}

@@ -1,5 +1,6 @@
 """When routes move, and to what; decided here, without a cluster."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from wardrobe_contracts.state import (
     AdapterState,
     AgentState,
     BackendState,
+    EngineSets,
     EngineState,
     Reason,
     RouterState,
@@ -389,3 +391,104 @@ def test_what_the_api_adds_is_no_drift_and_what_somebody_changes_is() -> None:
     assert differs(wanted, None)
     assert differs(wanted, {**found, "spec": {**found["spec"], "replicas": 3}})
     assert differs({**wanted, "spec": {**wanted["spec"], "resources": {"cpu": "1"}}}, found), "quantities by digest"
+
+
+def starts_anew(found: Replica, running: str, wanted: str, *, restarting: bool = False) -> Replica:
+    """The replica with an engine that takes adapters only at its start."""
+    sets = EngineSets(running=running, wanted=wanted, restarting=restarting, start_seconds=30)
+    assert found.state
+    awaiting = AdapterState(
+        digest=digest_of("cardiology-v2"),
+        verdict=Verdict.PENDING,
+        reason=Reason.AWAITING_RESTART,
+        served=False,
+        since=TIME,
+    )
+    adapters = {engine_name("cardiology-v2"): awaiting} | found.state.adapters
+    update = {"engine_sets": sets, "incarnation": f"agent of {found.name}", "adapters": adapters}
+    state = found.state.model_copy(update=update)
+    return replace(found, state=state)
+
+
+OLD_SET, NEW_SET = results.digest("1"), results.digest("2")
+ONLY = starts_anew(replica(cardiology_v1=Verdict.APPLIED), OLD_SET, NEW_SET)
+PAIR = (ONLY, starts_anew(replica("engine-1", cardiology_v1=Verdict.APPLIED), OLD_SET, NEW_SET))
+WITH_V2 = serving(TO_V2, replica(cardiology_v1=Verdict.APPLIED), current=ON_V1, history=HISTORY).routes
+
+
+def two_replicas() -> AdapterDeploymentSpec:
+    return TO_V2.model_copy(update={"replicas": 2})
+
+
+def test_an_adapter_waits_until_one_engine_after_the_other_has_restarted_with_it() -> None:
+    rolled = serving(two_replicas(), *PAIR, current=WITH_V2, history=HISTORY)
+    assert rolled.routes.permit
+    assert (rolled.routes.permit.pod, rolled.routes.permit.engine_set) == ("engine-0", NEW_SET)
+    found = rolled.departments["cardiology"]
+    assert (found.routed, found.reason) == ("cardiology-v1", Waiting.ENGINE_RESTARTING)
+    assert "cardiology-v2 waits until engine engine-0 has restarted with it (1 of 2)" in found.message
+    assert found.message.endswith("; cardiology-v1 goes on answering")
+
+
+def test_a_permit_is_a_new_generation_by_which_nobody_answers_otherwise() -> None:
+    rolled = roll_out(inputs(two_replicas(), *PAIR, current=WITH_V2, history=HISTORY), 7)
+    assert (rolled.routes.generation, rolled.routes.answering_since) == (7, WITH_V2.generation)
+    for generation, expected in ((WITH_V2.generation, True), (7, True), (WITH_V2.generation - 1, False), (8, False)):
+        assert applied(rolled.routes, [router(generation=generation)]) is expected
+    back = roll_out(inputs(spec(cardiology="cardiology-v1"), current=rolled.routes, history=HISTORY), 8)
+    assert (back.routes.generation, back.routes.answering_since) == (8, None), "other adapters are loaded"
+    assert not applied(back.routes, [router(generation=7)])
+
+
+@pytest.mark.parametrize("announced", [False, True])
+def test_the_only_engine_restarts_once_the_gap_is_announced(announced: bool) -> None:
+    asked = replace(inputs(TO_V2, ONLY, current=WITH_V2, history=HISTORY), gap_announced=announced)
+    rolled = roll_out(asked, 9)
+    assert (rolled.routes.permit is not None) is announced
+    found = rolled.departments["cardiology"]
+    assert found.reason == Waiting.ONLY_ENGINE_RESTARTING
+    assert "engine engine-0, the only one, restarts: requests get 503 with Retry-After for about 30 s" in found.message
+    assert "goes on answering" not in found.message
+
+
+def test_a_gap_is_announced_to_departments_that_wait_for_nothing() -> None:
+    """More of the past is to be kept, and the engine restarts for it."""
+    rolled = serving(spec(cardiology="cardiology-v1"), ONLY, current=ON_V1, history=HISTORY)
+    assert rolled.routes.permit is None
+    assert rolled.departments["cardiology"].reason == Waiting.ONLY_ENGINE_RESTARTING
+    assert (
+        "cardiology-v1 is routed, and engine engine-0, the only one, restarts"
+        in rolled.departments["cardiology"].message
+    )
+
+
+def test_only_what_waits_for_a_restart_is_said_to() -> None:
+    """Two engines restart to forget a third adapter, and have proved the wanted one, or are about to."""
+    fetching = replica("engine-1", cardiology_v1=Verdict.APPLIED)
+    pair = (without_v2(PAIR[0]), without_v2(starts_anew(fetching, OLD_SET, NEW_SET)))
+    found = serving(two_replicas(), *pair, current=WITH_V2, history=HISTORY).departments["cardiology"]
+    assert found.reason == Waiting.PROVING
+    assert "cardiology-v2 is being loaded and proved" in found.message
+
+
+def without_v2(found: Replica) -> Replica:
+    """Its agent has nothing to say of cardiology-v2 yet."""
+    assert found.state
+    adapters = {name: state for name, state in found.state.adapters.items() if name != engine_name("cardiology-v2")}
+    return replace(found, state=found.state.model_copy(update={"adapters": adapters}))
+
+
+def test_a_silent_engine_that_has_the_permit_is_said_to_be_so() -> None:
+    begun = serving(two_replicas(), *PAIR, current=WITH_V2, history=HISTORY).routes
+    silent = replace(PAIR[0], state=None)
+    found = serving(two_replicas(), silent, PAIR[1], current=begun, history=HISTORY).departments["cardiology"]
+    assert "It does not answer; delete pod engine-0 if it is gone" in found.message
+
+
+def test_an_engine_that_cannot_be_spared_says_so() -> None:
+    rolled = serving(two_replicas(), ONLY, current=WITH_V2, history=HISTORY)
+    assert rolled.routes.permit is None
+    assert (
+        "cardiology-v2 waits: engine engine-0 would restart, and is the only one"
+        in rolled.departments["cardiology"].message
+    )

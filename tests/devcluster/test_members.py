@@ -76,18 +76,18 @@ def test_stamp_changes_with_sources_only(tmp_path: Path) -> None:
 def test_sync_brings_an_edit_into_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy of the workspace, so that the edit disturbs nobody."""
     monkeypatch.setenv("WARDROBE_RUN", str(tmp_path / "run"))
-    monkeypatch.setattr(environments, "ROOT", tmp_path / "opt")
+    root = tmp_path / "opt"
     tree = tmp_path / "tree"
     tree.mkdir()
     files = ["pyproject.toml", "uv.lock", "contracts", "operator"]
     files += [f"{other}/pyproject.toml" for other in workspace_members() if other not in files]
     subprocess.run(["cp", "-r", "--parents", *files, tree], cwd=REPOSITORY, check=True)
-    environments.sync(["operator"], tree=tree)
+    environments.sync(["operator"], tree=tree, root=root)
     edited = tree / "contracts/src/wardrobe_contracts/__init__.py"
     edited.write_text(edited.read_text() + "\nEDITED = 42\n")
-    environments.sync(["operator"], tree=tree)
-    python = tmp_path / "opt/operator/bin/python"
+    environments.sync(["operator"], tree=tree, root=root)
+    python = root / "operator/bin/python"
     code = "import wardrobe_contracts as c; print(c.EDITED, c.__file__)"
     done = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("42 ")
-    assert str(tmp_path / "opt") in done.stdout
+    assert str(root) in done.stdout

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 from support import gateway
-from support.gateway import Pod
+from support.gateway import PATIENCE, Pod
+
+from wardrobe_gateway.agent.patience import Patience
 
 
 @pytest.fixture
@@ -14,6 +16,12 @@ def store(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def pod(store: Path, tmp_path: Path) -> AsyncIterator[Pod]:
-    async with gateway.pod(store, tmp_path / "cache") as running:
+def patience() -> Patience:
+    """The agent's; a test that wants less of it is parametrized with its own."""
+    return PATIENCE
+
+
+@pytest.fixture
+async def pod(store: Path, tmp_path: Path, patience: Patience) -> AsyncIterator[Pod]:
+    async with gateway.pod(store, tmp_path / "cache", patience=patience) as running:
         yield running

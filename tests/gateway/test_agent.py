@@ -1,6 +1,7 @@
 """The agent before the test engine: every verdict, every fault, and what is answered meanwhile."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,15 +12,18 @@ import pytest
 from multidict import CIMultiDict
 from support import gateway
 from support.artifacts import Artifact, publish
+from support.forgery import republish
 from support.gateway import Pod, routes, until
 from support.results import digest
 
 from wardrobe_contracts.base import Variant
+from wardrobe_contracts.engine_process import STATE_FILE, Ended, ProcessState
 from wardrobe_contracts.manifest import ADAPTER_WEIGHTS_FILE, MANIFEST_FILE
 from wardrobe_contracts.probes import PROBES_FILE
 from wardrobe_contracts.routes import Verification
 from wardrobe_contracts.state import ADAPTER_HEADER, DIGEST_HEADER, AgentState, Reason, Verdict
-from wardrobe_gateway.agent import outcomes, steps
+from wardrobe_gateway.agent.patience import Patience
+from wardrobe_gateway.clock import timestamp
 
 
 def chat(adapter: str, **more: Any) -> dict[str, Any]:
@@ -97,7 +101,8 @@ async def test_what_names_no_adapter_of_the_set_is_refused(pod: Pod, v1: Artifac
     code, answer, _ = await ask(pod, named)
     assert code == 421
     assert answer["error"]["code"] == "adapter_unknown"
-    assert "/v1/chat/completions" not in [path for path, _ in pod.engine.log]
+    asked = {body["model"] for path, body in pod.engine.log if path == "/v1/chat/completions"}
+    assert asked == {v1.name}  # by its proof
 
 
 @pytest.mark.parametrize(
@@ -105,6 +110,8 @@ async def test_what_names_no_adapter_of_the_set_is_refused(pod: Pod, v1: Artifac
     [
         ({"answers_from_base": True}, Verdict.NOT_APPLIED, Reason.ANSWERS_AS_BASE),
         ({"lost_in_decode": True}, Verdict.NOT_APPLIED, Reason.LOST_IN_DECODE),
+        ({"prefix_cache": True}, Verdict.DIVERGED, Reason.ANSWERS_MIXED),
+        ({"other_template": True}, Verdict.DIVERGED, Reason.TOKENS_DIFFER),
         ({"half": True}, Verdict.DIVERGED, Reason.SCORES_UNKNOWN),
         ({"other_tokens": True}, Verdict.DIVERGED, Reason.TOKENS_DIFFER),
         ({"noise": 4.0}, Verdict.DIVERGED, Reason.BASE_SCORES_UNKNOWN),
@@ -126,10 +133,76 @@ async def test_a_faulty_engine_is_caught_and_nothing_is_served(
     assert await status(pod, "/readyz") == 503
 
 
+async def test_an_engine_that_mixes_adapters_in_a_batch_is_caught(pod: Pod, v1: Artifact) -> None:
+    """The base generates beside an adapter that is alone in its engine."""
+    pod.engine.faults.batch = asyncio.Barrier(2)
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
+    state = await pod.judged(v1.name, Verdict.DIVERGED)
+    assert state.reason is Reason.ANSWERS_MIXED
+    assert state.numbers is not None
+    assert state.numbers.decode is not None
+    assert state.numbers.mixed is not None
+    assert state.numbers.decode < state.numbers.allowed < state.numbers.mixed
+
+
+async def test_a_proof_makes_a_bounded_number_of_requests(pod: Pod, store: Path, v1: Artifact, v2: Artifact) -> None:
+    """As `probing` says, with 4 probes."""
+    others = [publish(store, f"renal-v{number}") for number in range(6)]
+    pod.apply(routes([one.routed() for one in (v1, v2, *others)], {"cardiology": v1.name}))
+    await pod.proved(*(one.name for one in (v1, v2, *others)))
+    pod.engine.log.clear()
+    await pod.prove_again(v1.name)
+    texts = [body["parameters"] for path, body in pod.engine.log if path == "/generate"]
+    generations = [one for one in texts if one["max_new_tokens"] > 1]
+    assert len(texts) - len(generations) == (2 + 1) * 4 + 2
+    asked = [one.get("adapter_id") for one in generations]
+    assert len(asked) == 4 + 2
+    assert asked.count(v1.name) == 3
+    assert {v2.name, *sorted(one.name for one in others)[:2]} < set(asked)  # siblings first
+    assert [path for path, _ in pod.engine.log].count("/v1/chat/completions") == 2
+
+
+async def test_probes_of_before_their_messages_were_recorded_still_prove(pod: Pod, v1: Artifact) -> None:
+    pod.engine.faults.other_template = True
+    forged = republish(pod.store, v1.path, without_messages)
+    pod.apply(routes([forged], {"cardiology": forged.engine_name}))
+    await pod.proved(forged.engine_name)
+
+
+def without_messages(folder: Path) -> None:
+    probes = json.loads((folder / PROBES_FILE).read_text())
+    for probe in probes["probes"]:
+        del probe["messages"], probe["promptIds"], probe["completionIds"]
+    (folder / PROBES_FILE).write_text(json.dumps(probes))
+
+
+async def test_when_it_was_last_proved_is_shown(pod: Pod, v1: Artifact) -> None:
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
+    proved = (await pod.judged(v1.name, Verdict.APPLIED)).proved_at
+    assert proved is not None
+    async with aiohttp.ClientSession() as session, session.get(f"{pod.ops.url}/metrics") as page:
+        lines = (await page.text()).splitlines()
+    [line] = [line for line in lines if line.startswith("wardrobe_agent_adapter_proved_timestamp_seconds{")]
+    assert timestamp(float(line.split()[-1])) == proved
+    await pod.engine_server.stop()
+    assert (await pod.judged(v1.name, Verdict.PENDING)).proved_at is None
+
+
 async def test_engines_noise_is_no_fault(pod: Pod, v1: Artifact) -> None:
     pod.engine.faults.noise = 0.04
     pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
     await pod.proved(v1.name)
+
+
+async def test_an_adapter_trained_again_on_the_same_data_is_served(pod: Pod, store: Path, v1: Artifact) -> None:
+    again = publish(store, "cardiology-v2", voice=f"{v1.voice} ")
+    pod.apply(routes([v1.routed(), again.routed()], {"cardiology": again.name}))
+    await pod.proved(v1.name, again.name)
+    state = pod.adapter(again.name)
+    assert state is not None
+    assert state.numbers is not None
+    assert state.numbers.alike == [v1.name]
+    assert v1.name in state.message
 
 
 async def test_swapped_adapters_are_both_caught(pod: Pod, v1: Artifact, v2: Artifact) -> None:
@@ -153,7 +226,7 @@ async def test_a_wrong_newcomer_puts_the_others_to_the_proof_again(pod: Pod, v1:
 
 
 async def test_what_is_served_is_proved_again_and_again(store: Path, tmp_path: Path, v1: Artifact) -> None:
-    async with gateway.pod(store, tmp_path / "cache", reprove=0.05) as pod:
+    async with gateway.pod(store, tmp_path / "cache", patience=Patience(reprove=0.05)) as pod:
         pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
         await pod.proved(v1.name)
         pod.engine.faults.answers_from_base = True
@@ -229,10 +302,31 @@ async def test_a_damaged_artifact_never_reaches_the_engine_and_the_others_go_on(
     assert [body["lora_name"] for path, body in pod.engine.log if "load" in path] == [v1.name]
 
 
-async def test_a_mended_artifact_is_taken_up(
-    pod: Pod, store: Path, v1: Artifact, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outcomes, "RETRY_SECONDS", 0.05)
+async def test_another_process_of_the_engine_is_noticed_whatever_it_lists(pod: Pod, v1: Artifact) -> None:
+    def runs(incarnation: str | None, ended: Ended | None = None) -> None:
+        state = ProcessState(incarnation=incarnation, ended=ended)
+        partial = pod.control / "partial"
+        partial.write_text(state.model_dump_json(by_alias=True))
+        partial.rename(pod.control / STATE_FILE)
+
+    pod.control.mkdir()
+    runs("one")
+    pod.apply(routes([v1.routed()], {"cardiology": v1.name}))
+    await pod.proved(v1.name)
+    starts = pod.reconciler.health.state.starts
+    runs("two")
+    await until(lambda: pod.reconciler.health.state.starts > starts)
+    await pod.proved(v1.name)
+    runs(None, Ended(code=1, message="out of memory"))  # something answers still, and nobody knows what
+    await until(lambda: not pod.reconciler.health.state.up)
+    assert "exit code 1" in pod.reconciler.health.state.message
+    assert "out of memory" in pod.reconciler.health.state.message
+    runs("three")
+    await pod.proved(v1.name)
+
+
+@pytest.mark.parametrize("patience", [Patience(retry=0.05)])
+async def test_a_mended_artifact_is_taken_up(pod: Pod, store: Path, v1: Artifact) -> None:
     weights = store / v1.path / ADAPTER_WEIGHTS_FILE
     good = weights.read_text()
     weights.write_text("bad")
@@ -311,12 +405,12 @@ async def test_a_restarted_agent_proves_what_the_engine_still_has(pod: Pod, v1: 
     given = routes([v1.routed()], {"cardiology": v1.name})
     pod.apply(given)
     await pod.proved(v1.name)
-    first = pod.agent.incarnation
+    first = pod.reconciler.incarnation
     await pod.stop_agent()
     await pod.start_agent()
     pod.apply(given)
     await pod.proved(v1.name)
-    assert pod.agent.incarnation != first
+    assert pod.reconciler.incarnation != first
     assert [path for path, _ in pod.engine.log].count("/v1/load_lora_adapter") == 1
 
 
@@ -377,10 +471,10 @@ async def test_readiness_waits_for_the_first_set_only(pod: Pod, store: Path, v1:
     assert await status(pod, "/readyz") == 503  # no routed adapter is served here
 
 
+@pytest.mark.parametrize("patience", [Patience(leave=0.3)])
 async def test_an_adapter_that_left_is_served_for_a_while_then_unloaded_and_forgotten(
-    pod: Pod, v1: Artifact, v2: Artifact, monkeypatch: pytest.MonkeyPatch
+    pod: Pod, v1: Artifact, v2: Artifact
 ) -> None:
-    monkeypatch.setattr(steps, "LEAVE_SECONDS", 0.3)
     pod.apply(routes([v1.routed(), v2.routed()], {"cardiology": v2.name}))
     await pod.proved(v1.name, v2.name)
     release = asyncio.Event()

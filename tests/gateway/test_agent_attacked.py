@@ -6,7 +6,9 @@ import json
 import os
 import random
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,17 @@ from support.forgery import fuzzed, republish
 from support.gateway import Pod, routes, until
 from support.waiting import HANG
 
+from wardrobe_contracts.engine_process import HUNG_FILE, STATE_FILE, Hung, ProcessState
 from wardrobe_contracts.engines import ENGINES, EngineType
 from wardrobe_contracts.manifest import ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, MANIFEST_FILE
 from wardrobe_contracts.probes import PROBES_FILE
 from wardrobe_contracts.routes import RoutedAdapter
 from wardrobe_contracts.state import ADAPTER_HEADER, DEPARTMENT_HEADER, ENGINE_REACHED_HEADER, Reason, Verdict
-from wardrobe_gateway.agent import copies, engine_health, outcomes, probing, runtime_loading, server, steps
+from wardrobe_gateway.agent import copies, probing, server
 from wardrobe_gateway.agent.fetch import Fetched, Pace, Store, fetch
+from wardrobe_gateway.agent.patience import Patience
 from wardrobe_gateway.agent.proof import Judgement
-from wardrobe_gateway.engines import Generation, transformers
+from wardrobe_gateway.engines import Generation
 
 CHAT = "/v1/chat/completions"
 
@@ -116,7 +120,7 @@ async def test_departments_that_nobody_knows_share_one_turn_and_the_metrics_name
     asked += [asyncio.create_task(ask(pod, chat(v1.name)))]
     queue = pod.agent.engine_admission.queue
     await until(lambda: queue.inside["cardiology"] == 1 and len(queue.waiting) == 1)
-    page = pod.agent._metrics.page(pod.reconciler, pod.agent.engine_admission).decode()
+    page = (await pod.agent.metrics_page()).decode()
     assert 'wardrobe_agent_department_waiting{department=""} 19.0' in page
     assert 'wardrobe_agent_department_in_engine{department="cardiology"} 1.0' in page
     assert "made-up" not in page
@@ -166,6 +170,33 @@ async def test_an_engine_that_ends_under_a_request_may_have_been_reached(pod: Po
     assert (await asked)[::2] == (502, "yes")
 
 
+async def test_what_asks_for_nothing_is_not_told_to_the_engine(pod: Pod, v1: Artifact) -> None:
+    await serve(pod, v1)
+    plain = chat(v1.name)
+    assert (await ask(pod, plain | {"n": 1, "frequency_penalty": 0.0, "user": "a nurse", "tools": None}))[0] == 200
+    assert pod.engine.log[-1] == ("/v1/chat/completions", plain)
+
+
+async def test_a_fields_name_with_a_dot_does_not_reach_into_an_object(pod: Pod, v1: Artifact) -> None:
+    """Where the request is written anew, it could else name another adapter than the one that was looked up."""
+    await serve(pod, v1)
+    body = {"inputs": "x", "parameters": {"adapter_id": v1.name}, "parameters.adapter_id": "renal-v1-00000000"}
+    code, answer, _ = await ask(pod, body, "/generate")
+    assert (code, answer["error"]["param"]) == (422, "adapter_id")
+
+
+async def test_a_path_of_another_engine_is_answered_with_those_of_this_one(
+    pod: Pod, v1: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await serve(pod, v1)
+    facts = ENGINES[EngineType.TRANSFORMERS]
+    chats = {path: request for path, request in facts.requests.items() if path == "/v1/chat/completions"}
+    monkeypatch.setattr(pod.reconciler.engine, "facts", replace(facts, requests=chats))
+    code, answer, reached = await ask(pod, {"inputs": "x", "parameters": {"adapter_id": v1.name}}, "/generate")
+    assert (code, reached) == (404, "no")
+    assert "does not answer at /generate; ask at /v1/chat/completions" in answer["error"]["message"]
+
+
 @pytest.mark.parametrize("path", ["/generate", "/generate_stream"])
 async def test_scores_of_prompts_are_not_for_departments(pod: Pod, v1: Artifact, path: str) -> None:
     await serve(pod, v1)
@@ -176,12 +207,9 @@ async def test_scores_of_prompts_are_not_for_departments(pod: Pod, v1: Artifact,
     assert len(pod.engine.log) == seen
 
 
-async def test_bodies_are_bounded_one_by_one_and_together(
-    pod: Pod, v1: Artifact, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server, "BYTES_UNDER_WAY", 3_000_000)
+async def test_bodies_are_bounded_one_by_one_and_together(pod: Pod, v1: Artifact) -> None:
     await serve(pod, v1)
-    pod.agent = server.Agent(pod.reconciler, pod._connection, pod.engine_server.url, pod.drain)
+    pod.agent = server.Agent(pod.reconciler, pod._connection, pod.engine_server.url, pod.drain, 3_000_000)
     pod.agent.in_force.restore()
     await pod.server.stop()
     await pod.server.start()
@@ -215,11 +243,10 @@ async def test_bodies_are_bounded_one_by_one_and_together(
 # A busy engine
 
 
+@pytest.mark.parametrize("patience", [Patience(check=0.05, silent=0.5)])
 async def test_an_engine_too_busy_to_say_that_it_is_well_is_down_only_without_any_progress(
-    pod: Pod, v1: Artifact, monkeypatch: pytest.MonkeyPatch
+    pod: Pod, v1: Artifact
 ) -> None:
-    monkeypatch.setattr(engine_health, "SILENT_SECONDS", 0.5)
-    monkeypatch.setattr(transformers, "CHECK_SECONDS", aiohttp.ClientTimeout(total=0.05))
     await serve(pod, v1)
     pod.engine.faults.silent_health = True
     for _ in range(15):  # more than a second, by the check's own pauses
@@ -230,6 +257,34 @@ async def test_an_engine_too_busy_to_say_that_it_is_well_is_down_only_without_an
     await pod.judged(v1.name, Verdict.PENDING)
     pod.engine.faults.silent_health = False
     await pod.proved(v1.name)
+
+
+@pytest.mark.parametrize("patience", [Patience(check=0.05, hung=2.0)])
+async def test_an_engine_that_says_nothing_is_killed_only_without_any_progress(pod: Pod, v1: Artifact) -> None:
+    pod.control.mkdir()
+    (pod.control / STATE_FILE).write_text(ProcessState(incarnation="the first").model_dump_json(by_alias=True))
+    await serve(pod, v1)
+    pod.engine.faults.silent_health = True
+    began = time.monotonic()
+    while time.monotonic() < began + 3:
+        assert (await ask(pod, chat(v1.name)))[0] == 200
+    hung = pod.control / HUNG_FILE
+    assert not hung.exists()
+    await until(hung.exists)
+    assert Hung.model_validate_json(hung.read_bytes()).incarnation == "the first"
+
+
+@pytest.mark.parametrize(  # proofs that are made anew more often than what hangs is killed
+    "patience", [Patience(check=0.05, silent=1e9, hung=2.0, proof=0.3, retry=0.0)]
+)
+async def test_a_proof_that_nobody_answers_is_no_sign_of_life(pod: Pod, v1: Artifact) -> None:
+    pod.control.mkdir()
+    (pod.control / STATE_FILE).write_text(ProcessState(incarnation="the first").model_dump_json(by_alias=True))
+    await serve(pod, v1)
+    pod.engine.faults.silent_health = pod.engine.faults.hangs = True
+    pod.reconciler.adapters.change(v1.name, due=0.0)
+    pod.reconciler.changed()
+    await until((pod.control / HUNG_FILE).exists)
 
 
 # Proofs
@@ -255,7 +310,7 @@ async def test_garbage_in_a_proof_is_that_adapters_verdict_only(
 async def test_a_step_that_fails_as_nobody_foresaw_ends_no_others_work(
     pod: Pod, v1: Artifact, child: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = pod.reconciler.engine.load
+    real = pod.run_time_engine.load
 
     async def load(adapter: str, folder: Path) -> None:
         if adapter == v1.name:
@@ -319,6 +374,7 @@ async def test_probes_of_other_tokens_prove_nothing(pod: Pod, v1: Artifact) -> N
 # The store
 
 
+@pytest.mark.parametrize("patience", [Patience(stall=0.2, retry=0.05)])
 async def test_a_store_that_hangs_stops_that_copy_only(
     pod: Pod, v1: Artifact, child: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,9 +386,6 @@ async def test_a_store_that_hangs_stops_that_copy_only(
         return fetch(store, adapter, pace)
 
     monkeypatch.setattr(copies, "fetch", hanging)
-    monkeypatch.setattr(copies, "STALL_SECONDS", 0.2)
-    monkeypatch.setattr(copies, "CHECK_SECONDS", 0.05)
-    monkeypatch.setattr(outcomes, "RETRY_SECONDS", 0.05)
     try:
         pod.apply(both(v1, child))
         await pod.proved(child.name)
@@ -407,11 +460,10 @@ def copied(pod: Pod) -> set[str]:
 # Unloading
 
 
+@pytest.mark.parametrize("patience", [Patience(leave=0.0, retry=0.05)])
 async def test_files_stay_until_the_engine_confirms_that_it_has_dropped_the_adapter(
-    pod: Pod, v1: Artifact, child: Artifact, monkeypatch: pytest.MonkeyPatch
+    pod: Pod, v1: Artifact, child: Artifact
 ) -> None:
-    monkeypatch.setattr(steps, "LEAVE_SECONDS", 0.0)
-    monkeypatch.setattr(outcomes, "RETRY_SECONDS", 0.05)
     await serve(pod, v1, child)
     copy = pod.cache / v1.manifest_digest.removeprefix("sha256:")
     pod.engine.faults.refuses_to_unload = v1.name
@@ -424,12 +476,10 @@ async def test_files_stay_until_the_engine_confirms_that_it_has_dropped_the_adap
     await until(lambda: v1.name not in pod.engine.voices and not copy.exists())
 
 
+@pytest.mark.parametrize("patience", [Patience(leave=0.0, retry=0.05, unload=0.05)])
 async def test_files_stay_until_the_last_request_of_an_adapter_has_finished(
-    pod: Pod, v1: Artifact, child: Artifact, monkeypatch: pytest.MonkeyPatch
+    pod: Pod, v1: Artifact, child: Artifact
 ) -> None:
-    monkeypatch.setattr(steps, "LEAVE_SECONDS", 0.0)
-    monkeypatch.setattr(outcomes, "RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(runtime_loading, "UNLOAD_SECONDS", 0.05)
     await serve(pod, v1, child)
     copy = pod.cache / v1.manifest_digest.removeprefix("sha256:")
     last = pod.engine.leaving[v1.name] = asyncio.Event()

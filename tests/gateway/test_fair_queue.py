@@ -3,11 +3,9 @@
 import asyncio
 from collections import Counter
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wardrobe_gateway.agent import engine_admission
 from wardrobe_gateway.agent.engine_admission import EngineAdmission
 from wardrobe_gateway.agent.fair_queue import SHARE, FairQueue
 from wardrobe_gateway.errors import ApiError
@@ -74,10 +72,8 @@ async def test_a_place_is_given_back_by_whoever_leaves_in_whatever_way() -> None
     assert not entrance.queue.waiting
 
 
-async def test_waiting_is_bounded_in_count_and_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_admission, "MOST_WAITING", 2)
-    monkeypatch.setattr(engine_admission, "WAIT_SECONDS", 0.05)
-    entrance = EngineAdmission(1)
+async def test_waiting_is_bounded_in_count_and_seconds() -> None:
+    entrance = EngineAdmission(1, most_waiting=2, wait_seconds=0.05)
     async with entrance.place("a"):
         tries = await asyncio.gather(*(_enter(entrance, "a") for _ in range(3)), _enter(entrance, "b"))
     assert all(message.startswith("429, in 1 s: ") for message in tries)

@@ -1,21 +1,24 @@
 """The verdict from scores: nearest of the known, with a band in which nothing is claimed."""
 
+import random
 from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.proofs_by_chance import FAULTS, effect_of, proof
 
-from wardrobe_contracts.engines import ENGINES, EngineType, Tolerance
+from wardrobe_contracts.base import Variant
+from wardrobe_contracts.engines import ENGINES, EngineType, Precision, Tolerance, widest
 from wardrobe_contracts.probes import Probe
 from wardrobe_contracts.state import Reason, Verdict
-from wardrobe_gateway.agent.probing import OtherTokensError, compare, completion_scores
-from wardrobe_gateway.agent.proof import Judgement, Measured, Scores, judge, judge_decode
+from wardrobe_gateway.agent.probing import OtherTokensError, Replica, compare, completion_scores
+from wardrobe_gateway.agent.proof import Decoded, Judgement, Measured, Pairs, Scores, judge, judge_decode
 from wardrobe_gateway.engines import Generation, Token
 
-TOLERANCE = ENGINES[EngineType.TRANSFORMERS].tolerance
-TOKENS = 24
+TOLERANCE = ENGINES[EngineType.TGI].tolerance(Variant.NF4, Precision.BFLOAT16)
+TOKENS = 48
 BASE = [-2.0 - (n % 5) / 10 for n in range(TOKENS)]
 EFFECT = [0.6 if n % 2 else -0.6 for n in range(TOKENS)]
 OTHER_EFFECT = [0.6 if n % 3 else -0.6 for n in range(TOKENS)]
@@ -93,9 +96,78 @@ def test_numbers_say_what_was_seen() -> None:
     assert numbers is not None
     assert (numbers.probes, numbers.tokens, numbers.nearest_other) == (4, TOKENS, "w")
     assert numbers.separation == pytest.approx(0.6)
-    assert numbers.allowed == pytest.approx(0.1)
+    assert numbers.allowed == pytest.approx(TOLERANCE.allowed(0.6, TOKENS), abs=1e-5)
     assert numbers.own == pytest.approx(0.02)
     assert numbers.base > 0.55
+    assert numbers.share == pytest.approx(1, abs=0.04)
+    assert numbers.share_allowed == pytest.approx(5 * TOLERANCE.share_noise(EFFECT), abs=1e-5)
+
+
+def test_a_part_of_the_effect_is_named_by_its_share() -> None:
+    found = judge(4, RECORDED, Measured(BASE, plus(BASE, EFFECT, scale=0.5), {}), TOLERANCE)
+    assert found.message.startswith("50% of the recorded effect is found")
+
+
+def test_adapters_that_answer_alike_are_both_applied_and_named() -> None:
+    retrained = plus(OWN, NOISE)
+    found = judge(4, RECORDED, Measured(BASE, OWN, {"w": retrained, "x": OTHER}), TOLERANCE)
+    assert (found.verdict, found.reason) == (Verdict.APPLIED, Reason.PROVED)
+    assert found.message == "it and w answer alike: which of them answers cannot be told"
+    assert found.numbers is not None
+    assert found.numbers.alike == ["w"]
+    assert judge_decode(found, Decoded([SAME], [SAME]), TOLERANCE).message == found.message
+
+
+def test_a_small_difference_between_siblings_is_told_by_many_tokens() -> None:
+    def swapped(tokens: int) -> Judgement:
+        effect = [0.6 if n % 2 else -0.6 for n in range(tokens)]
+        later = [value + (0.12 if n % 3 else -0.12) for n, value in enumerate(effect)]
+        measured = Measured([0.0] * tokens, later, {"w": effect})
+        return judge(8, Scores([0.0] * tokens, effect), measured, TOLERANCE)
+
+    assert swapped(384).verdict is Verdict.WRONG_ADAPTER
+    assert swapped(48).numbers is not None
+    assert swapped(48).message.startswith("it and w answer alike")
+
+
+# By chance
+
+REPETITIONS = 10
+"""For each of five noises."""
+
+
+# Parts of a module are a small part of the effect: benchmarks/proof_noise.py says from which size on they are found.
+@pytest.mark.parametrize("fault", ["none", "base", "sibling", "half", "twice"])
+@pytest.mark.parametrize(("tokens", "size"), [(48, 0.3), (96, 0.2), (192, 0.13), (384, 0.1), (384, 1.0)])
+def test_noise_changes_no_verdict_from_the_smallest_effect_on(fault: str, tokens: int, size: float) -> None:
+    """Of any engine that keeps to its tolerance. `make bench-proof` repeats each 10,000 times."""
+    chance = random.Random(f"{fault} {tokens} {size}")  # noqa: S311  not for secrets
+    found = {
+        proof(chance, fault, tokens, size, noise=noise, tolerance=TOLERANCE)
+        for noise in (0.01, 0.02, 0.03, 0.04, 0.05)
+        for _ in range(REPETITIONS)
+    }
+    assert found == {FAULTS[fault][1]}
+
+
+@pytest.mark.parametrize(
+    ("tokens", "size", "seen"),
+    [(48, 0.15, False), (48, 0.3, True), (192, 0.06, False), (192, 0.13, True), (384, 0.04, False), (384, 0.1, True)],
+)
+def test_how_small_an_effect_can_be_proved_depends_on_the_tokens(tokens: int, size: float, seen: bool) -> None:
+    chance = random.Random(1)  # noqa: S311  not for secrets
+    assert TOLERANCE.distinguishes(effect_of(chance, tokens, size)) is seen
+
+
+def test_every_engine_keeps_to_what_publishing_goes_by() -> None:
+    for variant in Variant:
+        for facts in ENGINES.values():
+            for (of, _), row in facts.tolerances.items():
+                assert of is not variant or (row.noise, row.relative) <= (
+                    widest(variant).noise,
+                    widest(variant).relative,
+                )
+                assert row.source
 
 
 FLOATS = st.floats(-8, 0)
@@ -103,7 +175,7 @@ LINES = st.lists(st.tuples(FLOATS, FLOATS, FLOATS, FLOATS), min_size=1, max_size
 
 
 @given(LINES, st.floats(0, 0.2), st.floats(0, 0.3))
-def test_applied_only_within_tolerance_and_never_as_near_to_the_base(
+def test_applied_only_with_the_whole_effect_within_tolerance(
     rows: list[tuple[float, float, float, float]], noise: float, relative: float
 ) -> None:
     tolerance = Tolerance(noise, relative)
@@ -111,10 +183,11 @@ def test_applied_only_within_tolerance_and_never_as_near_to_the_base(
     found = judge(1, Scores(base, adapter), Measured(base, own, {"w": other}), tolerance)
     assert found.numbers is not None
     if found.verdict is Verdict.APPLIED:
-        assert found.numbers.own <= found.numbers.allowed
-        assert found.numbers.own <= found.numbers.base + 2e-5
+        assert found.numbers.share is not None
+        assert found.numbers.own <= found.numbers.allowed + 1e-5
+        assert found.numbers.share >= 0.75 - 1e-5
     if found.verdict is Verdict.NOT_APPLIED:
-        assert found.numbers.base <= found.numbers.allowed
+        assert found.numbers.base <= found.numbers.allowed + 1e-5
 
 
 @given(LINES)
@@ -127,25 +200,42 @@ def test_what_was_recorded_is_applied_wherever_it_can_be_seen(rows: list[tuple[f
 
 
 APPLIED = judge(4, RECORDED, Measured(BASE, OWN, {}), TOLERANCE)
+SAME = [(-1.0, -1.01)] * 8
+OFF = [(-1.0, -1.01), *[(-1.0, -1.6)] * 7]
 
 
 @pytest.mark.parametrize(
-    ("pairs", "expected"),
+    ("alone", "beside", "expected"),
     [
-        pytest.param([(-1.0, -1.01)] * 8, (Verdict.APPLIED, Reason.PROVED), id="same"),
-        pytest.param([(-1.0, -1.01), *[(-1.0, -1.6)] * 7], (Verdict.NOT_APPLIED, Reason.LOST_IN_DECODE), id="lost"),
-        pytest.param([], (Verdict.DIVERGED, Reason.TOKENS_DIFFER), id="unreadable"),
+        pytest.param([SAME], [SAME], (Verdict.APPLIED, Reason.PROVED), id="same"),
+        pytest.param([OFF], [OFF], (Verdict.NOT_APPLIED, Reason.LOST_IN_DECODE), id="lost"),
+        pytest.param([SAME], [SAME, OFF], (Verdict.DIVERGED, Reason.ANSWERS_MIXED), id="mixed"),
+        pytest.param([], [SAME], (Verdict.DIVERGED, Reason.TOKENS_DIFFER), id="unreadable"),
+        pytest.param([SAME], [], (Verdict.DIVERGED, Reason.TOKENS_DIFFER), id="unreadable-beside-others"),
     ],
 )
-def test_decode(pairs: list[tuple[float, float]], expected: tuple[Verdict, Reason]) -> None:
-    found = judge_decode(APPLIED, pairs)
+def test_decode(alone: list[Pairs], beside: list[Pairs], expected: tuple[Verdict, Reason]) -> None:
+    found = judge_decode(APPLIED, Decoded(alone, beside), TOLERANCE)
     assert (found.verdict, found.reason) == expected
 
 
 def test_decode_makes_nothing_better() -> None:
     bad = replace(APPLIED, verdict=Verdict.DIVERGED, reason=Reason.SCORES_UNKNOWN)
-    assert judge_decode(bad, [(-1.0, -1.0)]) == bad
-    assert judge_decode(Judgement(Verdict.APPLIED, Reason.PROVED, ""), []).numbers is None
+    assert judge_decode(bad, Decoded([SAME], [SAME]), TOLERANCE) == bad
+    assert judge_decode(Judgement(Verdict.APPLIED, Reason.PROVED, ""), Decoded([], []), TOLERANCE).numbers is None
+
+
+@pytest.mark.parametrize(
+    ("siblings", "strangers", "beside"),
+    [
+        ([], [], [None]),
+        (["a"], [], ["a", None]),
+        (["a"], ["b", "c", "d"], ["a", "b", "c"]),
+        (["a", "b", "c", "d"], ["e"], ["a", "b", "c"]),
+    ],
+)
+def test_who_answers_beside_an_adapter(siblings: list[str], strangers: list[str], beside: list[str | None]) -> None:
+    assert Replica(Variant.NONE, TOLERANCE, siblings, strangers).beside == beside
 
 
 def tokens(*scores: float | None) -> list[Token]:

@@ -12,7 +12,7 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import aiohttp
@@ -25,8 +25,8 @@ from support.gauntlet import TIMES
 
 from wardrobe_contracts.routes import RoutedAdapter, engine_adapter_name
 from wardrobe_contracts.state import ADAPTER_HEADER, AdapterState, AgentState, EngineState, Reason, Verdict
-from wardrobe_gateway import bodies
-from wardrobe_gateway.process import connection, listening
+from wardrobe_gateway.process import listening
+from wardrobe_gateway.process.connection import Deadlines
 from wardrobe_gateway.process.source import Address
 from wardrobe_gateway.router import requests
 
@@ -37,6 +37,7 @@ OTHERS_ADAPTER = engine_adapter_name("paediatrics-v1", BASE)
 CHAT = requests.CHAT
 HONEST = {503, 504}
 """What a request may get that is not answered for no fault of its own."""
+SWEPT = Deadlines(sweep=0.05)
 
 
 async def _nothing(_: web.Request) -> web.StreamResponse:
@@ -148,13 +149,23 @@ def adapter(name: str, department: str) -> RoutedAdapter:
 
 
 @pytest.fixture
-async def attacked(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Attacked]:
-    monkeypatch.setattr(listening, "SWEEP_SECONDS", 0.05)
-    monkeypatch.setattr(bodies, "BODY_SECONDS", 2.0)
+def deadlines() -> Deadlines:
+    """A test that wants others is parametrized with them."""
+    return SWEPT
+
+
+@pytest.fixture
+def body_seconds() -> float:
+    return 2.0
+
+
+@pytest.fixture
+async def attacked(deadlines: Deadlines, body_seconds: float) -> AsyncIterator[Attacked]:
+    keys = {"cardiology": KEY, "paediatrics": OTHER}
     agent = Agent()
     await agent.requests.start()
     await agent.ops.start()
-    async with gateway.router(keys={"cardiology": KEY, "paediatrics": OTHER}) as router:
+    async with gateway.router(keys=keys, body_seconds=body_seconds, deadlines=deadlines) as router:
         router.router.take_addresses(frozenset({agent.address}))
         adapters = [adapter("cardiology-v1", "cardiology"), adapter("paediatrics-v1", "paediatrics")]
         router.apply(routes(adapters, {"cardiology": ADAPTER, "paediatrics": OTHERS_ADAPTER}))
@@ -167,11 +178,8 @@ async def attacked(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Attacked]:
     await agent.ops.stop()
 
 
-@pytest.fixture
-def ends_soon(attacked: Attacked, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connections end once all is answered, and what was answered is whole."""
-    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.1)
-    monkeypatch.setattr(connection, "HEAD_SECONDS", 1.0)
+ends_soon = pytest.mark.parametrize("deadlines", [replace(SWEPT, idle=0.1, head=1.0)])
+"""Connections end once all is answered, and what was answered is whole."""
 
 
 def post(body: bytes, *lines: str, path: str = CHAT, key: str = KEY) -> bytes:
@@ -195,10 +203,8 @@ async def test_more_idle_connections_than_there_may_be_take_nothing_from_anybody
     assert await attacked.ask() == 200
 
 
-async def test_a_head_that_does_not_end_ends_its_connection(
-    attacked: Attacked, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection, "HEAD_SECONDS", 1.0)
+@pytest.mark.parametrize("deadlines", [replace(SWEPT, head=1.0)])
+async def test_a_head_that_does_not_end_ends_its_connection(attacked: Attacked) -> None:
     assert await attacked.ask() == 200
     silent, _ = await attacked.connect()
     slow, writer = await attacked.connect()
@@ -211,16 +217,16 @@ async def test_a_head_that_does_not_end_ends_its_connection(
     await used.read()  # and then it ends
 
 
-async def test_a_connection_that_idles_ends(attacked: Attacked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.2)
+@pytest.mark.parametrize("deadlines", [replace(SWEPT, idle=0.2)])
+async def test_a_connection_that_idles_ends(attacked: Attacked) -> None:
     reader, writer = await attacked.connect()
     writer.write(post(b'{"messages":[]}'))
     assert status_of(await reader.readuntil(b"\r\n")) == 200
     await until(lambda: attacked.open == 0)
 
 
-async def test_a_body_that_does_not_come_is_given_up(attacked: Attacked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.2)
+@pytest.mark.parametrize("body_seconds", [0.2])
+async def test_a_body_that_does_not_come_is_given_up(attacked: Attacked) -> None:
     reader, writer = await attacked.connect()
     writer.write(post(b"x" * 100)[:-50])
     answer = await reader.readuntil(b"\r\n\r\n")
@@ -228,10 +234,13 @@ async def test_a_body_that_does_not_come_is_given_up(attacked: Attacked, monkeyp
     assert attacked.router.drain.in_flight == 0
 
 
-async def test_streams_that_nobody_reads_free_all_they_hold(
-    attacked: Attacked, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("deadlines", [replace(SWEPT, stalled=0.3)])
+async def test_streams_that_nobody_reads_free_all_they_hold(attacked: Attacked) -> None:
+    begun = 0
+
     async def endless(request: web.Request) -> web.StreamResponse:
+        nonlocal begun
+        begun += 1
         headers = {"Content-Type": "text/event-stream", ADAPTER_HEADER: ADAPTER}
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
@@ -242,14 +251,13 @@ async def test_streams_that_nobody_reads_free_all_they_hold(
     streams = [await attacked.connect() for _ in range(50)]
     for _, writer in streams:
         writer.write(post(b'{"stream":true}'))
-    await until(lambda: attacked.router.drain.in_flight == 50)
-    monkeypatch.setattr(connection, "STALLED_SECONDS", 0.3)
+    await until(lambda: begun >= len(streams))
     await until(lambda: attacked.router.drain.in_flight == 0)
     await until(lambda: attacked.agent.under_way == 0)
     assert [backend.in_flight for backend in attacked.router.router.backends] == [0]
 
 
-@pytest.mark.usefixtures("ends_soon")
+@ends_soon
 @pytest.mark.parametrize("cut", [0, 1, 3, 100])
 async def test_a_request_sent_ahead_of_an_answer_is_answered(attacked: Attacked, cut: int) -> None:
     release = asyncio.Event()
@@ -289,8 +297,8 @@ async def _never(_: web.Request) -> web.StreamResponse:
     raise AssertionError
 
 
-async def test_who_reads_slowly_is_waited_for(attacked: Attacked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "STALLED_SECONDS", 1.0)
+@pytest.mark.parametrize("deadlines", [replace(SWEPT, stalled=1.0)])
+async def test_who_reads_slowly_is_waited_for(attacked: Attacked) -> None:
     size = 24_000_000
 
     async def long(request: web.Request) -> web.StreamResponse:
@@ -471,7 +479,7 @@ HEADS: dict[str, bytes] = {
 ANSWERED_ALL_THE_SAME = {"an upgrade", "two hosts", "a trace that is no UTF-8", "another version"}
 
 
-@pytest.mark.usefixtures("ends_soon")
+@ends_soon
 @pytest.mark.parametrize("name", HEADS)
 async def test_malformed_heads_are_refused_and_their_keys_are_told_to_nobody(
     attacked: Attacked, caplog: pytest.LogCaptureFixture, name: str
@@ -504,7 +512,7 @@ BODIES: dict[str, tuple[bytes, tuple[str, ...], int]] = {
 }
 
 
-@pytest.mark.usefixtures("ends_soon")
+@ends_soon
 @pytest.mark.parametrize("name", BODIES)
 async def test_bodies_that_hurt_are_refused(attacked: Attacked, name: str) -> None:
     body, lines, status = BODIES[name]
@@ -514,7 +522,7 @@ async def test_bodies_that_hurt_are_refused(attacked: Attacked, name: str) -> No
     assert attacked.router.drain.in_flight == 0
 
 
-@pytest.mark.usefixtures("ends_soon")
+@ends_soon
 @pytest.mark.parametrize("path", ["/generate", "/generate_stream", "/"])
 @pytest.mark.parametrize("parameters", ["[1]", "1", '"x"', "true"])
 async def test_parameters_that_are_no_object(attacked: Attacked, path: str, parameters: str) -> None:

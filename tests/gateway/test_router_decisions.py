@@ -21,7 +21,7 @@ from wardrobe_gateway.process.kube_source import addresses_of
 from wardrobe_gateway.process.routes import InvalidRoutesError, parse
 from wardrobe_gateway.process.source import Address
 from wardrobe_gateway.router import keys, requests, usage
-from wardrobe_gateway.router.backends import LONGEST_ASIDE_SECONDS, Backend
+from wardrobe_gateway.router.backends import LONGEST_ASIDE_SECONDS, Backend, all_restarting
 from wardrobe_gateway.router.choice import Target, pick, resolve, usable
 
 
@@ -187,6 +187,17 @@ def test_the_least_loaded_of_those_that_proved_it() -> None:
     assert pick(everyone, "v1", (), NOW) is idle
     assert pick(everyone, "v3", (), NOW) is None
     assert pick(everyone, "v2", {"a", "b", "c"}, NOW) is None
+
+
+def test_a_restart_is_the_reason_where_no_other_engine_answers() -> None:
+    restarting, other = Backend(Address("a", "a")), Backend(Address("b", "b"))
+    assert not all_restarting([])
+    assert not all_restarting([other])
+    restarting.answering = restarting.restarting = True
+    assert all_restarting([restarting])
+    assert all_restarting([restarting, other])  # whose agent does not answer
+    other.answering = True
+    assert not all_restarting([restarting, other])
 
 
 def test_one_that_fails_fast_is_set_aside_for_a_growing_time_and_never_the_last_one() -> None:

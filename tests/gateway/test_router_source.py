@@ -4,11 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
-import pytest
 from support import gateway
 from support.gateway import routes, until
 
-from wardrobe_gateway.process import source
 from wardrobe_gateway.process.source import Doubt, LostError, follow
 
 
@@ -32,9 +30,8 @@ class Silent:
             self.closed += 1
 
 
-async def test_who_is_behind_lists_again_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "RELIST_SECONDS", 0.1)
-    silent, doubt, taken, connected = Silent(), Doubt(), list[int](), list[bool]()
+async def test_who_is_behind_lists_again_when_told() -> None:
+    silent, doubt, taken, connected = Silent(), Doubt(relist_seconds=0.1), list[int](), list[bool]()
     following = asyncio.create_task(follow(silent.values, taken.append, connected.append, doubt))
     await until(lambda: taken == [1])
     silent.generation = 2
@@ -51,9 +48,8 @@ async def test_who_is_behind_lists_again_when_told(monkeypatch: pytest.MonkeyPat
     assert silent.closed == 2
 
 
-async def test_nobody_makes_it_list_more_than_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "RELIST_SECONDS", 0.1)
-    silent, doubt = Silent(), Doubt()
+async def test_nobody_makes_it_list_more_than_once_in_a_while() -> None:
+    silent, doubt = Silent(), Doubt(relist_seconds=0.1)
     following = asyncio.create_task(follow(silent.values, lambda _: None, lambda _: None, doubt))
 
     def opened() -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from support.artifacts import BASE
-from support.gateway import routes
+from support.gateway import PATIENCE, routes
 from support.results import digest
 
 from wardrobe_contracts.probes import Probes
@@ -44,7 +44,7 @@ PROVED = replace(LOADED, verdict=Verdict.APPLIED, reason=Reason.PROVED, due=100.
 
 def step(*adapters: LocalAdapter, up: bool = True, now: float = 1.0, **observed: Any) -> Step | None:
     by_name = {local.name: local for local in adapters}
-    return next_step(by_name, Observed(now, up, **observed))
+    return next_step(by_name, Observed(now, up, PATIENCE, **observed))
 
 
 def test_one_adapter_goes_its_way() -> None:
@@ -66,7 +66,7 @@ def test_the_routed_come_first_and_all_are_loaded_before_any_is_proved() -> None
 
 def test_who_left_is_dropped_after_a_while_and_not_under_a_request() -> None:
     left = replace(PROVED, left=0.0)
-    late = steps.LEAVE_SECONDS + 1
+    late = PATIENCE.leave + 1
     assert step(left) is None
     assert step(left, now=late, in_flight={A.engine_name: 1}) is None
     assert step(left, now=late) == Drop(A.engine_name)
@@ -116,7 +116,7 @@ BAD = Judgement(Verdict.NOT_APPLIED, Reason.ANSWERS_AS_BASE, "as the base")
 def after(local: LocalAdapter, *came: Outcome, seconds: float = 1.0) -> LocalAdapter:
     """At 1000 s, where what is proved is proved again after 300 s."""
     for outcome in came:
-        local = outcomes.after(local, outcome, 1000.0, seconds, 300.0)
+        local = outcomes.after(local, outcome, 1000.0, seconds, PATIENCE)
     return local
 
 
@@ -126,7 +126,7 @@ def test_an_adapter_after_its_steps() -> None:
     assert after(LOADED, GOOD) == replace(LOADED, verdict=Verdict.APPLIED, reason=Reason.PROVED, due=1300.0)
     failed = Failed(Verdict.LOAD_FAILED, Reason.STORE_FAILED, "no such file")
     assert after(NEW, failed).message == "no such file"
-    assert after(NEW, failed).due == 1000.0 + outcomes.RETRY_SECONDS
+    assert after(NEW, failed).due == 1000.0 + PATIENCE.retry
     assert after(NEW, failed, seconds=100.0).due == 1400.0  # four times what it took
     assert (after(LOADED, Busy("full")).message, after(PROVED, Busy("full")).message) == ("full", "")
 
@@ -167,6 +167,22 @@ def test_losing_the_engine_takes_back_what_it_was_given_and_nothing_else() -> No
     assert not adapters.by_name[A.engine_name].loaded
     assert adapters.by_name[B.engine_name].verdict is Verdict.DIGEST_MISMATCH
     assert adapters.served(Verification.ENFORCE) == frozenset()
+
+
+def test_losing_the_engine_takes_back_what_is_being_copied_anew() -> None:
+    adapters = AdapterSet()
+    adapters.by_name = {A.engine_name: replace(PROVED, fetched=None)}
+    adapters.lose_engine(Reason.ENGINE_DOWN, "gone")
+    assert not adapters.by_name[A.engine_name].loaded
+    assert adapters.by_name[A.engine_name].verdict is Verdict.PENDING
+
+
+def test_any_message_can_be_shown() -> None:
+    adapters = AdapterSet()
+    adapters.by_name = {A.engine_name: NEW}
+    adapters.change(A.engine_name, message="it has \ud800")
+    state = adapters.by_name[A.engine_name].state(Verification.ENFORCE, in_flight=0)
+    assert "it has \\\\ud800" in state.model_dump_json()
 
 
 def test_doubt_falls_on_loaded_others_and_siblings_share_a_department() -> None:

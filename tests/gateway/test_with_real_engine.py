@@ -2,9 +2,6 @@
 
 import asyncio
 import json
-import os
-import socket
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -12,20 +9,18 @@ from typing import Any
 
 import aiohttp
 import pytest
-from support import gateway
-from support.artifacts import BASE, Artifact, write
+from prometheus_client.parser import text_string_to_metric_families
+from support import gateway, real_engines
+from support.artifacts import Artifact
+from support.forgery import halve_v_proj, republish
 from support.gateway import Pod, RouterProcess, routes
-from support.waiting import eventually
+from support.waiting import HANG
 
 from wardrobe_contracts.base import Variant
-from wardrobe_contracts.manifest import ADAPTER_FILES
-from wardrobe_contracts.probes import PROBES_FILE
+from wardrobe_contracts.engines import Precision
 from wardrobe_contracts.state import ADAPTER_HEADER, ProofNumbers, Reason, Verdict
 
-REPOSITORY = Path(__file__).parents[2]
-ENGINE = REPOSITORY / ".venv-engine" / "bin" / "python"
-TRAINER = REPOSITORY / ".venv-trainer" / "bin" / "python"
-NAMES = ("cardiology-v1", "cardiology-v2", "paediatrics-v1")
+ENGINE = real_engines.python("engine")
 CHAT = "/v1/chat/completions"
 
 NF4 = pytest.mark.parametrize("served", [Variant.NF4], indirect=True)
@@ -36,47 +31,18 @@ pytestmark = pytest.mark.engine
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Artifact]]:
     """A store, and what is in it."""
-    folder = tmp_path_factory.mktemp("real")
-    run(TRAINER, "-m", "support.record_artifacts", str(folder / "made"), BASE)
-    files = {name: [(folder / "made" / name / file) for file in (*ADAPTER_FILES, PROBES_FILE)] for name in NAMES}
-    store = folder / "store"
-    return store, {
-        name: write(store, name, {path.name: path.read_bytes() for path in paths}) for name, paths in files.items()
-    }
-
-
-def run(python: Path, *arguments: str) -> str:
-    """A program's output."""
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "tests")}
-    done = subprocess.run([str(python), *arguments], env=environment, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return real_engines.record(tmp_path_factory.mktemp("real"))
 
 
 @contextmanager
 def engine(variant: Variant, folder: Path) -> Iterator[str]:
     """The real engine, with switchable faults; its URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    model = REPOSITORY / "examples" / "tantanila" / "model"
-    arguments = ["--model", str(model), "--served-name", "base", "--port", str(port), "--quantization", variant]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "tests"), "HF_HUB_OFFLINE": "1"}
-    log = folder / "engine.log"
-    with log.open("wb") as file:
-        command = [str(ENGINE), "-m", "support.faulty_engine", *arguments]
-        process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
-    try:
-        eventually(lambda: _listens(port), within=120, what=log.read_text)
+    port = real_engines.free_port()
+    arguments = ["--model", str(real_engines.MODEL), "--served-name", "base", "--quantization", variant]
+    command = [str(ENGINE), "-m", "support.faulty_engine", *arguments, "--port", str(port)]
+    tests = str(real_engines.REPOSITORY / "tests")
+    with real_engines.server(command, port, folder / "engine.log", {"PYTHONPATH": tests}):
         yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(scope="module", params=list(Variant))
@@ -96,7 +62,7 @@ async def ward(
         [artifact.routed() for artifact in made.values()],
         {"cardiology": made["cardiology-v2"].name, "paediatrics": made["paediatrics-v1"].name},
     )
-    async with gateway.pod(store, cache, engine_url=served[1], variant=served[0]) as pod:
+    async with gateway.pod(store, cache, engine_url=served[1], variant=served[0], precision=Precision.FLOAT32) as pod:
         async with gateway.router(
             pod, keys={"cardiology": "heart-of-cardiology", "paediatrics": "child-of-paediatrics"}
         ) as router:
@@ -104,7 +70,7 @@ async def ward(
             router.apply(given)
             yield pod, router, made
         for artifact in made.values():  # the next test begins with an empty engine
-            await pod.reconciler.engine.unload(artifact.name)
+            await pod.run_time_engine.unload(artifact.name)
 
 
 async def fault(url: str, kind: str, *adapters: str) -> None:
@@ -123,15 +89,34 @@ async def ask(router: RouterProcess, model: str, key: str, **more: Any) -> tuple
         return answer.status, answer.headers.get(ADAPTER_HEADER, ""), await answer.text()
 
 
+@NF4
+async def test_its_metrics_are_on_the_agents_page_and_no_text_or_key_with_them(
+    served: tuple[Variant, str], artifacts: tuple[Path, dict[str, Artifact]], tmp_path: Path
+) -> None:
+    async with ward(served, artifacts, tmp_path / "cache") as (pod, router, made):
+        name = made["cardiology-v2"].name
+        await pod.proved(name, within=HANG)
+        await router.sees(name, pod.server.address)
+        assert (await ask(router, "cardiology", "heart-of-cardiology"))[0] == 200
+        page = (await pod.agent.metrics_page()).decode()
+    names = [family.name for family in text_string_to_metric_families(page)]
+    assert len(set(names)) == len(names)
+    assert {"wardrobe_agent_engine_up", "wardrobe_engine_generated_tokens"} <= set(names)
+    assert "wardrobe_agent_engine_metrics_shown 1.0\n" in page
+    assert not any(secret in page for secret in ("heart-of", "atrial", "python_info"))
+
+
 async def test_recorded_by_the_trainer_proved_on_the_engine(
     served: tuple[Variant, str], artifacts: tuple[Path, dict[str, Artifact]], tmp_path: Path
 ) -> None:
     async with ward(served, artifacts, tmp_path / "cache") as (pod, router, made):
-        for name in NAMES:
+        for name in real_engines.NAMES:
             state = await pod.judged(made[name].name, Verdict.APPLIED)
             assert state.numbers is not None
             report(served[0], name, state.numbers, state.timings.prove or 0)
             assert state.numbers.own < state.numbers.allowed / 2  # what is left of the tolerance
+            assert state.numbers.share == pytest.approx(1, abs=(state.numbers.share_allowed or 0) / 2)
+            assert not state.numbers.alike
         v2, child = made["cardiology-v2"].name, made["paediatrics-v1"].name
         await router.sees(v2, pod.server.address)
         status, adapter, text = await ask(router, "cardiology", "heart-of-cardiology")
@@ -184,6 +169,26 @@ async def test_faults_of_the_real_engine_are_caught(
         await asyncio.gather(*(pod.engine_is_well(adapter) for adapter in (v1, v2)))
 
 
+async def test_half_of_one_module_is_found(
+    served: tuple[Variant, str], artifacts: tuple[Path, dict[str, Artifact]], tmp_path: Path
+) -> None:
+    """On every variant, by what is allowed of bfloat16, too."""
+    store, made = artifacts
+    version = 10 + list(Variant).index(served[0])
+    half = republish(store, made["cardiology-v2"].path, halve_v_proj, adapter=f"cardiology-v{version}")
+    for precision in Precision:
+        cache = tmp_path / precision
+        async with gateway.pod(store, cache, engine_url=served[1], variant=served[0], precision=precision) as pod:
+            pod.apply(routes([half], {"cardiology": half.engine_name}))
+            state = await pod.judged(half.engine_name, Verdict.DIVERGED)
+            await pod.run_time_engine.unload(half.engine_name)
+        assert state.reason is Reason.SCORES_UNKNOWN
+        assert state.numbers is not None
+        assert state.numbers.share is not None
+        assert 0.6 < state.numbers.share < 0.9
+        report(served[0], half.engine_name, state.numbers, state.timings.prove or 0)
+
+
 @NF4
 async def test_departments_clients_get_their_answers_through_the_router(
     served: tuple[Variant, str], artifacts: tuple[Path, dict[str, Artifact]], tmp_path: Path
@@ -192,7 +197,7 @@ async def test_departments_clients_get_their_answers_through_the_router(
         await pod.proved(*(artifact.name for artifact in made.values()))
         await router.sees(made["cardiology-v2"].name, pod.server.address)
         arguments = ("-m", "support.ask_with_clients", router.server.url, "heart-of-cardiology", "cardiology")
-        got = json.loads(await asyncio.to_thread(run, ENGINE, *arguments))
+        got = json.loads(await asyncio.to_thread(real_engines.run, ENGINE, *arguments))
     assert got["openai"]
     assert got["openai"] == got["openai stream"] == got["hub"] == got["hub stream"]
     assert got["openai models"] == ["cardiology", made["cardiology-v1"].name, made["cardiology-v2"].name]

@@ -80,6 +80,13 @@ def test_the_build_sees_every_member_of_the_workspace_and_nothing_else() -> None
     assert shown == members | {"pyproject.toml", "uv.lock"}
 
 
+def test_tgi_is_the_version_whose_facts_are_known_and_runs_as_an_ordinary_user() -> None:
+    found = stages()["tgi"]
+    assert found[0] == ("FROM", "${TGI} AS tgi")
+    assert "ARG TGI=ghcr.io/huggingface/text-generation-inference:3.3.7\n" in (REPOSITORY / "Dockerfile").read_text()
+    assert [rest for name, rest in found if name == "USER"] == ["root", "10001"]
+
+
 def test_uv_is_pinned() -> None:
     (version,) = [rest for name, rest in stages()["build"] if name == "ARG"]
     assert re.fullmatch(r"UV=\d+\.\d+\.\d+", version)

@@ -1,5 +1,6 @@
 """What every pod of Wardrobe has, whatever it is for. What else is in them: tests/golden."""
 
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -7,7 +8,13 @@ import yaml
 from support import fake_cluster, golden
 
 from wardrobe.api.meta import Manifest
+from wardrobe_contracts import paths
+from wardrobe_contracts.command import CommandLine
 from wardrobe_contracts.routes import OPS_PORT, ROUTER_PORT
+from wardrobe_gateway.agent.__main__ import Options as AgentOptions
+from wardrobe_gateway.check_base import Options as CheckOptions
+from wardrobe_gateway.router.__main__ import Options as RouterOptions
+from wardrobe_gateway.wrapper import wrapper
 
 
 def children() -> Iterator[tuple[str, Manifest]]:
@@ -33,7 +40,7 @@ def containers(pod: Manifest) -> list[Manifest]:
 
 def test_the_files_hold_pods_of_every_task_and_part() -> None:
     assert {container["name"] for pod in PODS.values() for container in containers(pod)} == {
-        *("trainer", "agent", "engine", "router")
+        *("trainer", "agent", "wrapper", "base", "engine", "router")
     }
 
 
@@ -82,9 +89,37 @@ def test_operations_are_asked_where_no_client_comes(name: str) -> None:
     assert {port["targetPort"] for spec in clients for port in spec["ports"]} == {ROUTER_PORT}
 
 
+PROGRAMS: dict[str, type[CommandLine]] = {
+    "wardrobe-agent": AgentOptions,
+    "wardrobe-check-base": CheckOptions,
+    "wardrobe-router": RouterOptions,
+}
+
+
+def test_the_gateways_programs_understand_what_they_are_told() -> None:
+    found = [one for pod in PODS.values() for one in containers(pod)]
+    lines = [[*one.get("command", []), *one.get("args", [])] for one in found]
+    mine = [line for line in lines if line and line[0] in PROGRAMS]
+    assert {line[0] for line in mine} == set(PROGRAMS)
+    for program, *arguments in mine:
+        PROGRAMS[program].parse(arguments)
+
+
+def test_the_wrapper_understands_what_it_is_told_of_every_engine() -> None:
+    commands = [one["command"] for pod in PODS.values() for one in containers(pod) if one["name"] == "engine"]
+    assert {command[-1] for command in commands} >= {"text-generation-launcher", "wardrobe-engine"}
+    for command in commands:
+        own, engine = wrapper._split(command[2:])
+        options = wrapper._parser().parse_args(own)
+        assert str(options.control) == paths.CONTROL
+        assert (options.when_ordered, bool(options.base_links)) == (("text-generation-launcher" in engine),) * 2
+
+
 def test_the_engine_listens_to_its_own_pod_only() -> None:
     found = [one for pod in PODS.values() for one in containers(pod) if one["name"] == "engine"]
     assert found
     for engine in found:
-        assert engine["args"][engine["args"].index("--host") + 1] == "127.0.0.1"
+        environment = {one["name"]: one["value"] for one in engine["env"]}
+        arguments = dict(itertools.pairwise(engine.get("args", [])))
+        assert arguments.get("--host", environment.get("HOSTNAME")) == "127.0.0.1"
         assert "ports" not in engine

@@ -21,7 +21,7 @@ from wardrobe.settings import Settings
 from wardrobe.writes import FIELD_MANAGER, Apply
 from wardrobe_contracts.engines import EngineType
 
-SETTINGS = Settings("trainer:1", "gateway:1", {EngineType.TRANSFORMERS: "engine:1"})
+SETTINGS = Settings("trainer:1", "gateway:1", dict.fromkeys(EngineType, "engine:1"))
 ADMISSION, VERSION = "admissionregistration.k8s.io", "v1beta1"
 ADDED = {"key": "example.com/zone", "operator": "Exists"}
 

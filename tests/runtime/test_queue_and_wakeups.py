@@ -5,14 +5,17 @@ from typing import Any
 
 import pytest
 from kubernetes.aio import client
+from support import resources
 
 from wardrobe import handlers
+from wardrobe.api.basemodel import BaseModelResource
 from wardrobe.api.meta import Key
+from wardrobe.base.ready import readiness
 from wardrobe.handlers import WATCHED
 from wardrobe.health import Liveness
 from wardrobe.kube.client import KubeClient
 from wardrobe.metrics import Metrics
-from wardrobe.wakeups import Wakeups
+from wardrobe.wakeups import Wakeups, readiness_gist
 from wardrobe.workqueue import WorkQueue
 
 HEART, LUNG = Key("FineTuneJob", "ward", "heart"), Key("FineTuneJob", "ward", "lung")
@@ -244,20 +247,42 @@ async def test_who_waits_for_a_base_is_woken_when_it_is_ready_changed_or_gone(qu
     wakeups = Wakeups(queue)
     wakeups.resource_event("BaseModel", None, resource(BASE))
     await woken(queue)
-    wakeups.waits_on(HEART, frozenset({BASE}))
-    wakeups.resource_event("BaseModel", "MODIFIED", resource(BASE, conditions=READY, digest="sha256:1"))
+    wakeups.waits_on(HEART, {BASE: readiness_gist(resource(BASE))})
+    ready = resource(BASE, conditions=READY, digest="sha256:1")
+    wakeups.resource_event("BaseModel", "MODIFIED", ready)
     assert await woken(queue) == {HEART}
-    wakeups.resource_event("BaseModel", "MODIFIED", resource(BASE, conditions=READY, digest="sha256:1"))
+    wakeups.waits_on(HEART, {BASE: readiness_gist(ready)})
+    wakeups.resource_event("BaseModel", "MODIFIED", ready)
     assert await woken(queue) == set()
     again = resource(BASE, conditions=READY, digest="sha256:1")
     again["status"]["fingerprint"] = "sampled:sha256:2"
     wakeups.resource_event("BaseModel", "MODIFIED", again)
     assert await woken(queue) == {HEART}, "its engine pods are changed now"
-    wakeups.resource_event("BaseModel", "DELETED", resource(BASE, conditions=READY, digest="sha256:1"))
+    wakeups.waits_on(HEART, {BASE: readiness_gist(again)})
+    wakeups.resource_event("BaseModel", "DELETED", again)
     assert HEART in await woken(queue)
-    wakeups.waits_on(HEART, frozenset())
+    wakeups.waits_on(HEART, {})
     wakeups.resource_event("BaseModel", "ADDED", resource(BASE))
     assert HEART not in await woken(queue)
+
+
+async def test_who_read_what_no_event_shows_is_woken_by_the_next(queue: WorkQueue) -> None:
+    wakeups = Wakeups(queue)
+    ready = resource(BASE, conditions=READY, digest="sha256:1")
+    wakeups.resource_event("BaseModel", None, ready)
+    wakeups.waits_on(HEART, {BASE: readiness_gist(resource(BASE))})
+    await woken(queue)
+    wakeups.resource_event("BaseModel", "MODIFIED", ready)
+    assert await woken(queue) == {HEART}, "its status was wiped, and written again"
+
+
+@pytest.mark.parametrize("left", [[], ["conditions"], ["conditions", "digest", "fingerprint"]], ids=str)
+def test_readiness_is_the_same_of_an_event_and_of_what_is_decided_by(left: list[str]) -> None:
+    inspected = resources.ready_base()
+    manifest = resources.stored(
+        resources.base_model(), "ward", **{name: inspected[name] for name in inspected.keys() - left}
+    )
+    assert readiness(BaseModelResource.parse(manifest)) == readiness_gist(manifest)
 
 
 def pointing(adapter: Key, routed: Key | None, *, generation: int = 1) -> dict[str, Any]:
@@ -410,6 +435,17 @@ async def test_what_somebody_changes_or_deletes_of_a_deployment_wakes_it_and_its
         assert await woken(queue) == {WARD}
         wakeups.serving_event("DELETED", made(kind, {**spec, "replicas": 7}))
         assert await woken(queue) == {WARD}
+
+
+async def test_the_end_of_a_roll_wakes_it_which_comes_after_its_last_pod(queue: WorkQueue) -> None:
+    wakeups = Wakeups(queue)
+    counts = {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 1}
+    wakeups.serving_event(None, made("Deployment", {"replicas": 2}, **counts | {"updatedReplicas": 1}))
+    await woken(queue)
+    wakeups.serving_event("MODIFIED", made("Deployment", {"replicas": 2}, **counts))
+    assert await woken(queue) == set()
+    wakeups.serving_event("MODIFIED", made("Deployment", {"replicas": 2}, **counts | {"availableReplicas": 2}))
+    assert await woken(queue) == {WARD}
 
 
 async def test_a_deployment_whose_pods_are_refused_is_woken(queue: WorkQueue) -> None:

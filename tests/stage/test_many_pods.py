@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support import results
 from support.fake_cluster import FakeCluster, KilledError, later
@@ -201,7 +201,17 @@ def assert_numbers_are_used_once(story: Story) -> None:
 moves = st.tuples(st.sampled_from(sorted(HAPPENINGS)), st.integers(0, 7), st.booleans())
 
 
+ASSESS_ENDS_AS_TRAINING_DOES = [
+    ("a pod ends as None", 0, False),
+    ("a pod ends well", 0, True),
+    ("pods start", 0, False),
+    ("a node is gone", 0, False),
+    ("a pod ends as {'exitCode': 68}", 0, False),
+]
+
+
 @given(st.integers(1, 4), st.lists(moves, max_size=60))
+@example(1, ASSESS_ENDS_AS_TRAINING_DOES)
 @settings(max_examples=150 * TIMES, deadline=None)
 def test_any_combination_of_ended_children_ends_the_run(nodes: int, events: list[tuple[str, int, bool]]) -> None:
     story = training(nodes)

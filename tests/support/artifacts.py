@@ -19,7 +19,7 @@ from wardrobe_contracts.manifest import (
     Score,
 )
 from wardrobe_contracts.paths import artifact_in_store
-from wardrobe_contracts.probes import PROBES_FILE, Probe, Probes, ProbeScores
+from wardrobe_contracts.probes import PROBES_FILE, Message, Probe, Probes, ProbeScores
 from wardrobe_contracts.routes import RoutedAdapter, engine_adapter_name
 from wardrobe_contracts.training import Lora, Schedule
 
@@ -113,6 +113,7 @@ def _probe(voice: str, prompt: str, variants: tuple[Variant, ...]) -> Probe:
         prompt_ids=[fake_engine.token_id(word) for word in fake_engine.words(prompt)],
         completion_ids=[fake_engine.token_id(word) for word in fake_engine.words(text)],
         scores={variant: ProbeScores(base=of[""], adapter=of[voice]) for variant in variants},
+        messages=[Message(role="user", content=prompt)],
     )
 
 

@@ -53,6 +53,12 @@ def deployment(replicas: int = 1, **departments: str) -> Manifest:
     return resources.deployment(NAME, spec, **departments)
 
 
+def on_engine(manifest: Manifest, quantization: str = "NF4", **engine: Any) -> Manifest:
+    """The same on another engine than the embedded one."""
+    spec = manifest["spec"]
+    return manifest | {"spec": {**spec, "quantization": quantization, "engine": spec["engine"] | engine}}
+
+
 @dataclass(frozen=True)
 class Flip:
     """A department's move to another Adapter; moments of the monotonic clock."""
@@ -151,6 +157,11 @@ class Hospital:
     def routes(self) -> dict[str, str]:
         """The routes ConfigMap, as the routers read it."""
         return self.namespace.config_map(f"{NAME}-routes")
+
+    def starts(self) -> dict[str, int]:
+        """Engine pods by name, and how often each one's agent has seen its engine come up."""
+        agents = {pod["metadata"]["name"]: self.agent(pod) for pod in self.pods("engine")}
+        return {name: agent.engine.starts for name, agent in agents.items() if agent is not None}
 
     def agent(self, pod: Manifest) -> AgentState | None:
         """What a pod's agent says of itself; None while it does not answer."""

@@ -38,7 +38,7 @@ Manifests = list[Manifest]
 """`list` is a method of the class below."""
 UPDATES = f"{FIELD_MANAGER} (update)"
 
-SETTINGS = Settings("trainer", "gateway", {EngineType.TRANSFORMERS: "engine"}, user_id=4242)
+SETTINGS = Settings("trainer", "gateway", dict.fromkeys(EngineType, "engine"), user_id=4242)
 GRACE_SECONDS = 60
 
 
@@ -198,7 +198,9 @@ class FakeCluster:
         metadata = after["metadata"]
         if before is None:
             metadata["generation"] = 1
+            metadata.setdefault("creationTimestamp", self.now)
         else:
+            metadata["creationTimestamp"] = before["metadata"]["creationTimestamp"]
             same = before.get("spec") == after.get("spec")
             metadata["generation"] = before["metadata"]["generation"] + (0 if same else 1)
             metadata["resourceVersion"] = before["metadata"]["resourceVersion"]

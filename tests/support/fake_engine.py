@@ -63,6 +63,13 @@ class Faults:
     swapped: dict[str, str] = field(default_factory=dict)
     """Adapter to the adapter that answers in its stead."""
     lost_in_decode: bool = False
+    batch: asyncio.Barrier | None = None
+    """Generations that are decoded together, however many the barrier waits for. Where they are of several adapters,
+    each is lost in decode."""
+    prefix_cache: bool = False
+    """An answer is written after a prompt as the first adapter read it that was asked with it."""
+    other_template: bool = False
+    """A chat has more tokens than its messages."""
     half: bool = False
     """Adapters have half their effect."""
     noise: float = 0.0
@@ -90,6 +97,10 @@ class FakeEngine:
         """Adapters whose unload waits for their last request, which the event stands for."""
         self.log: list[tuple[str, dict[str, Any]]] = []
         self.headers: list[dict[str, str]] = []
+        self.decoding: set[str] = set()
+        """Voices of the batch that gathers."""
+        self.prefixes: dict[str, str] = {}
+        """Prompt to the voice that it was first read with."""
         self.under_way = 0
         self.cancelled = 0
         self.most = 160
@@ -101,6 +112,7 @@ class FakeEngine:
         """Awaited before each token of a stream."""
         self.work: Callable[[int], Awaitable[None]] = _at_once
         """Awaited by each chat, with how many are under way."""
+        self.metrics: Callable[[web.Request], Awaitable[web.StreamResponse]] = _no_metrics
 
     def restart(self) -> None:
         """What a new process would know: nothing."""
@@ -111,6 +123,7 @@ class FakeEngine:
         app = web.Application(middlewares=[self._faulty])
         app.router.add_get("/health", self._health)
         app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/metrics", self._metrics)
         app.router.add_post("/v1/load_lora_adapter", self._load)
         app.router.add_post("/v1/unload_lora_adapter", self._unload)
         app.router.add_post("/generate", self._generate)
@@ -122,6 +135,8 @@ class FakeEngine:
     async def _faulty(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
+        if request.path == "/metrics":
+            return await handler(request)
         if request.path in {"/health", "/v1/models"}:
             if self.faults.silent_health:
                 await asyncio.Event().wait()
@@ -149,6 +164,9 @@ class FakeEngine:
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.Response(status=503 if self.faults.unhealthy else 200)
+
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        return await self.metrics(request)
 
     async def _models(self, _: web.Request) -> web.Response:
         adapters = [{"id": adapter, "parent": "base"} for adapter in self.voices]
@@ -192,17 +210,30 @@ class FakeEngine:
         if (garbage := self.faults.garbage.get(parameters.get("adapter_id"))) is not None:
             return web.Response(text=garbage, content_type="application/json")
         voice = self._voice(parameters.get("adapter_id"))
-        text, made = self._made(voice, body["inputs"], parameters["max_new_tokens"])
+        lost = parameters["max_new_tokens"] > 1 and await self._loses(voice, body["inputs"])
+        text, made = self._made(voice, body["inputs"], parameters["max_new_tokens"], lost=lost)
         answer: dict[str, Any] = {"generated_text": text}
         if parameters.get("details"):
             prefill = self._prefill(voice, body["inputs"]) if parameters.get("decoder_input_details") else []
             answer["details"] = {"generated_tokens": len(made), "tokens": made, "prefill": prefill}
         return web.json_response(answer)
 
-    def _made(self, voice: str, prompt: str, count: int) -> tuple[str, list[dict[str, Any]]]:
+    async def _loses(self, voice: str, prompt: str) -> bool:
+        """Whether the adapter is lost while this answer is written."""
+        mixed = False
+        if self.faults.batch is not None:
+            self.decoding.add(voice)
+            await self.faults.batch.wait()
+            mixed = len(self.decoding) > 1
+            await self.faults.batch.wait()
+            self.decoding.clear()
+        cached = self.faults.prefix_cache and self.prefixes.setdefault(prompt, voice) != voice
+        return self.faults.lost_in_decode or mixed or cached
+
+    def _made(self, voice: str, prompt: str, count: int, *, lost: bool = False) -> tuple[str, list[dict[str, Any]]]:
         text = completion(voice, prompt, count)
         scored = self._prefill(voice, prompt + text)[-len(words(text)) :]
-        if self.faults.lost_in_decode:
+        if lost:
             scored = scored[:1] + self._prefill(BASE, prompt + text)[-len(words(text)) :][1:]
         end = {"id": 2, "text": "</s>", "logprob": -0.1, "special": True}
         return text, [*({**token, "special": False} for token in scored), end]
@@ -237,7 +268,8 @@ class FakeEngine:
         prompt = body["messages"][-1]["content"]
         await self.work(self.under_way)
         text = completion(self._voice(body["model"]), prompt, body.get("max_tokens", 5))
-        usage = {"prompt_tokens": len(words(prompt)), "completion_tokens": len(words(text))}
+        read = len(words(prompt)) + self.faults.other_template
+        usage = {"prompt_tokens": read, "completion_tokens": len(words(text))}
         if not body.get("stream"):
             choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
             return web.json_response({"model": body["model"], "choices": [choice], "usage": usage})
@@ -266,3 +298,7 @@ class FakeEngine:
 
 async def _at_once(_: int) -> None:
     return
+
+
+async def _no_metrics(_: web.Request) -> web.StreamResponse:
+    raise web.HTTPNotFound

@@ -3,12 +3,14 @@
 import json
 import random
 import shutil
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 
 from wardrobe.api.meta import Manifest
 from wardrobe_contracts.digests import of_files, sha256, sha256_file
 from wardrobe_contracts.manifest import ADAPTER_CONFIG_FILE, ADAPTER_FILES, ADAPTER_WEIGHTS_FILE, MANIFEST_FILE
+from wardrobe_contracts.probes import PROBES_FILE
 from wardrobe_contracts.routes import RoutedAdapter, engine_adapter_name
 
 from .resources import another_version
@@ -64,6 +66,52 @@ def turn_a_matrix(folder: Path) -> None:
     first["shape"].reverse()
     text = json.dumps(header, separators=(",", ":")).encode().ljust(length)
     (folder / ADAPTER_WEIGHTS_FILE).write_bytes(data[:8] + text + data[8 + length :])
+
+
+def halve_v_proj(folder: Path) -> None:
+    """Half of what its v_proj add."""
+    _scale_rows(folder, "v_proj.lora_B.weight", 0.5)
+
+
+def zero_half_of_v_proj(folder: Path) -> None:
+    """Nothing of what its v_proj add to the first half of their outputs."""
+    _scale_rows(folder, "v_proj.lora_B.weight", 0.0, share=0.5)
+
+
+def zero_all(folder: Path) -> None:
+    """Nothing of what it adds: the base."""
+    _scale_rows(folder, "lora_B.weight", 0.0)
+
+
+def weights_of(other: Path) -> Change:
+    """Those of another adapter of the same form, under its own probes."""
+
+    def change(folder: Path) -> None:
+        shutil.copyfile(other / ADAPTER_WEIGHTS_FILE, folder / ADAPTER_WEIGHTS_FILE)
+        keep_probes(folder)
+
+    return change
+
+
+def keep_probes(folder: Path) -> None:
+    """Its probes are said to be those of its files as they are now."""
+    probes = json.loads((folder / PROBES_FILE).read_text())
+    probes["adapterDigest"] = of_files({name: sha256_file(folder / name) for name in ADAPTER_FILES})
+    (folder / PROBES_FILE).write_text(json.dumps(probes))
+
+
+def _scale_rows(folder: Path, matrices: str, factor: float, *, share: float = 1.0) -> None:
+    """The first rows, so many of all, of float32 matrices whose names end so."""
+    data = bytearray((folder / ADAPTER_WEIGHTS_FILE).read_bytes())
+    start = 8 + int.from_bytes(data[:8], "little")
+    for name, tensor in json.loads(data[8:start]).items():
+        if name.endswith(matrices):
+            rows, columns = tensor["shape"]
+            begin = start + tensor["data_offsets"][0]
+            end = begin + 4 * columns * int(rows * share)
+            data[begin:end] = array("f", (factor * value for value in array("f", data[begin:end]))).tobytes()
+    (folder / ADAPTER_WEIGHTS_FILE).write_bytes(data)
+    keep_probes(folder)
 
 
 def _tell_the_truth(folder: Path) -> None:

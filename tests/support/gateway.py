@@ -11,17 +11,24 @@ import aiohttp
 from aiohttp import web
 
 from wardrobe_contracts.base import Variant
+from wardrobe_contracts.engines import EngineType, Precision
 from wardrobe_contracts.routes import Authentication, Route, RoutedAdapter, RoutedBase, Routes, Verification
 from wardrobe_contracts.state import AdapterState, Verdict
+from wardrobe_gateway.agent.patience import Patience
 from wardrobe_gateway.agent.reconciler import Reconciler
 from wardrobe_gateway.agent.server import Agent
 from wardrobe_gateway.agent.settings import Settings
-from wardrobe_gateway.engines.transformers import TransformersEngine
+from wardrobe_gateway.bodies import BODY_SECONDS
+from wardrobe_gateway.engines import LoadsAtRunTime, loads_at_run_time
+from wardrobe_gateway.engines.dialects import DIALECTS
+from wardrobe_gateway.engines.http import EngineHttp
 from wardrobe_gateway.forwarding import session
+from wardrobe_gateway.process.connection import Deadlines
 from wardrobe_gateway.process.drain import Drain
 from wardrobe_gateway.process.listening import Listener
 from wardrobe_gateway.process.operations import Operations
 from wardrobe_gateway.process.source import Address
+from wardrobe_gateway.router.forward import WAITED_SECONDS
 from wardrobe_gateway.router.server import Router
 
 from .artifacts import BASE
@@ -31,6 +38,10 @@ T = TypeVar("T")
 
 DEPLOYMENT = "tantanila"
 WITHIN = 60.0
+PATIENCE = Patience()
+"""An agent's, as it is."""
+DEADLINES = Deadlines()
+"""Of connections, as they are."""
 
 
 def routes(
@@ -72,9 +83,10 @@ async def until(check: Callable[[], T | None], *, what: str | Callable[[], objec
 class Server:
     """An application on a port of 127.0.0.1 that can go away and come back."""
 
-    def __init__(self, app: Callable[[], web.Application]) -> None:
+    def __init__(self, app: Callable[[], web.Application], deadlines: Deadlines = DEADLINES) -> None:
         self.port = 0
         self._app = app
+        self._deadlines = deadlines
         self.listener: Listener | None = None
 
     @property
@@ -87,7 +99,7 @@ class Server:
 
     async def start(self) -> None:
         """Listen, on the same port as before where there was one."""
-        self.listener = Listener(self._app(), self.port, host="127.0.0.1")
+        self.listener = Listener(self._app(), self.port, self._deadlines, host="127.0.0.1")
         await self.listener.start()
         self.port = self.listener.port
 
@@ -108,17 +120,21 @@ class Pod:
         cache: Path,
         connection: aiohttp.ClientSession,
         *,
-        reprove: float,
         engine_url: str,
+        engine: EngineType,
         variant: Variant,
+        precision: Precision,
+        patience: Patience,
     ) -> None:
         self.engine = FakeEngine()
         self.engine_server = Server(self.engine.app)
         self._engine_url = engine_url
+        self._engine_type = engine
         self.drain = Drain()
         self.store = store
         self.cache = cache
-        self._settings = Settings(DEPLOYMENT, store, cache, variant, reprove)
+        self.control = cache.with_name(f"{cache.name}-control")
+        self._settings = Settings(DEPLOYMENT, store, cache, variant, precision, control=self.control, patience=patience)
         self._connection = connection
         self.server = Server(self._app)
         self.ops = Server(self._ops_app)
@@ -143,12 +159,19 @@ class Pod:
         """A new agent process, as far as it goes inside this one."""
         self.cache.mkdir(parents=True, exist_ok=True)
         engine_url = self._engine_url or self.engine_server.url
-        dialect = TransformersEngine(self._connection, engine_url)
-        self.reconciler = Reconciler(dialect, self._settings)
+        http = EngineHttp(self._connection, engine_url, check_seconds=self._settings.patience.check)
+        self.reconciler = Reconciler(DIALECTS[self._engine_type](http), self._settings, self.drain)
         self.agent = Agent(self.reconciler, self._connection, engine_url, self.drain)
         self._tasks = [asyncio.create_task(self.reconciler.watch_engine()), asyncio.create_task(self.reconciler.work())]
         await self.server.start()
         await self.ops.start()
+
+    @property
+    def run_time_engine(self) -> LoadsAtRunTime:
+        """What the agent asks of an engine that takes adapters while it runs."""
+        engine = self.reconciler.engine
+        assert loads_at_run_time(engine)
+        return engine
 
     async def stop_agent(self) -> None:
         for task in self._tasks:
@@ -170,32 +193,55 @@ class Pod:
     def adapter(self, name: str) -> AdapterState | None:
         return self.agent.state().adapters.get(name)
 
-    async def judged(self, name: str, verdict: Verdict) -> AdapterState:
+    async def judged(self, name: str, verdict: Verdict, *, within: float = WITHIN) -> AdapterState:
         """Wait for a verdict."""
 
         def there() -> AdapterState | None:
             state = self.adapter(name)
             return state if state is not None and state.verdict is verdict else None
 
-        return await until(there, what=lambda: f"{name} {verdict}: {self.adapter(name)}")
+        return await until(there, what=lambda: f"{name} {verdict}: {self.adapter(name)}", within=within)
 
     async def engine_is_well(self, name: str) -> None:
         """Prove again now, and wait for success."""
         self.reconciler.adapters.change(name, due=0.0)
         await self.judged(name, Verdict.APPLIED)
 
-    async def proved(self, *names: str) -> None:
+    async def prove_again(self, name: str) -> None:
+        """Make one more proof, whatever it says."""
+        self.reconciler.adapters.change(name, due=0.0, urgent=True)
+        self.reconciler.changed()
+        await until(lambda: self.reconciler.adapters.by_name[name].due > 0, what=lambda: self.adapter(name))
+
+    async def proved(self, *names: str, within: float = WITHIN) -> None:
         for name in names:
-            await self.judged(name, Verdict.APPLIED)
+            await self.judged(name, Verdict.APPLIED, within=within)
 
 
 @contextlib.asynccontextmanager
 async def pod(
-    store: Path, cache: Path, *, reprove: float = 300, engine_url: str = "", variant: Variant = Variant.NONE
+    store: Path,
+    cache: Path,
+    *,
+    engine_url: str = "",
+    engine: EngineType = EngineType.TRANSFORMERS,
+    variant: Variant = Variant.NONE,
+    precision: Precision = Precision.BFLOAT16,
+    patience: Patience = PATIENCE,
+    answer_seconds: float = 10,
 ) -> AsyncIterator[Pod]:
     """A running engine pod; with a URL, its engine is somebody else's."""
-    async with session(10) as connection:
-        running = Pod(store, cache, connection, reprove=reprove, engine_url=engine_url, variant=variant)
+    async with session(answer_seconds) as connection:
+        running = Pod(
+            store,
+            cache,
+            connection,
+            engine_url=engine_url,
+            engine=engine,
+            variant=variant,
+            precision=precision,
+            patience=patience,
+        )
         await running.start()
         try:
             yield running
@@ -206,11 +252,11 @@ async def pod(
 class RouterProcess:
     """A router with its background work."""
 
-    def __init__(self, router: Router, drain: Drain) -> None:
+    def __init__(self, router: Router, drain: Drain, deadlines: Deadlines) -> None:
         self.router = router
         self.drain = drain
-        self.server = Server(router.app)
-        self.ops = Server(Operations(router).app)
+        self.server = Server(router.app, deadlines)
+        self.ops = Server(Operations(router).app, deadlines)
 
     def apply(self, given: Routes) -> None:
         self.router.in_force.take(text(given))
@@ -227,19 +273,32 @@ class RouterProcess:
 
 @contextlib.asynccontextmanager
 async def router(
-    *pods: Pod, keys: dict[str, str] | None = None, memory: Path | None = None, answer_seconds: float = 10
+    *pods: Pod,
+    keys: dict[str, str] | None = None,
+    memory: Path | None = None,
+    answer_seconds: float = 10,
+    body_seconds: float = BODY_SECONDS,
+    waited_seconds: float = WAITED_SECONDS,
+    deadlines: Deadlines = DEADLINES,
 ) -> AsyncIterator[RouterProcess]:
     """A running router before these pods."""
     drain = Drain()
     async with contextlib.AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         connection = await stack.enter_async_context(session(answer_seconds))
-        made = Router(connection, DEPLOYMENT, drain=drain, memory=memory or Path(folder))
+        made = Router(
+            connection,
+            DEPLOYMENT,
+            drain=drain,
+            memory=memory or Path(folder),
+            body_seconds=body_seconds,
+            waited_seconds=waited_seconds,
+        )
         made.take_keys(keys or {})
         made.restore()
         if pods:
             made.take_addresses(frozenset(one.address for one in pods))
-        process = RouterProcess(made, drain)
+        process = RouterProcess(made, drain, deadlines)
         polling = asyncio.create_task(made.backends.run())
         await process.server.start()
         await process.ops.start()

@@ -51,6 +51,8 @@ class Program:
     port: int
     ops_port: int
     log: Path
+    is_told: bool = False
+    """Whether its routes come by its stdin; otherwise from the cluster."""
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
@@ -59,9 +61,17 @@ class Program:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *self.arguments, "--port", str(self.port), "--ops-port", str(self.ops_port)],
                 env=self.environment,
+                stdin=subprocess.PIPE if self.is_told else None,
                 stdout=file,
                 stderr=subprocess.STDOUT,
             )
+
+    def tell(self, routes: Routes) -> None:
+        """New routes, by its stdin."""
+        assert self.process is not None
+        assert self.process.stdin is not None
+        self.process.stdin.write(text(routes).encode() + b"\n")
+        self.process.stdin.flush()
 
     @property
     def url(self) -> str:
@@ -103,6 +113,8 @@ class Program:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+            if self.process.stdin is not None:
+                self.process.stdin.close()
 
     def terminate(self) -> None:
         """As the kubelet would; does not wait."""

@@ -20,6 +20,7 @@ from .serving import Fleet
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tests/golden"
 NAMESPACE = "hospital"
+BY_THE_APISERVER = {"uid", "resourceVersion", "generation", "creationTimestamp"}
 NOT_OURS = {"Pod", "ReplicaSet"}
 MOST_ROUNDS = 30
 
@@ -37,6 +38,13 @@ RESOURCES = {
     "finetunejob-all-fields": example("finetunejob-all-fields"),
     "finetunejob-full": example("finetunejob-full"),
     "adapterdeployment": resources.deployment(cardiology="cardiology-v1"),
+    "adapterdeployment-tgi": resources.deployment(
+        spec={"engine": {"type": "TGI", "gpus": 2}}, cardiology="cardiology-v1"
+    ),
+    "adapterdeployment-vllm": resources.deployment(
+        spec={"quantization": "None", "engine": {"type": "VLLM", "gpus": 2, "maxConcurrentRequests": 16}},
+        cardiology="cardiology-v1",
+    ),
     "adapterdeployment-all-fields": example("adapterdeployment-all-fields"),
 }
 
@@ -110,7 +118,7 @@ def written(found: Manifest) -> Manifest:
     metadata = found["metadata"].items()
     return {
         **kept,
-        "metadata": {name: value for name, value in metadata if name not in {"uid", "resourceVersion", "generation"}},
+        "metadata": {name: value for name, value in metadata if name not in BY_THE_APISERVER},
     }
 
 

@@ -66,7 +66,7 @@ def reconciler(kube: KubeClient, images: str = "none/{}", states: PodStates | No
     trainer, gateway, engine = (images.format(member) for member in ("trainer", "gateway", "engine"))
     now = kube.clock.timestamp
     poller = ProgressPoller(kube, time.monotonic, now)
-    settings = Settings(trainer, gateway, {EngineType.TRANSFORMERS: engine})
+    settings = Settings(trainer, gateway, dict.fromkeys(EngineType, engine))
     return Reconciler(kube, settings, poller, states or PodStates(), now)
 
 

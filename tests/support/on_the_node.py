@@ -8,25 +8,32 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from devcluster import cgroups, controlplane, environments, images, node, processes, teardown
 from devcluster.configs import NODE_IP
 from devcluster.images import Entry
 from wardrobe.api.meta import Manifest
+from wardrobe.engines.wrapped import WRAPPER
+from wardrobe_gateway.wrapper import wrapper
 
+from . import tgi
 from .waiting import eventually
 
 FAULTY_ENGINE = Path(__file__).parent / "faulty_engine.py"
+STAND_IN = Path(__file__).parents[1] / "tgi_stand_in"
+TGI_STAND_IN = "localhost/tgi-stand-in:dev"
 DEADLY = "this prompt kills the engine"
 """The words that end the faulty engine."""
 
 
 def process_in(pod: Manifest, program: str) -> int:
-    """Host pid of a program in a pod, once it runs. The first is the container's own, its children come later."""
+    """Host pid of a program in a pod, once it runs. The first is the container's own or, of an engine, what the wrapper
+    has started; its children come later."""
 
     def found() -> int | None:
         pids = [pid for pid in _pids() if _is_in(pid, pod["metadata"]["uid"]) and program in _command(pid)]
-        return min(pids, default=None)
+        return min((pid for pid in pids if WRAPPER not in _command(pid)), default=None)
 
     return eventually(found, what=f"{program} in {pod['metadata']['name']}") or 0
 
@@ -50,6 +57,17 @@ def frozen(pid: int) -> Iterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def freeze_engine(pod: Manifest) -> None:
+    """SIGSTOP of an engine and of all that has come of it, but its wrapper: as where a device hangs, for ever."""
+
+    def found() -> int | None:
+        pids = (pid for pid in _pids() if _is_in(pid, pod["metadata"]["uid"]) and WRAPPER in _command(pid))
+        return next(pids, None)
+
+    for pid in wrapper.descendants(eventually(found, what=f"the wrapper in {pod['metadata']['name']}")):
+        os.kill(pid, signal.SIGSTOP)
 
 
 def daemon(name: str) -> int:
@@ -93,13 +111,67 @@ def without_apiserver() -> Iterator[None]:
 def import_faulty_engine() -> str:
     """Put an image into the node that is the engine's but for faults that can be switched on; its reference."""
     engine = environments.MEMBERS["engine"]
-    reference = engine.image.replace(":dev", "-faulty:dev")
-    source = [Entry("faulty"), Entry("faulty/faulty_engine.py", FAULTY_ENGINE.read_bytes(), 0o644)]
+    place = Path("faulty/bin/wardrobe-engine")  # the pod names its command, and finds this one first
+    script = f'#!/bin/sh\nexec {engine.environment}/bin/python /faulty/faulty_engine.py "$@"\n'
+    source = [
+        *(Entry(str(folder)) for folder in (place.parent.parent, place.parent)),
+        Entry("faulty/faulty_engine.py", FAULTY_ENGINE.read_bytes(), 0o644),
+        Entry(str(place), script.encode(), 0o755),
+    ]
+    config = images.config(engine)
+    config["Env"] = [*config["Env"][1:], f"PATH=/{place.parent}:{engine.environment}/bin:/usr/bin:/bin"]
+    return _import(engine.image.replace(":dev", "-faulty:dev"), source, config)
+
+
+def import_tgi_stand_in(crashes_with: str) -> str:
+    """An image whose `text-generation-launcher` is the stand-in, which ends at its start with that adapter."""
+    engine = environments.MEMBERS["engine"]
+    place = Path("tests") / STAND_IN.name
+    folders = [place.parent, place, place / "bin"]
+    files = [file for file in [*STAND_IN.glob("*.py"), *(STAND_IN / "bin").iterdir()] if file.is_file()]
+    source = [
+        *(Entry(str(folder)) for folder in folders),
+        *(Entry(str(place / file.relative_to(STAND_IN)), file.read_bytes(), 0o755) for file in files),
+    ]
+    config = images.config(engine)
+    variables = [f"PATH=/{place}/bin:{engine.environment}/bin:/usr/bin:/bin", f"STAND_IN_CRASH={crashes_with}"]
+    variables += [f"STAND_IN_PYTHON={engine.environment}/bin/python", "OMP_NUM_THREADS=1"]
+    config["Env"] = [*config["Env"][1:], *variables]
+    return _import(TGI_STAND_IN, source, config)
+
+
+def import_tgi() -> str:
+    """The real TGI where WARDROBE_TGI names its folder, else the stand-in."""
+    return _import_real_tgi(Path(tgi.REAL)) if tgi.REAL else import_tgi_stand_in("")
+
+
+def _import_real_tgi(folder: Path) -> str:
+    """Pods have of this machine what the node shows them, and read it there: nothing of TGI is in the image."""
+    if environments.ROOT not in folder.resolve().parents:
+        raise AssertionError(f"WARDROBE_TGI is {folder}: pods see what lies below {environments.ROOT}; move it there")
+    variables = tgi.real_environment(folder.resolve(), "/usr/bin:/bin")
     config = {
-        **images.config(engine),
-        "Entrypoint": [f"{engine.environment}/bin/python", "/faulty/faulty_engine.py"],
+        "Env": [f"{name}={value}" for name, value in variables.items()],
+        "User": str(images.USER),
+        "WorkingDir": "/",
     }
-    archive = images.archive(reference, [*images.entries(), *source], config)
+    return _import("localhost/tgi:dev", [], config)
+
+
+def import_vllm() -> str:
+    """An image with the vLLM of envs/vllm, which runs on CPUs."""
+    environment = environments.ROOT / "vllm"
+    environments.sync_project(STAND_IN.parents[1] / "envs" / "vllm", environment)
+    config = {
+        "Env": [f"PATH={environment}/bin:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1"],
+        "User": str(images.USER),
+        "WorkingDir": "/",
+    }
+    return _import("localhost/vllm:dev", [], config)
+
+
+def _import(reference: str, more: list[Entry], config: dict[str, Any]) -> str:
+    archive = images.archive(reference, [*images.entries(), *more], config)
     ctr = ["ctr", "--address", str(node.instance().folder / "containerd.sock"), "--namespace", "k8s.io"]
     subprocess.run([*ctr, "images", "import", "-"], input=archive, check=True, capture_output=True)
     return reference

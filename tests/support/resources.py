@@ -104,8 +104,13 @@ def ready_base(digest: str = BASE_DIGEST) -> Manifest:
         "chatTemplateDigest": BASE_DIGEST,
         "generationMarker": "Present",
     }
-    fingerprint = f"sampled:{BASE_DIGEST}"
-    return {"digest": digest, "fingerprint": fingerprint, "tokenizer": tokenizer, "conditions": [condition]}
+    return {
+        "digest": digest,
+        "fingerprint": f"sampled:{BASE_DIGEST}",
+        "shape": {**results.SHAPE.model_dump(by_alias=True, exclude={"tied_embeddings"}), "embeddings": "Tied"},
+        "tokenizer": tokenizer,
+        "conditions": [condition],
+    }
 
 
 def base_to_build_on(namespace: str = "ward") -> ReadyBase:

@@ -1,4 +1,4 @@
-"""What the base answers, and adapters, each alone in an engine: `python -m support.say MODEL QUESTION LENGTHS FOLDER…`.
+"""What base and adapters answer, each alone: `python -m support.say MODEL VARIANT QUESTION LENGTHS FOLDER…`.
 
 Runs in the engine's environment and prints the greedy answers of the base and of each folder's adapter, in so many
 tokens, as JSON.
@@ -20,9 +20,11 @@ from wardrobe_engine.options import Options
 BASE = "base"
 
 
-async def say(model: Path, question: str, lengths: list[int], folders: list[str]) -> dict[str, dict[int, str]]:
+async def say(
+    model: Path, variant: Variant, question: str, lengths: list[int], folders: list[str]
+) -> dict[str, dict[int, str]]:
     """Load one adapter after the other: no other is there that could answer."""
-    base = load(model, Variant.NF4)
+    base = load(model, variant)
     engine = Engine(base, Options.parse(["--model", str(model), "--served-name", BASE]), Model(base))
     said = {BASE: {tokens: await answer(engine, BASE, question, tokens) for tokens in lengths}}
     for folder in folders:
@@ -42,5 +44,6 @@ async def answer(engine: Engine, adapter: str, question: str, tokens: int) -> st
 
 
 if __name__ == "__main__":
-    _model, _question, _lengths, *_folders = sys.argv[1:]
-    print(json.dumps(asyncio.run(say(Path(_model), _question, json.loads(_lengths), _folders))))  # noqa: T201
+    _model, _variant, _question, _lengths, *_folders = sys.argv[1:]
+    _said = asyncio.run(say(Path(_model), Variant(_variant), _question, json.loads(_lengths), _folders))
+    print(json.dumps(_said))  # noqa: T201

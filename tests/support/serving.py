@@ -11,6 +11,7 @@ from wardrobe_contracts.state import (
     AdapterState,
     AgentState,
     BackendState,
+    EngineSets,
     EngineState,
     Reason,
     RouterState,
@@ -28,6 +29,8 @@ class Fleet:
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     """By Adapter; the others are Applied."""
     missing_keys: list[str] = field(default_factory=list)
+    engine_sets: EngineSets | None = None
+    """Of every engine pod, where engines take adapters at their start only."""
     stuck_at: int | None = None
     """Generation of the routes that routers work by, where they have stopped to hear of others."""
     silent: Mapping[str, float] = field(default_factory=dict)
@@ -50,6 +53,7 @@ class Fleet:
             draining=False,
             engine=EngineState(up=True, since=TIME),
             adapters=adapters,
+            engine_sets=self.engine_sets,
         )
 
     def router(self) -> RouterState:

@@ -12,6 +12,7 @@ The batch in which a row is decoded changes no text here: of 2,700 answers in ba
 
 import asyncio
 import contextlib
+import itertools
 import json
 import threading
 import time
@@ -52,6 +53,8 @@ class Answer:
     """The assistant's words, of a stream's pieces together."""
     adapter: str = ""
     """The Adapter that answered, by header and text; where these disagree, a sentence that says so."""
+    retry_after: str = ""
+    """When to ask again, where it was refused for now."""
 
     @property
     def good(self) -> bool:
@@ -102,6 +105,19 @@ class Traffic:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(ended.wait(), max(0.0, due - time.monotonic()))
 
+    async def keep_asking(self, clients: int, ended: asyncio.Event) -> None:
+        """So many clients until `ended`, each of whom asks the next department as soon as it is answered."""
+        departments = itertools.cycle(sorted(self.keys))
+
+        async def client(session: aiohttp.ClientSession) -> None:
+            while not ended.is_set():
+                await self._ask(session, next(departments))
+
+        limit = aiohttp.ClientTimeout(total=self.patience, sock_connect=CONNECTS)
+        async with aiohttp.ClientSession(timeout=limit) as session, asyncio.TaskGroup() as group:
+            for _ in range(clients):
+                group.create_task(client(session))
+
     async def _ask(self, session: aiohttp.ClientSession, department: str) -> None:
         began = time.monotonic()
         try:
@@ -127,10 +143,10 @@ class Traffic:
             came = await answer.text()
             cut = self.stream and answer.status == 200 and "data: [DONE]" not in came
             error = "the stream was cut" if cut else "" if answer.status == 200 else came[:300]
-            name = answer.headers.get(ADAPTER_HEADER, "")
+            name, later = (answer.headers.get(header, "") for header in (ADAPTER_HEADER, "Retry-After"))
             ended = time.monotonic()
         if error:
-            return Answer(department, began, ended, answer.status, name, error)
+            return Answer(department, began, ended, answer.status, name, error, retry_after=later)
         text = streamed_words(came) if self.stream else words(came)
         return Answer(department, began, ended, answer.status, name, "", text, self._adapter(name, text))
 

@@ -22,7 +22,7 @@ from wardrobe_contracts.digests import of_files, sha256_file
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.inspection import Inspection
 from wardrobe_contracts.manifest import Manifest
-from wardrobe_contracts.probes import Probe, Probes, ProbeScores
+from wardrobe_contracts.probes import Message, Probe, Probes, ProbeScores
 from wardrobe_contracts.result import RESULT_FILE, Result
 from wardrobe_contracts.training import TrainConfig
 from wardrobe_models.chat import Chat
@@ -181,6 +181,8 @@ def test_probes_can_be_scored_again(on_all: tuple[Assessment, Path], chat: Chat,
         assert ids[probe.prompt_tokens :] == probe.completion_ids
         assert len(ids) - probe.prompt_tokens == probe.completion_tokens
         assert probe.prompt.endswith("<|assistant|>\n")
+        assert probe.messages is not None
+        assert chat.render([message.model_dump() for message in probe.messages], prompt=True) == probe.prompt
         assert set(probe.scores) == {Variant.NONE, Variant.INT8, Variant.NF4}
         with torch.no_grad():
             logits = torch.log_softmax(model(torch.tensor([ids])).logits[0].float(), dim=-1)
@@ -315,7 +317,7 @@ def test_sigterm_leaves_nothing_behind(order: MakeOrder, tmp_path: Path) -> None
 
 
 def test_scores_too_much_alike_are_said() -> None:
-    draft = probes.Draft("p", "c", 1, [1, 2, 3])
+    draft = probes.Draft(probes.Question([{"role": "user", "content": "Why?"}], "p"), "c", 1, [1, 2, 3])
     near, far = ProbeScores(base=[-1.0, -2.0], adapter=[-1.05, -1.95]), ProbeScores(base=[-9.0, -9.0], adapter=[0, -1])
     scores = {Variant.NONE: [far], Variant.NF4: [near]}
     digest = "sha256:" + "0" * 64
@@ -331,24 +333,26 @@ def test_scores_too_much_alike_are_said() -> None:
             prompt_ids=[1],
             completion_ids=[2, 3],
             scores=both,
+            messages=[Message(role="user", content="Why?")],
         )
     ]
 
 
 def test_completions_that_do_not_survive_as_text_are_no_probes(chat: Chat) -> None:
-    prompt = "<|user|>\nWhy?<|end|>\n<|assistant|>\n"
-    assert probes.make_draft(chat, prompt, "") is None
-    assert probes.make_draft(chat, prompt, "\ufffd") is None
-    made = probes.make_draft(chat, prompt, "Because\ufffd")
+    question = probes.ask(chat, [{"role": "user", "content": "Why?"}])
+    assert question.prompt == "<|user|>\nWhy?<|end|>\n<|assistant|>\n"
+    assert probes.make_draft(chat, question, "") is None
+    assert probes.make_draft(chat, question, "\ufffd") is None
+    made = probes.make_draft(chat, question, "Because\ufffd")
     assert made is not None
     assert made.completion == "Because"
-    assert made.passage.positions[0] == made.prompt_tokens == len(chat.ids(prompt))
+    assert made.passage.positions[0] == made.prompt_tokens == len(chat.ids(question.prompt))
 
 
 def test_the_same_prompts_are_chosen_every_time(chat: Chat, cardiology: Path) -> None:
     rows = read_rows(cardiology, "x")[:60]
     chosen = probes.choose(chat, rows, 7, 1024)
-    assert len(set(chosen)) == probes.COUNT
+    assert len({question.prompt for question in chosen}) == probes.COUNT
     assert probes.choose(chat, rows[::-1], 7, 1024) == chosen
     assert probes.choose(chat, rows, 8, 1024) != chosen
     assert probes.choose(chat, rows, 7, probes.COMPLETION_TOKENS) == []

@@ -198,17 +198,16 @@ def test_other_processes_and_micro_batches_are_the_same_run(train_order: Order, 
     assert checkpoints.newest(other) is not None
 
 
-def test_the_adapter_is_written_once_the_volume_takes_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_adapter_is_written_once_the_volume_takes_it(tmp_path: Path) -> None:
     """safetensors tells of a full disk by an error of its own."""
     tries = iter([OSError(28, "No space left on device"), SafetensorError("I/O error: No space left on device"), None])
-    monkeypatch.setattr(train_module, "RETRY_SECONDS", 0.0)
 
     def write() -> None:
         if (error := next(tries)) is not None:
             raise error
 
     reporter = Reporter(tmp_path, 4, None)
-    train_module.save_at_last(write, reporter)
+    train_module.save_at_last(write, reporter, retry_seconds=0.0)
     assert next(tries, "no more") == "no more"
     assert "No space left" in (progress.read(tmp_path).problem or "")
 

@@ -14,6 +14,7 @@ import torch
 from bitsandbytes.nn import modules as bnb_modules
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from wardrobe_contracts.digests import sha256
 from wardrobe_contracts.exits import ExitCode, Reason
@@ -24,9 +25,10 @@ from wardrobe_models.chat import Chat
 from wardrobe_trainer import progress
 from wardrobe_trainer.adapter_files import normalised_config, validate
 from wardrobe_trainer.batches import Plan
+from wardrobe_trainer.checkpoints import Manifest
 from wardrobe_trainer.lora import prepare
 from wardrobe_trainer.problems import TaskError
-from wardrobe_trainer.reporting import milestones, require_finite
+from wardrobe_trainer.reporting import Reporter, milestones, require_finite
 from wardrobe_trainer.tokens import IGNORED, encode
 from wardrobe_trainer.train import load_examples, train
 from wardrobe_trainer.trainer import MicroBatches, PlannedTrainer, make_trainer, trainer_settings
@@ -251,6 +253,18 @@ def test_weights_that_lack_a_tensor(train_order: Order, tmp_path: Path, model_co
 def test_lines_about_the_loss() -> None:
     assert len(milestones(10_000)) == 21
     assert milestones(3) >= {1, 3}
+
+
+def test_the_first_step_after_a_checkpoint_has_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    digest = sha256(b"")
+    begun = Manifest(step=341, fingerprint=digest, tensors=digest, tokens=1000, first_loss=3.0)
+    reporter = Reporter(tmp_path, 100, begun)
+    state, arguments = TrainerState(max_steps=10_000), TrainingArguments(str(tmp_path), use_cpu=True)
+    reporter.on_train_begin(arguments, state, TrainerControl())
+    with caplog.at_level("INFO"):
+        for state.global_step in (341, 342, 343):  # the last that was done comes again, for its room
+            reporter.on_log(arguments, state, TrainerControl(), {"loss": 1.0, "num_tokens": 10.0 * state.global_step})
+    assert [record.message.split(" epoch")[0] for record in caplog.records] == ["step 342/10000"]
 
 
 def command(config: TrainConfig, folder: Path) -> "subprocess.Popen[str]":

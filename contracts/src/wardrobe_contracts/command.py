@@ -66,7 +66,12 @@ def _problem(options: type[CommandLine], found: ErrorDetails) -> str:
         case "missing":
             return f"{option} is missing: give it a value"
         case "literal_error":  # pydantic would show the members of an enumeration as Python writes them
-            rule = f"it must be one of {', '.join(get_args(options.model_fields[field].annotation))}"
+            rule = f"it must be one of {', '.join(_words(options.model_fields[field].annotation))}"
         case _:
             rule = found["msg"].removeprefix("Value error, ").replace("Input should", "it must")
     return f"{option} {found['input']} is not allowed: {rule}"
+
+
+def _words(annotation: Any) -> list[str]:
+    """Of a literal, or of one that may be left out."""
+    return [word for part in (annotation, *get_args(annotation)) for word in get_args(part) if isinstance(word, str)]

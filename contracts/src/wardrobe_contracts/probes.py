@@ -30,6 +30,13 @@ class ProbeScores(Record):
         return self
 
 
+class Message(Record):
+    """One message of a conversation."""
+
+    role: str
+    content: str
+
+
 class Probe(Record):
     """One golden prompt with the completion that the adapter gives greedily on the unquantized base."""
 
@@ -44,6 +51,8 @@ class Probe(Record):
     completion_ids: list[NonNegativeInt] | None = None
     """The completion's, as they follow the prompt's when both are read as one text."""
     scores: dict[Variant, ProbeScores]
+    messages: list[Message] | None = None
+    """What `prompt` was rendered from; None in files of before it was recorded."""
 
     @model_validator(mode="after")
     def _as_long_as_it_says(self) -> Self:

@@ -6,11 +6,12 @@ read; routers and agents watch it.
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, NonNegativeInt, StringConstraints, model_validator
 
 from .base import AdapterName, Digest, Exchanged, Record
+from .inspection import Size
 
 ROUTES_KEY = "routes-1.json"
 FORMAT_0_KEY = "routes.json"
@@ -59,11 +60,26 @@ class Verification(StrEnum):
     """Proofs are made and reported, and what the engine took from verified files answers all the same."""
 
 
+class BaseShape(Record):
+    """Sizes of a base's matrices: adapters are held against them before an engine that would not look gets them."""
+
+    model_type: str
+    """As config.json has it."""
+    layers: Size
+    hidden_size: Size
+    intermediate_size: Size
+    attention_heads: Size
+    key_value_heads: Size
+    head_dim: Size
+
+
 class RoutedBase(Record):
     """The base of the deployment: adapters of another are never loaded."""
 
     name: str
     digest: Digest
+    shape: BaseShape | None = None
+    """Of the inspection. None in routes of before engines that take adapters at their start."""
 
 
 class Route(Record):
@@ -92,6 +108,17 @@ class RoutedAdapter(Record):
         return self
 
 
+class Permit(Record):
+    """Which engine may be started anew with which set of adapters. At most one at a time in a deployment."""
+
+    incarnation: str
+    """Of the agent beside it: a permit is not for the pod that comes after."""
+    engine_set: Digest
+    """The set that this agent wants, see `state.EngineSets`."""
+    pod: str = ""
+    """Name of the agent's pod: the permit ends with it."""
+
+
 class Routes(Exchanged):
     """Contents of the ConfigMap."""
 
@@ -103,6 +130,13 @@ class Routes(Exchanged):
     adapters: list[RoutedAdapter]
     authentication: Authentication = Authentication.API_KEY
     verification: Verification = Verification.ENFORCE
+    permit: Permit | None = None
+    """None where no engine may restart, and for engines that take adapters while they run."""
+    refused: list[EngineAdapterName] = []
+    """Members of the set with which an engine did not start; agents that have not tried them leave them out."""
+    answering_since: NonNegativeInt | None = None
+    """The generation since which only FOR_AGENTS has changed, where that is not this one: a router that works by it
+    answers as one that works by this."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -115,6 +149,15 @@ class Routes(Exchanged):
         return self
 
     @property
+    def answers_alike_since(self) -> int:
+        """`answering_since`, or this generation."""
+        return self.generation if self.answering_since is None else self.answering_since
+
+    def answered_as_in(self, generation: int | None) -> bool:
+        """Whether who works by the routes of that generation answers every request as who works by these."""
+        return generation is not None and self.answers_alike_since <= generation <= self.generation
+
+    @property
     def routed(self) -> frozenset[str]:
         """Adapters that a department's requests go to."""
         return frozenset(route.engine_name for route in self.departments.values() if route.engine_name is not None)
@@ -125,12 +168,24 @@ class Routes(Exchanged):
         return frozenset(loaded.adapter for loaded in self.adapters if loaded.engine_name in self.routed)
 
 
+FOR_AGENTS = frozenset({"permit", "refused"})
+"""Fields that only agents act upon."""
+_SINCE_FORMAT_0: dict[str, Any] = {
+    "base": {"shape"},
+    **dict.fromkeys(("format", "permit", "refused", "answering_since"), True),
+}
+
+
 def to_config_map(routes: Routes) -> dict[str, str]:
     """The ConfigMap's data: the same routes for readers of today, and for those of format 0."""
     return {
-        ROUTES_KEY: routes.model_dump_json(by_alias=True, exclude_none=True, indent=1),
-        FORMAT_0_KEY: routes.model_dump_json(by_alias=True, exclude_none=True, exclude={"format"}),
+        ROUTES_KEY: routes.model_dump_json(by_alias=True, exclude_none=True, indent=1, exclude=_empty(routes)),
+        FORMAT_0_KEY: routes.model_dump_json(by_alias=True, exclude_none=True, exclude=_SINCE_FORMAT_0),
     }
+
+
+def _empty(routes: Routes) -> set[str]:
+    return set() if routes.refused else {"refused"}
 
 
 def in_config_map(data: Mapping[str, str]) -> str | None:

@@ -68,6 +68,10 @@ class Reason(Word):
     FETCHING = ("Fetching", "Its files are being copied from the store and verified.")
     LOADING = ("Loading", "The engine is taking it in.")
     PROVING = ("Proving", "Its probes are being scored.")
+    AWAITING_RESTART = (
+        "AwaitingRestart",
+        "This engine takes adapters only when it starts; it is started anew when no other replica is.",
+    )
     ENGINE_DOWN = ("EngineDown", "The engine went away or came back empty; it is loaded and proved again.")
 
     PROVED = ("Proved", "Its recorded effect was found again.")
@@ -80,6 +84,10 @@ class Reason(Word):
     ANSWERS_AS_OTHER = (
         "AnswersAsOther",
         "The effect found under its name is another adapter's, or its effect is found under another's name.",
+    )
+    ANSWERS_MIXED = (
+        "AnswersMixed",
+        "Its answers change with what other adapters are asked: the engine mixes them up, in a batch or in its cache.",
     )
     SCORES_UNKNOWN = ("ScoresUnknown", "There is an effect, and it is neither the recorded one nor any other's.")
     BASE_SCORES_UNKNOWN = ("BaseScoresUnknown", "The engine's base is not the one the probes were recorded on.")
@@ -100,7 +108,8 @@ class Reason(Word):
     )
     OTHER_BASE = ("OtherBase", "It belongs to another base than the deployment's.")
     VARIANT_NOT_ASSESSED = ("VariantNotAssessed", "It has no recorded scores on the deployment's quantization.")
-    REFUSED_BY_ENGINE = ("RefusedByEngine", "The engine would not load it; the message is the engine's.")
+    UNFIT = ("Unfit", "Its files do not fit the base or the engine; the message says where.")
+    REFUSED_BY_ENGINE = ("RefusedByEngine", "The engine would not load it, or ended with it; the message is its own.")
     PROOF_FAILED = ("ProofFailed", "The engine did not answer the probes.")
 
 
@@ -119,11 +128,19 @@ class ProofNumbers(Record):
     """The adapter's effect here against none: small when not applied."""
     engine_base: NonNegativeFloat
     """The base here against the recorded base: what the two stacks disagree by."""
+    share: float | None = None
+    """Σ found·recorded / Σ recorded², over effects by token: 1 applied, 0 not, whatever the engine's noise."""
+    share_allowed: NonNegativeFloat | None = None
+    """How far from 1 or from 0 the engine's noise may bring `share`."""
     nearest_other: str | None = None
     other: NonNegativeFloat | None = None
     """The effect of `nearest_other` here against this adapter's recorded effect: small when the two are mixed up."""
+    alike: list[str] = []
+    """The department's other adapters that answer so much like this one that they could be exchanged unseen."""
     decode: NonNegativeFloat | None = None
     """What was generated, as scored while generating, against the same in one prefill."""
+    mixed: NonNegativeFloat | None = None
+    """The same of what was generated in one batch with other adapters."""
 
 
 class Timings(Record):
@@ -145,6 +162,8 @@ class AdapterState(Record):
     """Whether requests that name it are answered: Applied, or loaded where verification only reports."""
     since: str
     """When verdict or reason last changed, RFC 3339."""
+    proved_at: str | None = None
+    """When it was last found Applied, RFC 3339; None before, and once the engine has been away."""
     in_flight: NonNegativeInt = 0
     numbers: ProofNumbers | None = None
     timings: Timings = Timings()
@@ -170,6 +189,27 @@ class EngineState(Record):
     message: str = ""
 
 
+class EngineSets(Record):
+    """Sets of adapters of an engine that takes them at its start, by the digest of names, files and padded form."""
+
+    running: Digest | None = None
+    """None while the engine starts or is down."""
+    wanted: Digest | None = None
+    """Differs from `running` where only a restart gives the engine what is missing, for which a permit is asked: it has
+    stayed so for some seconds. An engine that never came up starts without, and asks for none."""
+    failed: Digest | None = None
+    """The last one that this agent saw not come up. It is not tried again; where no set has come up yet, all are after
+    some minutes."""
+    on_trial: bool = False
+    """What was accepted last has not been proved whole yet, and may turn out as one that does not come up. No other set
+    is asked for meanwhile, and no other engine is permitted one."""
+    restarting: bool = False
+    """Requests are turned away: the engine is drained, stopped, or starts."""
+    start_seconds: NonNegativeFloat | None = None
+    """What the last set that came up took, from its order to its first answer: with the end of the process before. None
+    until this agent has seen one."""
+
+
 class AgentState(Exchanged):
     """`GET /state` of an engine pod."""
 
@@ -185,6 +225,8 @@ class AgentState(Exchanged):
     """By the name that engines know."""
     problem: str = ""
     """Why newer routes are not applied, if they are not."""
+    engine_sets: EngineSets | None = None
+    """None for an engine that takes adapters while it runs."""
 
     def serves(self, name: str) -> bool:
         """Whether a request that names this adapter is answered here."""

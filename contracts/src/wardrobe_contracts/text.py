@@ -3,8 +3,14 @@
 from collections.abc import Sequence
 
 
+def encodable(text: str) -> str:
+    """The text with halves of surrogate pairs written out: JSON may hold them alone, and UTF-8 has none."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def shorten(text: str, limit: int) -> str:
-    """The text, or its beginning with a mark that it was cut."""
+    """The text, or its beginning with a mark that it was cut; encodable."""
+    text = encodable(text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

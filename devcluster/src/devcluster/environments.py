@@ -85,49 +85,67 @@ def stamp(tree: Path, member: Member) -> str:
     return digest.hexdigest()
 
 
-def sync(names: Iterable[str] = (), *, tree: Path | None = None) -> list[Member]:
-    """Bring the environments up to date with the sources; those that are so already take no time."""
+def sync(names: Iterable[str] = (), *, tree: Path | None = None, root: Path = ROOT) -> list[Member]:
+    """Bring the environments below `root` up to date with the sources; those that are so already take no time."""
     members = chosen(names)
     with locked("environments"):
         for member in members:
-            _sync_one(tree or checkout(), member)
+            _sync_one(tree or checkout(), member, root / member.name)
     return members
 
 
-def _sync_one(tree: Path, member: Member) -> None:
-    mark = member.environment / STAMP
+def _sync_one(tree: Path, member: Member, environment: Path) -> None:
+    mark = environment / STAMP
     wanted = stamp(tree, member)
     if mark.is_file() and mark.read_text() == wanted:
         return
     first = not mark.exists()
     note = " (a few GB: the first time takes minutes)" if first and member.name in {"trainer", "engine"} else ""
-    say(f"making the environment {member.environment}{note}…")
+    say(f"making the environment {environment}{note}…")
     began = time.monotonic()
     mark.unlink(missing_ok=True)
     former = os.umask(0o022)  # pods of any user read it
     try:
-        _install(tree, member)
-        _compile(member)
+        _install(tree, member, environment)
+        _compile(environment)
         mark.write_text(wanted)
     finally:
         os.umask(former)
-    say(f"made {member.environment} in {time.monotonic() - began:.0f} s")
+    say(f"made {environment} in {time.monotonic() - began:.0f} s")
 
 
-def _install(tree: Path, member: Member) -> None:
-    uv = str(checkout() / "tools" / "uv")
-    fixed = ["sync", "--frozen", "--no-dev", "--no-editable", "--quiet", "--python", str(PYTHON)]
+def sync_project(project: Path, environment: Path) -> None:
+    """The environment of a project apart, with a lock of its own. Raises DevclusterError."""
+    mark, lock = environment / STAMP, (project / "uv.lock").read_text()
+    with locked("environments"):
+        if mark.is_file() and mark.read_text() == lock:
+            return
+        say(f"making the environment {environment} (a few GB: the first time takes minutes)…")
+        former = os.umask(0o022)  # pods of any user read it
+        try:
+            _uv_sync(project, environment, [])
+            _compile(environment)
+            mark.write_text(lock)
+        finally:
+            os.umask(former)
+
+
+def _install(tree: Path, member: Member, environment: Path) -> None:
     # uv sees no change of a member's sources, only of its pyproject.toml: always install ours anew.
     anew = [option for folder in member.sources for option in ("--reinstall-package", PACKAGES[folder])]
+    _uv_sync(tree, environment, ["--no-dev", "--no-editable", "--package", member.package, *anew])
+
+
+def _uv_sync(project: Path, target: Path, options: list[str]) -> None:
+    uv = str(checkout() / "tools" / "uv")
+    command = [uv, "sync", "--frozen", "--quiet", "--python", str(PYTHON), *options]
     environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
-    environment |= {"UV_PROJECT_ENVIRONMENT": str(member.environment), "UV_PYTHON_PREFERENCE": "only-system"}
-    done = subprocess.run([uv, *fixed, "--package", member.package, *anew], cwd=tree, env=environment, check=False)
-    if done.returncode != 0:
-        raise DevclusterError(f"uv sync for {member.name} failed: see above")
+    environment |= {"UV_PROJECT_ENVIRONMENT": str(target), "UV_PYTHON_PREFERENCE": "only-system"}
+    if subprocess.run(command, cwd=project, env=environment, check=False).returncode != 0:
+        raise DevclusterError(f"uv sync for {target} failed: see above")
 
 
-def _compile(member: Member) -> None:
+def _compile(environment: Path) -> None:
     """Pods cannot write: without bytecode every start would compile torch again (10 s and more)."""
-    python = str(member.environment / "bin/python")
-    library = str(member.environment / "lib")
+    python, library = str(environment / "bin/python"), str(environment / "lib")
     subprocess.run([python, "-m", "compileall", "-q", "-j", "0", library], check=False, stdout=subprocess.DEVNULL)

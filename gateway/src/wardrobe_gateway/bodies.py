@@ -24,8 +24,16 @@ MAX_VALUES = 20_000
 once parsed, so that a body of empty lists would grow thirtyfold."""
 
 
-async def read(request: web.BaseRequest, charge: Callable[[int], None], most: int = MAX_BODY_BYTES) -> bytes:
-    """The whole body. `charge` is told of bytes before they are kept, and may refuse them. Raises ApiError."""
+async def read(
+    request: web.BaseRequest,
+    charge: Callable[[int], None],
+    most: int = MAX_BODY_BYTES,
+    seconds: float = BODY_SECONDS,
+) -> bytes:
+    """The whole body, within so many seconds. `charge` is told of bytes before they are kept, and may refuse them.
+
+    Raises ApiError.
+    """
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         message = "the request's body is compressed; send it as it is, without Content-Encoding"
         raise ApiError(415, "encoding_unsupported", message, headers={"Accept-Encoding": "identity"})
@@ -35,10 +43,10 @@ async def read(request: web.BaseRequest, charge: Callable[[int], None], most: in
     try:
         if request.content.is_eof():  # most are whole when their request begins: a timer would be the dearer part
             return await _pieces(request.content, announced, charge, most)
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             return await _pieces(request.content, announced, charge, most)
     except TimeoutError as error:
-        raise ApiError(408, "request_timeout", f"the request's body took longer than {BODY_SECONDS:g} s") from error
+        raise ApiError(408, "request_timeout", f"the request's body took longer than {seconds:g} s") from error
     except (web.RequestPayloadError, ConnectionError) as error:
         raise ApiError(400, "body_broken", "the request's body did not arrive whole") from error
 
@@ -66,6 +74,14 @@ def parse(body: bytes) -> dict[str, Any]:
     return payload
 
 
+def encode(value: Any) -> bytes:
+    """In UTF-8: as escapes, Cyrillic text would be three times as long. Raises ApiError for half a surrogate pair."""
+    try:
+        return ENCODER.encode(value).encode()
+    except UnicodeEncodeError as error:
+        raise ApiError(400, "invalid_json", "the request holds half a surrogate pair, which is no text") from error
+
+
 def _require_size(size: int, most: int) -> None:
     if size > most:
         raise ApiError(413, "request_too_large", f"the request is larger than {most} bytes; ask with less")
@@ -88,4 +104,5 @@ def _finite(text: str) -> float:
     return value
 
 
+ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)

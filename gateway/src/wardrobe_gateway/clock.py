@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import datetime
+import time
 
 
-def timestamp() -> str:
-    """Now, as the API writes times."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def timestamp(seconds: float | None = None) -> str:
+    """A time in seconds since 1970, or now, as the API writes times."""
+    now = time.time() if seconds is None else seconds
+    return datetime.datetime.fromtimestamp(now, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 async def wait(event: asyncio.Event, seconds: float) -> None:

@@ -1,5 +1,6 @@
 """What agent and router share in passing requests on: headers and streams."""
 
+import re
 from collections.abc import Mapping
 
 import aiohttp
@@ -28,6 +29,9 @@ KEPT_BACK = frozenset(
 CONNECT_SECONDS = 2
 """Inside one cluster. A node that is gone answers nothing, and another replica waits."""
 CHUNK = 64 * 1024
+LONGEST_EVENT = 256 * 1024
+"""Of a stream's first event. One that is longer is passed on unread."""
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 
 
 def session(answer_seconds: float) -> aiohttp.ClientSession:
@@ -58,6 +62,23 @@ def answer_headers(headers: Mapping[str, str], more: Mapping[str, str]) -> CIMul
 async def first_piece(upstream: aiohttp.ClientResponse) -> bytes:
     """All of an answer, or what comes first of a stream. Until then nothing was sent on, and another may be asked."""
     return await upstream.content.readany() if is_stream(upstream) else await upstream.read()
+
+
+async def first_event(upstream: aiohttp.ClientResponse, longest: int = LONGEST_EVENT) -> tuple[bytes, bytes]:
+    """What has come of a stream when its first event is whole, and that event; comments do not count as one."""
+    begun = b""
+    while len(begun) <= longest:
+        if event := _event_in(begun):
+            return begun, event
+        if not (piece := await upstream.content.readany()):
+            return begun, begun.strip()
+        begun += piece
+    return begun, b""
+
+
+def _event_in(begun: bytes) -> bytes:
+    *whole, _ = _BLANK_LINE.split(begun)
+    return next((event for event in whole if event and not event.startswith(b":")), b"")
 
 
 def is_stream(upstream: aiohttp.ClientResponse) -> bool:

@@ -21,7 +21,9 @@ class Options(CommandLine):
 
     trainer_image: str = Field(description="image of all training tasks")
     gateway_image: str = Field(description="image of agents and routers")
-    engine_image: dict[EngineType, str] = Field(description="image of each engine, as Transformers=<image>")
+    engine_image: dict[EngineType, str] = Field(
+        description="image of each engine that deployments may name, as Transformers=<image>, which there must be"
+    )
     namespaces: str | None = Field(None, description="comma-separated namespaces to watch; unset: all")
     user_id: int = Field(10001, ge=0, description="uid, gid and fsGroup of every pod that touches the store")
     port: int = Field(8080, ge=0, le=65535, description="port of /metrics and /healthz")
@@ -29,11 +31,12 @@ class Options(CommandLine):
 
     @field_validator("engine_image")
     @classmethod
-    def _every_engine_has_one(cls, images: dict[EngineType, str]) -> dict[EngineType, str]:
-        """A deployment may name any of them."""
-        if lacking := [engine.value for engine in EngineType if not images.get(engine)]:
-            raise ValueError(f"it must have an image for {', '.join(lacking)}: give {lacking[0]}=<image>")
-        return images
+    def _one_for_the_default(cls, images: dict[EngineType, str]) -> dict[EngineType, str]:
+        """A deployment that names an engine without one is told so; the one that needs no GPU is for all."""
+        default = EngineType.TRANSFORMERS
+        if not images.get(default):
+            raise ValueError(f"it must have an image for {default.value}: give {default.value}=<image>")
+        return {engine: image for engine, image in images.items() if image}
 
 
 def main() -> None:

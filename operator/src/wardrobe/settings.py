@@ -13,6 +13,6 @@ class Settings:
     trainer_image: str
     gateway_image: str
     engine_images: Mapping[EngineType, str]
-    """Of every engine."""
+    """Of the engines that deployments may name, Transformers always among them."""
     user_id: int = 10001
     """uid, gid and fsGroup of every pod that touches the store."""

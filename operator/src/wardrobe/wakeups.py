@@ -7,12 +7,12 @@ import hashlib
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 
 from wardrobe.api import adapter, adapterdeployment, basemodel, children, finetunejob
 from wardrobe.api.meta import Key, Manifest
 from wardrobe.api.reasons import ConditionType
-from wardrobe.deployment import pod_troubles
+from wardrobe.deployment import pod_troubles, replacement
 from wardrobe.manifests import pod_status
 from wardrobe.workqueue import WorkQueue
 
@@ -40,24 +40,27 @@ class Wakeups:
         self._gists: dict[str, Hashable] = {}
         self._told: set[str] = set()
         """uids of Jobs whose pod is there and has ended: their own end, which follows, is no news."""
-        self._waiters: defaultdict[Key, set[Key]] = defaultdict(set)
+        self._waiters: defaultdict[Key, dict[Key, Hashable]] = defaultdict(dict)
+        """By what they wait on: who waits, and the readiness that was decided by."""
         self._waits: dict[Key, frozenset[Key]] = {}
         self._uses: dict[Key, frozenset[Key]] = {}
-        self._digests: dict[Key, str | None] = {}
-        """Of the bases that are ready."""
+        self._bases: dict[Key, Manifest] = {}
         self._ended: dict[Key, bool] = {}
         """All runs that were seen, and whether they have ended."""
 
-    def waits_on(self, key: Key, others: frozenset[Key]) -> None:
-        """From now on, `key` is woken when one of `others` changes, and by no former ones."""
+    def waits_on(self, key: Key, others: Mapping[Key, Hashable]) -> None:
+        """From now on, `key` is woken when one of `others` says of its readiness anything else, and by no former ones.
+
+        What it was decided by was read, and may be a state that no event shows: the next one may say what the last did.
+        """
         for other in self._waits.pop(key, frozenset()):
-            self._waiters[other].discard(key)
+            del self._waiters[other][key]
             if not self._waiters[other]:
                 del self._waiters[other]
         if others:
-            self._waits[key] = others
-        for other in others:
-            self._waiters[other].add(key)
+            self._waits[key] = frozenset(others)
+        for other, readiness in others.items():
+            self._waiters[other][key] = readiness
 
     def resource_event(self, kind: str, event: str | None, manifest: Manifest) -> None:
         """One of our kinds was listed, added, changed or deleted. In a form of another release it wakes itself alone,
@@ -76,14 +79,16 @@ class Wakeups:
         if kind == finetunejob.KIND:
             self._note_run(key, event, manifest)
         if kind == basemodel.KIND:
-            self._digests[key] = None if event == "DELETED" else ready_digest_of(manifest)
+            self._note_base(key, event, manifest)
         changed = self._is_new(event, manifest, spec_gist(manifest), "spec")
         if kind == finetunejob.KIND:
             changed |= self._is_new(event, manifest, saving_gist(manifest), "saving")
         if (changed or not says_anything(manifest)) and not (event is None and self._rests(key, manifest)):
             self._queue.add(key, listed=event is None)
-        if self._is_new(event, manifest, readiness_gist(manifest), "readiness"):
-            self._wake(self._waiters.get(key, ()))
+        gist = readiness_gist(manifest)
+        says = None if event == "DELETED" else gist
+        self._wake([waiter for waiter, knew in self._waiters.get(key, {}).items() if knew != says])
+        if self._is_new(event, manifest, gist, "readiness"):
             self._wake(self._users(key))
         if kind == adapter.KIND:
             marked = manifest.get("status", {}).get("usedBy", [])
@@ -105,10 +110,11 @@ class Wakeups:
         """Whether an Adapter that nobody uses says what is so: Ready, on a base that was listed before it."""
         wanted = manifest["spec"]["baseModel"]
         base = Key(basemodel.KIND, key.namespace, wanted["name"])
-        fits = accepted(manifest) and self._digests.get(base) == wanted["digest"]
-        if fits:
-            self.waits_on(key, frozenset({base}))
-        return fits
+        listed = self._bases.get(base)
+        if listed is None or not accepted(manifest) or ready_digest_of(listed) != wanted["digest"]:
+            return False
+        self.waits_on(key, {base: readiness_gist(listed)})
+        return True
 
     def serving_event(self, event: str | None, manifest: Manifest) -> None:
         """What an AdapterDeployment is made of, besides pods, was listed, added, changed or deleted."""
@@ -131,6 +137,12 @@ class Wakeups:
         new = owner.kind in OWNERS and self._is_new(event, manifest, gist, recovers=pod)
         if new and (event is not None or self._may_matter(owner)):
             self._queue.add(owner, listed=event is None)
+
+    def _note_base(self, key: Key, event: str | None, manifest: Manifest) -> None:
+        if event == "DELETED":
+            self._bases.pop(key, None)
+        else:
+            self._bases[key] = manifest
 
     def _note_run(self, key: Key, event: str | None, manifest: Manifest) -> None:
         if event == "DELETED":
@@ -238,11 +250,13 @@ def job_gist(job: Manifest, *, told: bool) -> Hashable:
 
 
 def serving_gist(child: Manifest) -> Hashable:
-    """All that somebody may change, and why a Deployment gets no pods; not how many of them there are."""
+    """All that somebody may change, why a Deployment gets no pods, and whether it has all; not how many there are."""
     content = {name: value for name, value in child.items() if name not in {"metadata", "status"}}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
-    trouble = pod_troubles.of_deployment(child) if "replicas" in child.get("spec", {}) else None
-    return (digest, child["metadata"].get("deletionTimestamp"), trouble)
+    deletion = child["metadata"].get("deletionTimestamp")
+    if "replicas" not in child.get("spec", {}):
+        return (digest, deletion)
+    return (digest, deletion, pod_troubles.of_deployment(child), replacement.is_done(child))
 
 
 def pod_gist(pod: Manifest) -> Hashable:

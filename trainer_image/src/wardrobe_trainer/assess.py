@@ -119,18 +119,18 @@ def measure(config: AssessConfig, facts: AdapterFacts) -> Measured:
     chat = load_chat(base)
     rows = read_heldout(config)
     heldout = prepare(chat, rows, read_frame(Path(config.data_folder)), length)
-    prompts = probes.choose(chat, rows, config.lineage.schedule.seed, context_length(load_config(base)))
-    say(f"{len(rows)} held-out rows, {sum(len(row.body) for row in heldout)} answer tokens, {len(prompts)} probes")
+    questions = probes.choose(chat, rows, config.lineage.schedule.seed, context_length(load_config(base)))
+    say(f"{len(rows)} held-out rows, {sum(len(row.body) for row in heldout)} answer tokens, {len(questions)} probes")
     drafts: list[probes.Draft] = []
     evaluations: list[Evaluation] = []
     scores: dict[Variant, list[ProbeScores]] = {}
     for variant in in_order(config.variants):
         model = load_candidate(config, facts, variant)
-        drafts = drafts or probes.draft(chat, model, prompts)
-        require_probes(drafts, len(prompts))
+        drafts = drafts or probes.draft(chat, model, questions)
+        require_probes(drafts, len(questions))
         evaluations.append(evaluate(model, variant, heldout))
         scores[variant] = probes.score(model, drafts)
-        say(summary(evaluations[-1], probes.difference(scores[variant])))
+        say(summary(evaluations[-1], scores[variant]))
         del model
         free_memory()
     return Measured(evaluations, drafts, scores)
@@ -158,11 +158,12 @@ def require_probes(drafts: list[probes.Draft], prompts: int) -> None:
         )
 
 
-def summary(evaluation: Evaluation, difference: float) -> str:
+def summary(evaluation: Evaluation, scores: list[ProbeScores]) -> str:
     """One line about a variant."""
     whole, body = evaluation.whole, evaluation.body
-    verdict = "" if difference >= probes.DISTINGUISHABLE else ", too little to prove which of them answers"
+    differ = probes.difference(scores)
+    verdict = "" if probes.provable(evaluation.variant, scores) else ", too little to prove which of them answers"
     return (
         f"on {evaluation.variant}: loss {whole.base.loss:.4f} -> {whole.candidate.loss:.4f}, "
-        f"body {body.base.loss:.4f} -> {body.candidate.loss:.4f}, probes differ by {difference:.2f} per token{verdict}"
+        f"body {body.base.loss:.4f} -> {body.candidate.loss:.4f}, probes differ by {differ:.2f} per token{verdict}"
     )

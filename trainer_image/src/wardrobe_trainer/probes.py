@@ -8,9 +8,10 @@ from peft import PeftModel
 from transformers import GenerationConfig
 
 from wardrobe_contracts.base import Digest, Variant
-from wardrobe_contracts.engines import ENGINES
+from wardrobe_contracts.engines import widest
+from wardrobe_contracts.probes import Message as ProbeMessage
 from wardrobe_contracts.probes import Probe, Probes, ProbeScores
-from wardrobe_models.chat import Chat
+from wardrobe_models.chat import Chat, Message
 
 from .dataset import Row
 from .scoring import Passage, base_and_candidate
@@ -20,15 +21,21 @@ COUNT = 8
 COMPLETION_TOKENS = 48
 """Enough to go past a greeting (15 to 30 tokens in the worked example), which all versions of a department share, into
 what tells them apart."""
-DISTINGUISHABLE = max(facts.tolerance.distinguishable for facts in ENGINES.values())
-"""Mean absolute difference of log-probabilities per token (nats) that every engine can tell from none."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a person may ask, and how it is written for the base."""
+
+    messages: list[Message]
+    prompt: str
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A prompt with its completion, not yet scored."""
+    """A question with its completion, not yet scored."""
 
-    prompt: str
+    question: Question
     completion: str
     prompt_tokens: int
     ids: list[int]
@@ -40,18 +47,23 @@ class Draft:
         return Passage(self.ids, list(range(self.prompt_tokens, len(self.ids))))
 
 
-def choose(chat: Chat, rows: list[Row], seed: int, context: int) -> list[str]:
-    """Rendered prompts of up to COUNT held-out rows, picked by hash: the same for every version on the same data."""
+def choose(chat: Chat, rows: list[Row], seed: int, context: int) -> list[Question]:
+    """Questions of up to COUNT held-out rows, picked by hash: the same for every version on the same data."""
     by_key = {prompt_key(row.messages): row for row in rows}
     ordered = sorted(by_key, key=lambda key: hashlib.sha256(f"probe {seed}\n{key}".encode()).digest())
-    prompts = (chat.render(by_key[key].messages[:-1], prompt=True) for key in ordered)
-    fitting = [text for text in prompts if len(chat.ids(text)) + COMPLETION_TOKENS <= context]
+    questions = (ask(chat, by_key[key].messages[:-1]) for key in ordered)
+    fitting = [one for one in questions if len(chat.ids(one.prompt)) + COMPLETION_TOKENS <= context]
     return fitting[:COUNT]
 
 
-def draft(chat: Chat, model: PeftModel, prompts: list[str]) -> list[Draft]:
+def ask(chat: Chat, messages: list[Message]) -> Question:
+    """A conversation up to where the next answer begins."""
+    return Question(messages, chat.render(messages, prompt=True))
+
+
+def draft(chat: Chat, model: PeftModel, questions: list[Question]) -> list[Draft]:
     """The candidate's greedy completions; those that do not survive being read again as text are left out."""
-    made = (make_draft(chat, prompt, complete(chat, model, prompt)) for prompt in prompts)
+    made = (make_draft(chat, question, complete(chat, model, question.prompt)) for question in questions)
     return [item for item in made if item is not None]
 
 
@@ -71,13 +83,13 @@ def complete(chat: Chat, model: PeftModel, prompt: str) -> str:
     return str(chat.tokenizer.decode(new, clean_up_tokenization_spaces=False))
 
 
-def make_draft(chat: Chat, prompt: str, completion: str) -> Draft | None:
+def make_draft(chat: Chat, question: Question, completion: str) -> Draft | None:
     """Read prompt and completion as one text, as an engine will; None where the boundary between them moves."""
     whole = completion.rstrip("\ufffd")  # the last character may have been cut within its bytes
-    before, ids = chat.ids(prompt), chat.ids(prompt + whole)
+    before, ids = chat.ids(question.prompt), chat.ids(question.prompt + whole)
     if len(ids) <= len(before) or ids[: len(before)] != before:
         return None
-    return Draft(prompt, whole, len(before), ids)
+    return Draft(question, whole, len(before), ids)
 
 
 def score(model: PeftModel, drafts: list[Draft]) -> list[ProbeScores]:
@@ -103,6 +115,12 @@ def difference(scores: list[ProbeScores]) -> float:
     return sum(abs(base - adapter) for base, adapter in pairs) / len(pairs)
 
 
+def provable(variant: Variant, scores: list[ProbeScores]) -> bool:
+    """Whether every engine that serves a variant can tell from these which adapter answers."""
+    pairs = (pair for item in scores for pair in zip(item.base, item.adapter, strict=True))
+    return widest(variant).distinguishes([adapter - base for base, adapter in pairs])
+
+
 def assemble(
     drafts: list[Draft], scores: dict[Variant, list[ProbeScores]], *, adapter: Digest, base: Digest, seed: int
 ) -> Probes:
@@ -113,15 +131,16 @@ def assemble(
         seed=seed,
         probes=[
             Probe(
-                prompt=item.prompt,
+                prompt=item.question.prompt,
                 prompt_tokens=item.prompt_tokens,
                 completion=item.completion,
                 completion_tokens=len(item.ids) - item.prompt_tokens,
                 prompt_ids=item.ids[: item.prompt_tokens],
                 completion_ids=item.ids[item.prompt_tokens :],
                 scores={variant: scores[variant][index] for variant in scores},
+                messages=[ProbeMessage.model_validate(message) for message in item.question.messages],
             )
             for index, item in enumerate(drafts)
         ],
-        indistinguishable=[variant for variant in scores if difference(scores[variant]) < DISTINGUISHABLE],
+        indistinguishable=[variant for variant in scores if not provable(variant, scores[variant])],
     )

@@ -89,7 +89,7 @@ class Reporter(TrainerCallback):
         self.reached = self.reached.model_copy(update={"step": state.global_step, "step_seconds": round(seconds, 3)})
         report = self.now("Training")
         progress.write(self._scratch, report)
-        if self._speaks and state.global_step in milestones(state.max_steps):
+        if self._speaks and state.global_step in {self.reached.resumed + 1, *milestones(state.max_steps)}:
             say(
                 f"step {report.step}/{report.steps} epoch {report.epoch:.2f} loss {report.loss:.4f} "
                 f"{report.tokens_per_second:.0f} tokens/s, {report.seconds_left} s left"

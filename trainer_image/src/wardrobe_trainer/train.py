@@ -147,7 +147,7 @@ def save(config: TrainConfig, model: PreTrainedModel | PeftModel, weights: momen
         lora.save(model, weights, output, config.method)
 
 
-def save_at_last(write: Callable[[], None], reporter: Reporter) -> None:
+def save_at_last(write: Callable[[], None], reporter: Reporter, retry_seconds: float = RETRY_SECONDS) -> None:
     """Write what was trained, again and again where the volume is full or away: training took hours.
 
     A SIGTERM ends it; the next attempt has the last checkpoint. Raises OSError or SafetensorError after a day.
@@ -158,7 +158,7 @@ def save_at_last(write: Callable[[], None], reporter: Reporter) -> None:
         except (OSError, SafetensorError) as error:  # the second is how safetensors tells of a full disk
             say(f"what was trained could not be written, and is tried again: {error}")
             reporter.not_saved(str(error), stage="Saving")
-        time.sleep(RETRY_SECONDS)
+        time.sleep(retry_seconds)
     return write()
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from wardrobe_contracts.routes import EngineAdapterName, RoutedAdapter, Routes, Verification
 from wardrobe_contracts.state import AdapterState, ProofNumbers, Reason, Timings, Verdict
+from wardrobe_contracts.text import encodable
 
 from ..clock import timestamp
 from .fetch import Fetched
@@ -19,6 +20,7 @@ PENDING: dict[str, Any] = {
     "reason": Reason.WAITING,
     "message": "",
     "numbers": None,
+    "proved_at": None,
     "due": 0.0,
     "urgent": False,
     "failed": False,
@@ -39,6 +41,8 @@ class LocalAdapter:
     loaded: bool = False
     """The engine has it, as far as we know."""
     numbers: ProofNumbers | None = None
+    proved_at: float | None = None
+    """When it was last found Applied, in seconds since 1970."""
     timings: Timings = field(default_factory=Timings)
     due: float = 0.0
     """When its next step may be taken: later after a failure, and for the next proof."""
@@ -68,6 +72,7 @@ class LocalAdapter:
             message=self.message,
             served=self.served(verification),
             since=self.since,
+            proved_at=None if self.proved_at is None else timestamp(self.proved_at),
             in_flight=in_flight,
             numbers=self.numbers,
             timings=self.timings,
@@ -88,8 +93,8 @@ class AdapterSet:
     def put(self, name: EngineAdapterName, new: LocalAdapter) -> None:
         """Replace one that is there; `since` moves when verdict or reason does."""
         old = self.by_name[name]
-        same = (old.verdict, old.reason) == (new.verdict, new.reason)
-        self.by_name[name] = new if same else replace(new, since=timestamp())
+        since = old.since if (old.verdict, old.reason) == (new.verdict, new.reason) else timestamp()
+        self.by_name[name] = replace(new, since=since, message=encodable(new.message))
 
     def follow(self, routes: Routes, now: float) -> None:
         """Take over a new set: adapters come, come back, change their artifact, or leave."""
@@ -109,7 +114,7 @@ class AdapterSet:
     def lose_engine(self, reason: Reason, message: str) -> None:
         """The engine went away, or came back empty: whatever was given to it is no longer known to be there."""
         for name, local in self.by_name.items():
-            if local.fetched is not None:
+            if local.fetched is not None or local.loaded:
                 self.change(name, **{**PENDING, "reason": reason, "message": message}, loaded=False)
 
     def doubt(self, name: EngineAdapterName) -> None:
@@ -125,6 +130,13 @@ class AdapterSet:
             other
             for other, local in self.by_name.items()
             if other != name and local.loaded and local.left is None and departments & set(local.routed.departments)
+        )
+
+    def strangers(self, name: EngineAdapterName) -> list[EngineAdapterName]:
+        """Other loaded adapters, of other departments."""
+        near = {name, *self.siblings(name)}
+        return sorted(
+            other for other, local in self.by_name.items() if other not in near and local.loaded and local.left is None
         )
 
     def served(self, verification: Verification) -> frozenset[EngineAdapterName]:

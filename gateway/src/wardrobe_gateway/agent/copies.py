@@ -18,9 +18,6 @@ from .settings import Settings
 
 T = TypeVar("T")
 
-STALL_SECONDS = 30.0
-"""Without a piece read from the store, a copy is given up. Its thread may hang on in the kernel."""
-CHECK_SECONDS = 1.0
 MOST_THREADS = 32
 """Beyond, the store hangs for all, and nothing is gained by one more."""
 
@@ -54,13 +51,13 @@ class Copies:
         folder, busy = copy_of(adapter, store.cache), self._written()
         if folder in busy or len(busy) >= MOST_THREADS:
             return _hangs("an earlier copy still waits for it")
-        pace = Pace()
+        pace, stall = Pace(), self._settings.patience.stall
         future, self._threads[folder] = _in_thread(lambda: fetch(store, adapter, pace))
         try:
             while not future.done():
-                await asyncio.wait([future], timeout=CHECK_SECONDS)
-                if not future.done() and time.monotonic() - pace.moved > STALL_SECONDS:
-                    return _hangs(f"it gave nothing for {STALL_SECONDS:g} s")
+                if (still := time.monotonic() - pace.moved) >= stall:
+                    return _hangs(f"it gave nothing for {stall:g} s")
+                await asyncio.wait([future], timeout=stall - still)
             self._threads.pop(folder, None)  # it may not have ended yet, and writes no more
             return future.result()
         except FetchError as error:
@@ -78,7 +75,7 @@ class Copies:
         """Remove files that no adapter, no engine and no copy under way needs. No copy may begin meanwhile."""
         self.untidy = False
         wanted = {copy_of(adapter, self._settings.cache) for adapter in adapters}
-        folders = {*wanted, *self.kept.values(), *self._written()}
+        folders = {*wanted, *self.kept.values(), *self._written(), self._settings.sets}
         keep = frozenset(folders | {partial_of(folder) for folder in folders})
         await asyncio.to_thread(forget, self._settings.cache, keep)
 

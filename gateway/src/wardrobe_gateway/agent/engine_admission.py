@@ -17,18 +17,20 @@ WAIT_SECONDS = 10.0
 class EngineAdmission:
     """Lets departments' requests through. Proofs do not come this way: their places are kept free for them."""
 
-    def __init__(self, places: int) -> None:
-        self.queue: FairQueue[asyncio.Event] = FairQueue(places, MOST_WAITING)
+    def __init__(self, places: int, most_waiting: int = MOST_WAITING, wait_seconds: float = WAIT_SECONDS) -> None:
+        self.queue: FairQueue[asyncio.Event] = FairQueue(places, most_waiting)
+        self._most_waiting = most_waiting
+        self._wait_seconds = wait_seconds
 
     @contextlib.asynccontextmanager
     async def place(self, department: str, *, waits: bool = True) -> AsyncIterator[None]:
         """Wait for a place in the engine, and hold it. Raises ApiError where there is none in time."""
         admitted = asyncio.Event()
         if not self.queue.join(department, admitted):
-            raise _full(f"{MOST_WAITING} requests of the department wait already")
+            raise _full(f"{self._most_waiting} requests of the department wait already")
         self._admit()
         try:
-            seconds = WAIT_SECONDS if waits else 0.0
+            seconds = self._wait_seconds if waits else 0.0
             await wait(admitted, seconds)
             if not admitted.is_set():
                 raise _full(f"the engine had no place for {seconds:g} s")

@@ -5,7 +5,9 @@ import logging
 import time
 from collections.abc import Callable
 
+from wardrobe_contracts.engine_process import ProcessState
 from wardrobe_contracts.state import EngineState, Reason
+from wardrobe_contracts.text import encodable
 
 from ..clock import timestamp, wait
 from ..engines import (
@@ -15,16 +17,15 @@ from ..engines import (
     EngineGoneError,
     EngineRejectedError,
     EngineSilentError,
+    loads_at_run_time,
 )
 from .adapters import AdapterSet
+from .engine_process import EngineProcess, words
+from .patience import Patience
 
 CHECK_SECONDS = 0.5
 UNWELL_SECONDS = 1.0
 """An engine that says that it is ill, or breaks connections, counts as down after so long without any progress."""
-SILENT_SECONDS = 30.0
-"""And one that is only slow, after so long. It may be busy: a request, however large, must not take all adapters away.
-An engine whose model hangs ends its process itself, and one that has ended refuses connections, which is down at once.
-"""
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +33,21 @@ log = logging.getLogger(__name__)
 class EngineHealth:
     """Follows the engine, and takes back what the adapters were to one that is no more. `watch` runs for ever."""
 
-    def __init__(self, engine: Engine, adapters: AdapterSet) -> None:
+    def __init__(self, engine: Engine, adapters: AdapterSet, process: EngineProcess, patience: Patience) -> None:
         self.state = EngineState(up=False, since=timestamp(), message="not seen yet")
         self.listed: frozenset[str] = frozenset()
-        """Adapters that the engine has, as it last said."""
+        """Adapters that the engine has, as it last said; none for one that cannot say."""
+        self.answering: ProcessState | None = None
+        """The process that answered last, where a wrapper tells one from the next; None while the engine is down."""
         self._engine = engine
         self._adapters = adapters
+        self._process = process
+        self._patience = patience
         self._progress_at = 0.0
+        self._silent_from: float | None = None
+        """When the first of the last checks began to which nothing was said."""
+        self._last_answered: str | None = None
+        """Incarnation of the last process that did. What has not yet is starting, which takes what it takes."""
         self._check = asyncio.Event()
 
     def progressed(self) -> None:
@@ -52,14 +61,18 @@ class EngineHealth:
     async def watch(self, changed: Callable[[], None]) -> None:
         """Check the engine for ever; `changed` is called when it came or went."""
         while True:
-            before = self.state
+            before, began = self.state, time.monotonic()
+            silent_from, self._silent_from = self._silent_from, None
             try:
                 await self._look()
                 self.progressed()
             except EngineGoneError as error:
                 self._lost(str(error))
-            except (EngineSilentError, EngineBusyError) as error:
-                self._lost_after(SILENT_SECONDS, str(error))
+            except EngineSilentError as error:
+                self._lost_after(self._patience.silent, str(error))
+                self._silent(began if silent_from is None else silent_from)
+            except EngineBusyError as error:
+                self._lost_after(self._patience.silent, str(error))
             except (EngineDownError, EngineRejectedError) as error:
                 self._lost_after(UNWELL_SECONDS, str(error))
             if self.state is not before:
@@ -68,21 +81,35 @@ class EngineHealth:
             await wait(self._check, CHECK_SECONDS)
 
     async def list(self) -> None:
-        """Ask which adapters the engine has. Raises the engine's errors."""
-        self.listed = await self._engine.loaded()
+        """Ask which adapters the engine has, where it can say. Raises the engine's errors."""
+        if loads_at_run_time(self._engine):
+            self.listed = await self._engine.loaded()
 
     async def _look(self) -> None:
-        """One check. Adapters that it should have and has not mean that it was started anew."""
+        """One check. Another process, or adapters that it should have and has not, mean that it was started anew."""
+        process = self._require_process()
         await self._engine.check()
         before = self._adapters.loaded
         await self.list()
-        missing = before - self.listed
+        missing = (before - self.listed) & self._adapters.loaded if loads_at_run_time(self._engine) else frozenset()
+        if process != self._require_process():
+            raise EngineGoneError("the engine's process ended while it was asked")
+        same, self.answering = process == self.answering, process
+        self._last_answered = process.incarnation if process else None
         if not self.state.up:
             self._answered()
-        elif missing & self._adapters.loaded:
-            log.warning("the engine has lost %s", ", ".join(sorted(missing)))
+        elif missing or not same:
+            log.warning("the engine was started anew, and has lost %s", ", ".join(sorted(missing)) or "all")
             self._adapters.lose_engine(Reason.ENGINE_DOWN, "the engine was started anew")
             self._answered()
+
+    def _require_process(self) -> ProcessState | None:
+        """The process that runs, without what is known of others; None where no wrapper says. Raises EngineGoneError
+        where none runs."""
+        process = self._process.state()
+        if process is not None and process.incarnation is None:
+            raise EngineGoneError(words(process.ended) if process.ended else "no process of the engine runs")
+        return process and process.model_copy(update={"ended": None})
 
     def _answered(self) -> None:
         starts = self.state.starts + 1
@@ -94,8 +121,22 @@ class EngineHealth:
         if not self.state.up or time.monotonic() - self._progress_at >= seconds:
             self._lost(message)
 
+    def _silent(self, since: float) -> None:
+        """Nothing was said since then. The wrapper kills this process and no other: what runs may be another by now."""
+        self._silent_from = since
+        hangs = time.monotonic() - max(since, self._progress_at) >= self._patience.hung
+        if not hangs or self._last_answered is None:
+            return
+        log.error("the engine's process %s hangs, and is killed", self._last_answered)
+        try:
+            self._process.kill(self._last_answered)
+        except OSError as error:
+            log.warning("the wrapper cannot be told to kill it: %s", error)
+
     def _lost(self, message: str) -> None:
+        message = encodable(message)  # the engine's words, perhaps
         self.listed = frozenset()
+        self.answering = None
         if self.state.up:
             log.error("engine is down: %s", message)
             self._adapters.lose_engine(Reason.ENGINE_DOWN, message)

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +24,8 @@ from wardrobe_contracts.manifest import (
 from wardrobe_contracts.probes import PROBES_FILE, Probes
 from wardrobe_contracts.routes import RoutedAdapter
 from wardrobe_contracts.state import Reason, Verdict
+
+from . import regular_files
 
 FILES = (*ADAPTER_FILES, PROBES_FILE)
 CHUNK = 1 << 20
@@ -187,12 +188,9 @@ def _read(path: Path) -> bytes:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """A regular file of bounded size: opening a pipe would wait for ever. Raises OSError and FetchError."""
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123  pathlib takes no flags
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise FetchError(Verdict.LOAD_FAILED, Reason.STORE_FAILED, f"{path.name} is no regular file")
-        if found.st_size > MOST_BYTES[path.name]:
+    """A regular file of bounded size. Raises OSError and FetchError."""
+    with regular_files.opened(path) as file:
+        if os.fstat(file.fileno()).st_size > MOST_BYTES[path.name]:
             raise _too_large(path)
         yield file
 

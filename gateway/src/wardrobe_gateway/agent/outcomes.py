@@ -6,10 +6,9 @@ from wardrobe_contracts.state import Reason, Verdict
 
 from .adapters import PENDING, LocalAdapter
 from .fetch import Fetched
+from .patience import Patience
 from .proof import Judgement
 
-RETRY_SECONDS = 30.0
-"""After a verdict that somebody may mend: in the store, or by restarting the engine."""
 BUSY_SECONDS = 1.0
 REPETITIONS = 0.2
 """Share of the time that repetitions may take. 84 adapters whose proofs take 1 s each come round every 7 minutes."""
@@ -44,7 +43,7 @@ class Unanswered:
 Outcome = Fetched | Loaded | Judgement | Failed | Busy | Unanswered
 
 
-def after(adapter: LocalAdapter, outcome: Outcome, now: float, seconds: float, reprove_seconds: float) -> LocalAdapter:
+def after(adapter: LocalAdapter, outcome: Outcome, now: float, seconds: float, patience: Patience) -> LocalAdapter:
     """An adapter after a step that took so long: who is slow leaves the others four times that before its next one."""
 
     def due(pause: float) -> float:
@@ -56,14 +55,14 @@ def after(adapter: LocalAdapter, outcome: Outcome, now: float, seconds: float, r
         case Loaded():
             return replace(adapter, loaded=True, **PENDING)
         case Failed(verdict, reason, message):
-            return replace(adapter, verdict=verdict, reason=reason, message=message, due=due(RETRY_SECONDS))
+            return replace(adapter, verdict=verdict, reason=reason, message=message, due=due(patience.retry))
         case Busy(message):
             shown = message if adapter.verdict is Verdict.PENDING else adapter.message
             return replace(adapter, message=shown, due=due(BUSY_SECONDS))
         case Unanswered():
-            return replace(adapter, urgent=False, due=due(RETRY_SECONDS))
+            return replace(adapter, urgent=False, due=due(patience.retry))
         case Judgement(verdict):
-            return _judged(adapter, outcome, due(reprove_seconds if verdict is Verdict.APPLIED else RETRY_SECONDS))
+            return _judged(adapter, outcome, due(patience.reprove if verdict is Verdict.APPLIED else patience.retry))
 
 
 def _judged(adapter: LocalAdapter, found: Judgement, due: float) -> LocalAdapter:

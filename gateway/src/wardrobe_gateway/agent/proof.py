@@ -1,12 +1,22 @@
-"""Which adapter answers, judged by scores. Pure: everything measured comes in, a verdict goes out."""
+"""Which adapter answers, judged by scores. Pure: everything measured comes in, a verdict goes out.
 
+An effect is a score minus the base's, token by token: what two stacks disagree by on the base is mostly the same under
+an adapter, and drops out. See docs/adr/0032-what-a-proof-measures.md.
+"""
+
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from wardrobe_contracts.base import Variant
 from wardrobe_contracts.engines import Tolerance
+from wardrobe_contracts.engines.tolerances import CERTAIN
 from wardrobe_contracts.probes import Probes
 from wardrobe_contracts.state import ProofNumbers, Reason, Verdict
+
+Pairs = Sequence[tuple[float, float]]
+"""A token's score while it was generated, and in one prefill afterwards."""
 
 
 @dataclass(frozen=True)
@@ -15,6 +25,11 @@ class Scores:
 
     base: Sequence[float]
     adapter: Sequence[float]
+
+    @property
+    def effect(self) -> list[float]:
+        """The adapter's."""
+        return _effect(self.adapter, self.base)
 
 
 @dataclass(frozen=True)
@@ -28,6 +43,15 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Decoded:
+    """Answers that the adapter generated here."""
+
+    alone: Sequence[Pairs]
+    beside: Sequence[Pairs]
+    """In one batch with others' answers, and to a prompt that others had been asked."""
+
+
+@dataclass(frozen=True)
 class Judgement:
     """What a proof says."""
 
@@ -35,6 +59,56 @@ class Judgement:
     reason: Reason
     message: str
     numbers: ProofNumbers | None = None
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """The recorded effect, and how far the engine's noise may take what is found from it, or from none."""
+
+    effect: Sequence[float]
+    tolerance: Tolerance
+
+    @cached_property
+    def separation(self) -> float:
+        """Nats per token."""
+        return _mean(self.effect)
+
+    @cached_property
+    def allowed(self) -> float:
+        """Mean distance (nats per token) from an effect that is the same."""
+        return self.tolerance.allowed(self.separation, len(self.effect))
+
+    @cached_property
+    def share_allowed(self) -> float:
+        """How far a share may be from the true one; infinite where nothing was recorded."""
+        return CERTAIN * self.tolerance.share_noise(self.effect)
+
+    def share(self, found: Sequence[float]) -> float:
+        """How much of the effect is in what was found: 1 for all, 0 for nothing, or for something unlike it."""
+        energy = sum(value * value for value in self.effect)
+        return sum(here * value for here, value in zip(found, self.effect, strict=True)) / energy if energy else 0.0
+
+    def is_all(self, found: Sequence[float]) -> bool:
+        """The share tells it from a part of the effect, the distance from an effect with something else beside it."""
+        near = abs(self.share(found) - 1) <= self.share_allowed
+        return near and _distance(found, self.effect) <= self.allowed
+
+    def is_none(self, found: Sequence[float]) -> bool:
+        """Whether nothing was found."""
+        return abs(self.share(found)) <= self.share_allowed and _mean(found) <= self.allowed
+
+    def surely_nearer(self, point: Sequence[float], one: Sequence[float], other: Sequence[float]) -> bool:
+        """Whether an effect is nearer to `one` than to `other`, by more than noise can make it.
+
+        By squared distances. With v the variance of noise on a token and d what `one` and `other` differ by, their
+        difference has a variance of 4·d²·v, and 3·v² more where d is itself nothing but noise.
+        """
+        nearer = margin = 0.0
+        for here, a, b, effect in zip(point, one, other, self.effect, strict=True):
+            noise = self.tolerance.variance(effect)
+            nearer += (b - here) ** 2 - (a - here) ** 2
+            margin += noise * (3 * noise + 4 * (a - b) ** 2)
+        return nearer > CERTAIN * math.sqrt(margin)
 
 
 def recorded_scores(probes: Probes, variant: Variant) -> Scores:
@@ -47,94 +121,125 @@ def recorded_scores(probes: Probes, variant: Variant) -> Scores:
 
 
 def judge(probes: int, recorded: Scores, measured: Measured, tolerance: Tolerance) -> Judgement:
-    """Compare effects (score minus the base's score) with the recorded effect, by which of the known it is nearest to.
+    """By which of the known effects the adapter's effect here is: the recorded one, none, another adapter's."""
+    yardstick = Yardstick(recorded.effect, tolerance)
+    found = _effect(measured.own, measured.base)
+    others = {name: _effect(scores, measured.base) for name, scores in measured.others.items()}
+    engine_base = _distance(measured.base, recorded.base)
+    numbers = _numbers(probes, yardstick, found, others, engine_base)
+    if not tolerance.distinguishes(yardstick.effect):
+        message = f"recorded scores differ from the base's by {numbers.separation:.3f} per token, too little to see"
+        return Judgement(Verdict.INDISTINGUISHABLE, Reason.TOO_CLOSE, message, numbers)
+    if engine_base > yardstick.allowed:
+        message = f"without an adapter the engine scores {engine_base:.3f} per token off the recorded base"
+        return Judgement(Verdict.DIVERGED, Reason.BASE_SCORES_UNKNOWN, message, numbers)
+    return _nearest(yardstick, found, others, numbers)
 
-    Effects, not scores: what two stacks disagree by on the base is mostly the same under an adapter, and drops out.
-    """
-    numbers = _numbers(probes, recorded, measured, tolerance)
-    verdict, reason, message = _verdict(numbers, measured, tolerance)
-    return Judgement(verdict, reason, message, numbers)
 
+def judge_decode(judgement: Judgement, decoded: Decoded, tolerance: Tolerance) -> Judgement:
+    """Add what generating showed.
 
-def judge_decode(judgement: Judgement, pairs: Sequence[tuple[float, float]]) -> Judgement:
-    """Add what generating showed: `pairs` are a token's score while it was generated and in one prefill afterwards.
-
-    An adapter that is applied in prefill and lost in decode generates as the base, and scores as the base.
+    An adapter that is applied in prefill and lost in decode generates as the base, and scores as the base. One that
+    the engine mixes up with others in a batch, or through its cache, scores well only while it is alone.
     """
     numbers = judgement.numbers
     if numbers is None or judgement.verdict is not Verdict.APPLIED:
         return judgement
-    if not pairs:
+    if not decoded.alone or not decoded.beside:
         message = "nothing generated is read back by the engine as the same tokens"
         return Judgement(Verdict.DIVERGED, Reason.TOKENS_DIFFER, message, numbers)
-    decode = _mean_difference(*zip(*pairs, strict=True))
-    numbers = numbers.model_copy(update={"decode": _rounded(decode)})
-    if decode <= numbers.allowed:
-        return Judgement(Verdict.APPLIED, Reason.PROVED, "", numbers)
-    message = f"scores while generating are {decode:.3f} per token off those in one prefill"
-    return Judgement(Verdict.NOT_APPLIED, Reason.LOST_IN_DECODE, message, numbers)
+    (alone, alone_allowed), (beside, beside_allowed) = (
+        _worst(answers, numbers.separation, tolerance) for answers in (decoded.alone, decoded.beside)
+    )
+    numbers = numbers.model_copy(update={"decode": _rounded(alone), "mixed": _rounded(beside)})
+    if alone > alone_allowed:
+        message = f"scores while generating are {alone:.3f} per token off those in one prefill"
+        return Judgement(Verdict.NOT_APPLIED, Reason.LOST_IN_DECODE, message, numbers)
+    if beside > beside_allowed:
+        message = f"among other adapters' answers its own is {beside:.3f} per token off, alone {alone:.3f}"
+        return Judgement(Verdict.DIVERGED, Reason.ANSWERS_MIXED, message, numbers)
+    return Judgement(Verdict.APPLIED, judgement.reason, judgement.message, numbers)
 
 
-def _numbers(probes: int, recorded: Scores, measured: Measured, tolerance: Tolerance) -> ProofNumbers:
-    wanted = _effect(recorded.adapter, recorded.base)
-    here = _effect(measured.own, measured.base)
-    none = [0.0] * len(wanted)
-    separation = _mean_difference(wanted, none)
-    others = {
-        name: _mean_difference(_effect(scores, measured.base), wanted) for name, scores in measured.others.items()
-    }
-    nearest = min(others, key=others.__getitem__, default=None)
+def _worst(answers: Sequence[Pairs], separation: float, tolerance: Tolerance) -> tuple[float, float]:
+    """Mean distance of the answer that is farthest off for its length, and what is allowed of it."""
+    found = [(_distance(*zip(*pairs, strict=True)), tolerance.allowed(separation, len(pairs))) for pairs in answers]
+    return max(found, key=lambda pair: pair[0] - pair[1])
+
+
+def _numbers(
+    probes: int,
+    yardstick: Yardstick,
+    found: Sequence[float],
+    others: Mapping[str, Sequence[float]],
+    engine_base: float,
+) -> ProofNumbers:
+    distances = {name: _distance(effect, yardstick.effect) for name, effect in others.items()}
+    nearest = min(distances, key=distances.__getitem__, default=None)
+    provable = math.isfinite(yardstick.share_allowed)
     return ProofNumbers(
         probes=probes,
-        tokens=len(wanted),
-        separation=_rounded(separation),
-        allowed=_rounded(tolerance.allowed(separation)),
-        own=_rounded(_mean_difference(here, wanted)),
-        base=_rounded(_mean_difference(here, none)),
-        engine_base=_rounded(_mean_difference(measured.base, recorded.base)),
+        tokens=len(found),
+        separation=_rounded(yardstick.separation),
+        allowed=_rounded(yardstick.allowed),
+        own=_rounded(_distance(found, yardstick.effect)),
+        base=_rounded(_mean(found)),
+        engine_base=_rounded(engine_base),
+        share=_rounded(yardstick.share(found)) if provable else None,
+        share_allowed=_rounded(yardstick.share_allowed) if provable else None,
         nearest_other=nearest,
-        other=None if nearest is None else _rounded(others[nearest]),
+        other=None if nearest is None else _rounded(distances[nearest]),
     )
 
 
-def _verdict(numbers: ProofNumbers, measured: Measured, tolerance: Tolerance) -> tuple[Verdict, Reason, str]:
-    if numbers.separation < tolerance.distinguishable:
-        message = f"recorded scores differ from the base's by {numbers.separation:.3f} per token, too little to see"
-        return Verdict.INDISTINGUISHABLE, Reason.TOO_CLOSE, message
-    if numbers.engine_base > numbers.allowed:
-        message = f"without an adapter the engine scores {numbers.engine_base:.3f} per token off the recorded base"
-        return Verdict.DIVERGED, Reason.BASE_SCORES_UNKNOWN, message
-    return _nearest(numbers, measured, tolerance)
-
-
-def _nearest(numbers: ProofNumbers, measured: Measured, tolerance: Tolerance) -> tuple[Verdict, Reason, str]:
+def _nearest(
+    yardstick: Yardstick, found: Sequence[float], others: Mapping[str, Sequence[float]], numbers: ProofNumbers
+) -> Judgement:
     """What the adapter's effect here is like, once it is known that a difference could be seen."""
-    if numbers.other is not None and numbers.other <= numbers.allowed and numbers.own - numbers.other > tolerance.noise:
-        message = f"the adapter's effect is found under the name of {numbers.nearest_other}"
-        return Verdict.WRONG_ADAPTER, Reason.ANSWERS_AS_OTHER, message
-    if numbers.own <= numbers.allowed:
-        return Verdict.APPLIED, Reason.PROVED, ""
-    if numbers.base <= numbers.allowed:
-        return Verdict.NOT_APPLIED, Reason.ANSWERS_AS_BASE, "the engine answers as if no adapter were there"
-    if twin := _twin(measured, numbers.allowed):
-        return Verdict.WRONG_ADAPTER, Reason.ANSWERS_AS_OTHER, f"the engine answers as {twin}"
-    message = f"the effect is {numbers.own:.3f} per token off the recorded one, and {numbers.base:.3f} off none"
-    return Verdict.DIVERGED, Reason.SCORES_UNKNOWN, message
+    as_recorded = sorted(name for name, effect in others.items() if yardstick.is_all(effect))
+    for name in as_recorded:
+        if yardstick.surely_nearer(yardstick.effect, others[name], found):
+            return _wrong(f"the adapter's effect is found under the name of {name}", numbers)
+    if yardstick.is_all(found):
+        alike = [name for name in as_recorded if not yardstick.surely_nearer(yardstick.effect, found, others[name])]
+        return _applied(alike, numbers)
+    if yardstick.is_none(found):
+        message = "the engine answers as if no adapter were there"
+        return Judgement(Verdict.NOT_APPLIED, Reason.ANSWERS_AS_BASE, message, numbers)
+    for name, effect in others.items():
+        twin = _distance(effect, found) <= yardstick.allowed
+        if twin and yardstick.surely_nearer(found, effect, yardstick.effect):
+            return _wrong(f"the engine answers as {name}", numbers)
+    message = (
+        f"{numbers.share:.0%} of the recorded effect is found, ± {numbers.share_allowed:.0%} for the engine's noise; "
+        f"it is {numbers.own:.3f} per token off, where {numbers.allowed:.3f} is allowed"
+    )
+    return Judgement(Verdict.DIVERGED, Reason.SCORES_UNKNOWN, message, numbers)
 
 
-def _twin(measured: Measured, allowed: float) -> str | None:
-    """The other adapter that scores as this one does, if there is any."""
-    distances = {name: _mean_difference(scores, measured.own) for name, scores in measured.others.items()}
-    nearest = min(distances, key=distances.__getitem__, default=None)
-    return nearest if nearest is not None and distances[nearest] <= allowed else None
+def _applied(alike: Sequence[str], numbers: ProofNumbers) -> Judgement:
+    """An adapter that was trained again on the same data is like the one before, and must be servable all the same."""
+    if not alike:
+        return Judgement(Verdict.APPLIED, Reason.PROVED, "", numbers)
+    message = f"it and {', '.join(alike)} answer alike: which of them answers cannot be told"
+    return Judgement(Verdict.APPLIED, Reason.PROVED, message, numbers.model_copy(update={"alike": list(alike)}))
+
+
+def _wrong(message: str, numbers: ProofNumbers) -> Judgement:
+    return Judgement(Verdict.WRONG_ADAPTER, Reason.ANSWERS_AS_OTHER, message, numbers)
 
 
 def _effect(scores: Sequence[float], base: Sequence[float]) -> list[float]:
     return [score - without for score, without in zip(scores, base, strict=True)]
 
 
-def _mean_difference(one: Sequence[float], other: Sequence[float]) -> float:
-    return sum(abs(a - b) for a, b in zip(one, other, strict=True)) / max(len(one), 1)
+def _distance(one: Sequence[float], other: Sequence[float]) -> float:
+    return _mean(_effect(one, other))
+
+
+def _mean(effect: Sequence[float]) -> float:
+    """Of absolute values."""
+    return sum(map(abs, effect)) / max(len(effect), 1)
 
 
 def _rounded(value: float) -> float:

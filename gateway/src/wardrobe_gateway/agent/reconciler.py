@@ -4,24 +4,31 @@ import asyncio
 import contextlib
 import logging
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
 from wardrobe_contracts.routes import EngineAdapterName, Routes, Verification
-from wardrobe_contracts.state import Reason, Timings, Verdict
+from wardrobe_contracts.state import EngineSets, Reason, Timings, Verdict
 
 from ..clock import wait
-from ..engines import Engine, EngineBusyError, EngineDownError
+from ..engines import Engine, EngineBusyError, EngineDownError, loads_at_run_time
+from ..process.drain import Drain
 from . import adapters, outcomes, readiness
 from .adapters import AdapterSet, LocalAdapter
 from .copies import Copies
 from .engine_health import CHECK_SECONDS, EngineHealth
-from .outcomes import Busy, Failed, Outcome
-from .probing import UNFORESEEN, prove_in_time
+from .engine_process import EngineProcess
+from .engine_restarts import Restarts
+from .outcomes import Busy, Failed, Outcome, Unanswered
+from .probing import UNFORESEEN, Replica, prove_in_time
+from .proof import Judgement
+from .restart_loading import RestartLoading
 from .runtime_loading import RuntimeLoading
+from .set_folders import SetFolders
 from .settings import Settings
-from .steps import Drop, Fetch, Load, Observed, Prove, Step, Unload
+from .steps import Drop, Fetch, Load, Observed, OwnStep, Prove, Step
 from .strategy import Strategy
 
 log = logging.getLogger(__name__)
@@ -37,22 +44,39 @@ UNFORESEEN_IN: dict[type[Step], tuple[Verdict, Reason]] = {
 class Reconciler:
     """The adapters of this pod. `apply` gives it new routes; `watch_engine` and `work` run for ever."""
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
+    def __init__(self, engine: Engine, settings: Settings, drain: Drain) -> None:
         self.engine = engine
         self.settings = settings
+        self._patience = patience = settings.patience
+        self.incarnation = str(uuid.uuid4())
+        """Another for each start of the agent."""
         self.adapters = AdapterSet()
-        self.health = EngineHealth(engine, self.adapters)
+        process = EngineProcess(settings.control)
+        self.health = EngineHealth(engine, self.adapters, process, patience)
         self.routes: Routes | None = None
         self.opened = False
         self.in_flight: Counter[EngineAdapterName] = Counter()
         self._copies = Copies(settings)
-        self._strategy: Strategy = RuntimeLoading(engine, self.health, self._copies)
+        folders = SetFolders(settings.sets, settings.shards)
+        self.restarts = Restarts(process, folders, drain, patience)
+        self._strategy: Strategy = (
+            RuntimeLoading(engine, self.health, self._copies, patience)
+            if loads_at_run_time(engine)
+            else RestartLoading(self.restarts, folders, self.health, self.adapters, self._copies, patience=patience)
+        )
+        self._tolerance = engine.facts.tolerance(settings.variant, settings.precision)
         self._first: frozenset[str] = frozenset()
         self._tasks: set[asyncio.Task[None]] = set()
         self._repeat_from = 0.0
+        self._own_from = 0.0
         self._wake = asyncio.Event()
 
     # What others ask
+
+    @property
+    def engine_sets(self) -> EngineSets | None:
+        """Of an engine that takes adapters when it starts."""
+        return self._strategy.sets()
 
     @property
     def verification(self) -> Verification:
@@ -123,13 +147,18 @@ class Reconciler:
     def _next(self) -> Step | None:
         if self.routes is None:
             return None
+        permit = self.routes.permit
         observed = Observed(
             time.monotonic(),
             self.health.state.up,
+            self._patience,
             routed=self.routes.routed,
             in_flight=self.in_flight,
             fetching=self._copies.under_way,
             repeat_from=self._repeat_from,
+            own_from=self._own_from,
+            routes=self.routes,
+            permitted=permit.engine_set if permit and permit.incarnation == self.incarnation else None,
         )
         return self._strategy.next_step(self.adapters.by_name, observed)
 
@@ -150,8 +179,8 @@ class Reconciler:
 
     async def _do(self, step: Step) -> None:
         """Carry out a step. Whatever goes wrong is that adapter's affair, and the others go on."""
-        if isinstance(step, Unload):
-            return await self._strategy.unload(step.name)
+        if isinstance(step, OwnStep):
+            return await self._carry_out(step)
         local, starts = self.adapters.by_name.get(step.name), self.health.state.starts
         if local is None:
             return None  # it left before its copy began
@@ -162,6 +191,14 @@ class Reconciler:
         if starts != self.health.state.starts and not isinstance(step, Fetch):
             return None  # it concerned an engine that is no more
         return self._note(step, local, outcome, time.monotonic() - began)
+
+    async def _carry_out(self, step: OwnStep) -> None:
+        """A step for the engine as a whole. One that fails, as on a full disk, is taken again after a pause."""
+        try:
+            await self._strategy.carry_out(step)
+        except Exception:
+            log.exception("%s failed", type(step).__name__)
+            self._own_from = time.monotonic() + self._patience.own_retry
 
     async def _outcome(self, step: Fetch | Load | Prove, local: LocalAdapter) -> Outcome:
         """Carry out a step; returns what came of it, whatever that is."""
@@ -175,9 +212,11 @@ class Reconciler:
                     outcome: Outcome = await self._strategy.load(local)
                 case Prove():
                     self._show(local, Reason.PROVING)
-                    others = self.adapters.siblings(step.name)
-                    outcome = await prove_in_time(self.engine, local, self.settings.variant, others)
-            self.health.progressed()
+                    near, far = self.adapters.siblings(step.name), self.adapters.strangers(step.name)
+                    replica = Replica(self.settings.variant, self._tolerance, near, far)
+                    outcome = await prove_in_time(self.engine, local, replica, self._patience.proof)
+            if not isinstance(outcome, Unanswered):
+                self.health.progressed()
             return outcome
         except (EngineBusyError, EngineDownError) as error:
             self.health.suspect()
@@ -190,14 +229,16 @@ class Reconciler:
         assert self.routes is not None  # noqa: S101  there are no adapters before
         return await self._copies.fetch(local.routed, self.routes.base.digest)
 
-    def _note(self, step: Step, old: LocalAdapter, outcome: Outcome, seconds: float) -> None:
+    def _note(self, step: Fetch | Load | Prove, old: LocalAdapter, outcome: Outcome, seconds: float) -> None:
         """Write down a step's outcome, and what it means for the others."""
         name, known, now = step.name, self.adapters.by_name.get(step.name), time.monotonic()
         if known is None or known.routed != old.routed:
             return  # the routes moved on meanwhile
         if isinstance(step, Prove) and old.verdict is not Verdict.PENDING and not old.urgent:
             self._repeat_from = now + outcomes.rest_after(seconds)
-        new = outcomes.after(known, outcome, now, seconds, self.settings.reprove_seconds)
+        new = outcomes.after(known, outcome, now, seconds, self._patience)
+        if isinstance(outcome, Judgement) and outcome.verdict is Verdict.APPLIED:
+            new = replace(new, proved_at=time.time())
         timing = {type(step).__name__.lower(): round(seconds, 4)}
         self.adapters.put(name, replace(new, timings=Timings(**{**known.timings.model_dump(), **timing})))
         if new.failed and not known.failed:

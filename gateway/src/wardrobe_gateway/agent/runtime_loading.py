@@ -7,18 +7,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from wardrobe_contracts.routes import EngineAdapterName
-from wardrobe_contracts.state import Reason, Verdict
+from wardrobe_contracts.state import EngineSets, Reason, Verdict
 
-from ..engines import Engine, EngineBusyError, EngineDownError, EngineRejectedError
-from . import outcomes, steps
+from ..engines import EngineBusyError, EngineDownError, EngineRejectedError, LoadsAtRunTime
+from . import steps
 from .adapters import LocalAdapter
 from .copies import Copies
 from .engine_health import EngineHealth
 from .outcomes import Failed, Loaded
-from .steps import Observed, Step
-
-UNLOAD_SECONDS = 10.0
-"""The engine confirms an unload when the adapter's last request has finished; others do not wait for that."""
+from .patience import Patience
+from .steps import Observed, OwnStep, Step, Unload
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +24,11 @@ log = logging.getLogger(__name__)
 class RuntimeLoading:
     """Loads and unloads one adapter at a time."""
 
-    def __init__(self, engine: Engine, health: EngineHealth, copies: Copies) -> None:
+    def __init__(self, engine: LoadsAtRunTime, health: EngineHealth, copies: Copies, patience: Patience) -> None:
         self._engine = engine
         self._health = health
         self._copies = copies
+        self._patience = patience
         self._unload_from: dict[EngineAdapterName, float] = {}
 
     def next_step(self, adapters: Mapping[EngineAdapterName, LocalAdapter], observed: Observed) -> Step | None:
@@ -46,11 +45,20 @@ class RuntimeLoading:
             return Failed(Verdict.LOAD_FAILED, Reason.REFUSED_BY_ENGINE, str(error))
         return Loaded()
 
-    async def unload(self, name: EngineAdapterName) -> None:
+    async def carry_out(self, step: OwnStep) -> None:
+        """Unload, which is all that `next_step` asks for."""
+        assert isinstance(step, Unload)  # noqa: S101  see above
+        await self._unload(step.name)
+
+    def sets(self) -> EngineSets | None:
+        """None: it is never started for its adapters."""
+        return None
+
+    async def _unload(self, name: EngineAdapterName) -> None:
         """Take it from the engine; its files may go once the engine does not list it any more."""
-        self._unload_from[name] = time.monotonic() + outcomes.RETRY_SECONDS
+        self._unload_from[name] = time.monotonic() + self._patience.retry
         try:
-            async with asyncio.timeout(UNLOAD_SECONDS):
+            async with asyncio.timeout(self._patience.unload):
                 await self._engine.unload(name)
                 await self._health.list()
         except (EngineDownError, EngineBusyError, EngineRejectedError, TimeoutError) as error:

@@ -1,12 +1,11 @@
 """The engine pod's only listener: requests that name a served adapter go to the engine, all others are turned away."""
 
-import uuid
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import aiohttp
 from aiohttp import web
 
+from wardrobe_contracts.engines import ENGINES
 from wardrobe_contracts.state import (
     ADAPTER_HEADER,
     DEPARTMENT_HEADER,
@@ -19,13 +18,14 @@ from wardrobe_contracts.state import (
 
 from .. import bodies
 from ..admission import Admission
-from ..errors import ApiError
-from ..forwarding import answer_headers, cut, first_piece, is_stream, request_headers
+from ..errors import RETRY_LATER, ApiError
+from ..forwarding import answer_headers, cut, first_event, first_piece, is_stream, request_headers
 from ..process.drain import Drain
 from ..process.operations import Operations
 from ..process.routes import RoutesInForce
 from .adapters import LocalAdapter
 from .engine_admission import EngineAdmission
+from .engine_metrics import EngineMetrics
 from .metrics import Metrics
 from .probing import AT_ONCE
 from .reconciler import Reconciler
@@ -41,18 +41,27 @@ MEMORY_FILE = "last.json"
 class Agent:
     """Answers for the adapters of one pod."""
 
-    def __init__(self, reconciler: Reconciler, session: aiohttp.ClientSession, engine_url: str, drain: Drain) -> None:
+    def __init__(
+        self,
+        reconciler: Reconciler,
+        session: aiohttp.ClientSession,
+        engine_url: str,
+        drain: Drain,
+        bytes_under_way: int = BYTES_UNDER_WAY,
+    ) -> None:
         self.reconciler = reconciler
         self.drain = drain
         self.in_force = RoutesInForce(
             reconciler.settings.deployment, reconciler.settings.cache / MEMORY_FILE, reconciler.apply
         )
-        self.incarnation = str(uuid.uuid4())
         self._session = session
         self._engine_url = engine_url
-        self.engine_admission = EngineAdmission(reconciler.engine.facts.batch - AT_ONCE)
-        self._admission = Admission(size=BYTES_UNDER_WAY)
+        together = reconciler.settings.max_concurrent_requests or reconciler.engine.facts.batch
+        self.engine_admission = EngineAdmission(together - AT_ONCE)
+        self._admission = Admission(size=bytes_under_way)
         self._metrics = Metrics()
+        patience = reconciler.settings.patience
+        self._engine_metrics = EngineMetrics(session, engine_url, reconciler.engine.own_metrics, patience.metrics)
 
     def app(self) -> web.Application:
         """What routers may ask."""
@@ -60,17 +69,18 @@ class Agent:
         app.router.add_get(
             STATE_PATH, Operations(self).state
         )  # for routers of release 0.1, until the deployment has rolled
-        for path in sorted(self.reconciler.engine.facts.requests):
-            app.router.add_post(path, self._answer)
+        for path in sorted({path for facts in ENGINES.values() for path in facts.requests}):
+            app.router.add_post(path, self._answer)  # routers do not know which of them this engine has
         return app
 
     def ready(self) -> bool:
         """Whether requests should come here."""
         return self.reconciler.ready(draining=self.drain.draining)
 
-    def metrics_page(self) -> bytes:
-        """The metrics, as things are now."""
-        return self._metrics.page(self.reconciler, self.engine_admission)
+    async def metrics_page(self) -> bytes:
+        """The metrics, as things are now, and the engine's own where it answers."""
+        engine = await self._engine_metrics.read() if self.reconciler.health.state.up else b""
+        return self._metrics.page(self.reconciler, self.engine_admission, engine)
 
     def state(self) -> AgentState:
         """What is said at `/state`."""
@@ -78,7 +88,7 @@ class Agent:
         return AgentState(
             deployment=self.in_force.deployment,
             generation=self.in_force.generation,
-            incarnation=self.incarnation,
+            incarnation=reconciler.incarnation,
             ready=self.ready(),
             draining=self.drain.draining,
             engine=reconciler.health.state,
@@ -87,6 +97,7 @@ class Agent:
                 for name, local in reconciler.adapters.by_name.items()
             },
             problem=self.in_force.problem,
+            engine_sets=reconciler.engine_sets,
         )
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
@@ -111,7 +122,7 @@ class Agent:
         department = self._department(request)
         with self._admission.request(department) as place:
             body = await bodies.read(request, place.charge, MAX_BODY_BYTES)
-            name = self._named(request.path, bodies.parse(body))  # before it waits
+            name, body = self._understood(request.path, body)  # before it waits
             async with self.engine_admission.place(department, waits=WAIT_HEADER not in request.headers):
                 return await self._forward(request, body, self._served(name))
 
@@ -121,14 +132,22 @@ class Agent:
         routes = self.in_force.routes
         return named if routes is not None and named in routes.departments else ""
 
-    def _named(self, path: str, payload: dict[str, Any]) -> str | None:
-        """The adapter that a request asks for. Raises ApiError where it is not served, or it asks for too much."""
-        offered = self.reconciler.engine.facts.requests[path]
+    def _understood(self, path: str, body: bytes) -> tuple[str | None, bytes]:
+        """The adapter that a request asks for, and the body that the engine gets.
+
+        Raises ApiError where the adapter is not served, or the request asks for too much.
+        """
+        requests = self.reconciler.engine.facts.requests
+        if (offered := requests.get(path)) is None:
+            message = f"this deployment's engine does not answer at {path}; ask at {', '.join(sorted(requests))}"
+            raise ApiError(404, "not_offered", message)
+        payload = bodies.parse(body)
         name = offered.adapter_in(payload)
         self._served(name)
         if (field := offered.forbidden_in(payload)) is not None:
             raise ApiError(422, "not_for_departments", f"{field} is not for departments; ask without it", param=field)
-        return name
+        prepared = offered.prepared(payload)
+        return name, body if prepared is payload else bodies.encode(prepared)
 
     async def _forward(self, request: web.Request, body: bytes, local: LocalAdapter) -> web.StreamResponse:
         headers = {ADAPTER_HEADER: local.name, DIGEST_HEADER: local.routed.digest}
@@ -141,11 +160,12 @@ class Agent:
                     headers=request_headers(request.headers),
                     allow_redirects=False,
                 ) as upstream:
-                    if upstream.status == 404:
+                    if upstream.status in self.reconciler.engine.lost:
                         raise self._lost(local.name)
-                    if upstream.ok:
-                        return await _pass_on(request, upstream, headers, self.reconciler.health.progressed)
-                    return await _pass_on(request, upstream, reached, _ignore)  # errors are no progress
+                    if not upstream.ok:  # which is no progress
+                        return await _pass_on(request, upstream, await first_piece(upstream), reached, _ignore)
+                    begun = await self._begun(upstream, reached)
+                    return await _pass_on(request, upstream, begun, headers, self.reconciler.health.progressed)
             except aiohttp.ClientConnectorError as error:
                 self.reconciler.health.suspect()
                 message = f"nothing listens where the engine was: {type(error).__name__}"
@@ -156,6 +176,19 @@ class Agent:
                 self.reconciler.health.suspect()
                 message = f"the engine does not answer: {type(error).__name__}"
                 raise ApiError(502, "engine_unreachable", message, headers=reached) from error
+
+    async def _begun(self, upstream: aiohttp.ClientResponse, reached: Mapping[str, str]) -> bytes:
+        """The beginning of an answer. Raises ApiError where a stream's first event says that there is none.
+
+        Until then a dead engine can still be said in a status, too.
+        """
+        if not is_stream(upstream):
+            return await first_piece(upstream)
+        begun, event = await first_event(upstream)
+        if (refusal := self.reconciler.engine.refusal(event)) is None:
+            return begun
+        again = RETRY_LATER if refusal.status == 429 else {}
+        raise ApiError(refusal.status, "engine_refused", refusal.message, headers={**reached, **again})
 
     def _lost(self, name: str) -> ApiError:
         """The engine says it has no such adapter: it was started anew, a moment ago, and has done nothing for it."""
@@ -168,6 +201,9 @@ class Agent:
         local = reconciler.adapters.by_name.get(name) if name else None
         if local is None:
             raise ApiError(421, "adapter_unknown", f"{name} is not in this replica's set", param="model")
+        if (sets := reconciler.engine_sets) is not None and sets.restarting:
+            message = "this replica's engine is being restarted with other adapters"
+            raise ApiError(421, "engine_restarting", message, param="model")
         if not reconciler.health.state.up:
             raise ApiError(503, "engine_down", f"the engine is down: {reconciler.health.state.message}")
         if not local.served(reconciler.verification):
@@ -181,11 +217,14 @@ def _ignore() -> None:
 
 
 async def _pass_on(
-    request: web.Request, upstream: aiohttp.ClientResponse, more: Mapping[str, str], progressed: Callable[[], None]
+    request: web.Request,
+    upstream: aiohttp.ClientResponse,
+    piece: bytes,
+    more: Mapping[str, str],
+    progressed: Callable[[], None],
 ) -> web.StreamResponse:
-    """The engine's answer, whole, or piece by piece as it comes; `progressed` is called for each."""
+    """The engine's answer, whole, or from its first piece on as it comes; `progressed` is called for each."""
     headers = answer_headers(upstream.headers, more)
-    piece = await first_piece(upstream)  # until then a dead engine can still be said in a status
     progressed()
     if not is_stream(upstream):
         return web.Response(status=upstream.status, body=piece, headers=headers)

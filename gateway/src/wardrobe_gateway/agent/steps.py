@@ -1,15 +1,15 @@
-"""What to do next for an engine that takes adapters while it runs: from what it has and what it should have. Pure."""
+"""What to do next, from what the engine has and what it should have. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from wardrobe_contracts.routes import EngineAdapterName
+from wardrobe_contracts.base import Digest
+from wardrobe_contracts.routes import EngineAdapterName, Routes
 from wardrobe_contracts.state import Verdict
 
 from .adapters import LocalAdapter
+from .patience import Patience
 
-LEAVE_SECONDS = 10.0
-"""An adapter that left the set is served so long: a router may hear of it later than this agent."""
 FETCHES = 4
 """Copies at a time. A slow one leaves the others their turn."""
 SIBLING_SECONDS = 10.0
@@ -44,14 +44,18 @@ class Drop:
     name: EngineAdapterName
 
 
+class OwnStep:
+    """A step that the strategy itself carries out, and may have decided upon."""
+
+
 @dataclass(frozen=True)
-class Unload:
+class Unload(OwnStep):
     """Take from the engine what nobody wants there."""
 
     name: EngineAdapterName
 
 
-Step = Fetch | Load | Prove | Drop | Unload
+Step = Fetch | Load | Prove | Drop | OwnStep
 
 
 @dataclass(frozen=True)
@@ -60,14 +64,22 @@ class Observed:
 
     now: float
     engine_up: bool
+    patience: Patience
     routed: frozenset[EngineAdapterName] = frozenset()
     in_flight: Mapping[EngineAdapterName, int] = field(default_factory=dict)
     fetching: Mapping[EngineAdapterName, float] = field(default_factory=dict)
     """Adapters that are being copied, and since when."""
     has: frozenset[EngineAdapterName] = frozenset()
     """What the engine has, and what it had when it was last told to drop it."""
+    not_yet: frozenset[EngineAdapterName] = frozenset()
+    """What the engine cannot be given as it runs now, nor be asked for."""
+    routes: Routes | None = None
+    permitted: Digest | None = None
+    """The set that this agent may restart its engine with."""
     unload_from: Mapping[EngineAdapterName, float] = field(default_factory=dict)
     """When those may be tried again whose unload failed: one that fails keeps no other loaded."""
+    own_from: float = 0.0
+    """When the strategy may take a step for the engine as a whole: later after one that failed."""
     repeat_from: float = 0.0
     """When the next repetition of a proof may begin."""
 
@@ -81,7 +93,8 @@ def next_step(adapters: Mapping[EngineAdapterName, LocalAdapter], observed: Obse
     staying = [name for name in ordered if adapters[name].left is None and adapters[name].due <= observed.now]
     missing = [name for name in staying if adapters[name].fetched is None and name not in observed.fetching]
     steps: list[Step] = [Fetch(name) for name in missing if len(observed.fetching) < FETCHES]
-    fetched = [name for name in staying if observed.engine_up and adapters[name].fetched is not None]
+    usable = [name for name in staying if observed.engine_up and name not in observed.not_yet]
+    fetched = [name for name in usable if adapters[name].fetched is not None]
     if observed.engine_up:
         unwanted = sorted(observed.has - adapters.keys())
         steps += [Unload(name) for name in unwanted if observed.unload_from.get(name, 0.0) <= observed.now]
@@ -120,4 +133,4 @@ def _may_go(local: LocalAdapter, observed: Observed) -> bool:
     if local.left is None:
         return False
     in_flight = observed.in_flight.get(local.name, 0)
-    return not local.loaded or (in_flight == 0 and observed.now - local.left >= LEAVE_SECONDS)
+    return not local.loaded or (in_flight == 0 and observed.now - local.left >= observed.patience.leave)

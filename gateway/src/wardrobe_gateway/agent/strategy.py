@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from wardrobe_contracts.routes import EngineAdapterName
+from wardrobe_contracts.state import EngineSets
 
 from .adapters import LocalAdapter
 from .outcomes import Failed, Loaded
-from .steps import Observed, Step
+from .steps import Observed, OwnStep, Step
 
 
 class Strategy(Protocol):
@@ -21,6 +22,11 @@ class Strategy(Protocol):
         """Give the engine a copied adapter. Raises the engine's errors where it is away or busy."""
         ...
 
-    async def unload(self, name: EngineAdapterName) -> None:
-        """Take from the engine what nobody wants there; where that fails, `next_step` comes back to it."""
+    async def carry_out(self, step: OwnStep) -> None:
+        """Take a step that concerns no adapter of the routes alone; where it fails, `next_step` comes back to it
+        once `Observed.own_from` is over."""
+        ...
+
+    def sets(self) -> EngineSets | None:
+        """What the engine has been started with and should be; None for one that is not started for that."""
         ...

@@ -1,10 +1,12 @@
 """Engines behind one small protocol. Adding one means adding a file here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
-from wardrobe_contracts.engines import EngineFacts
+from wardrobe_contracts.engines import EngineFacts, Loading
+from wardrobe_contracts.probes import Message
 from wardrobe_contracts.routes import EngineAdapterName
 
 
@@ -49,18 +51,51 @@ class Generation:
     tokens: list[Token]
 
 
-class Engine(Protocol):
-    """What the agent asks of an engine. An adapter of None is the base.
+@dataclass(frozen=True)
+class Refusal:
+    """What an engine says in a stream's first event, where it should have been a status."""
 
-    All methods raise EngineDownError where nothing answers, EngineBusyError where it should be asked again, and
-    EngineRejectedError with the engine's words otherwise.
+    status: int
+    message: str
+
+
+class Engine(Protocol):
+    """What the agent asks of every engine. An adapter of None is the base.
+
+    All that is awaited raises EngineDownError where nothing answers, EngineBusyError where it should be asked again,
+    and EngineRejectedError with the engine's words otherwise.
     """
 
     facts: EngineFacts
+    lost: frozenset[int]
+    """Statuses of a request's answer by which the engine says that it has no adapter of that name."""
+
+    own_metrics: str
+    """How the names of its own families begin at `/metrics`; others there are of its language, process or HTTP."""
 
     async def check(self) -> None:
         """Return when the engine is healthy."""
         ...
+
+    def refusal(self, event: bytes) -> Refusal | None:
+        """What the first event of a stream says in a status's stead; None where the answer has begun."""
+        ...
+
+    async def score(self, name: EngineAdapterName | None, text: str) -> list[Token]:
+        """Every token of a text, scored in one prefill."""
+        ...
+
+    async def generate(self, name: EngineAdapterName | None, prompt: str, tokens: int) -> Generation:
+        """At most `tokens` tokens, greedily."""
+        ...
+
+    async def chat_tokens(self, name: EngineAdapterName, messages: Sequence[Message]) -> int:
+        """Tokens of a chat's prompt as the engine renders and counts it, for the cost of one token."""
+        ...
+
+
+class LoadsAtRunTime(Engine, Protocol):
+    """And what it asks of one that takes adapters, and gives them back, while it runs."""
 
     async def loaded(self) -> frozenset[EngineAdapterName]:
         """Adapters it has now. After a restart there are none."""
@@ -74,10 +109,7 @@ class Engine(Protocol):
         """Take an adapter away, and return when its last request has finished; one that is not there is no error."""
         ...
 
-    async def score(self, name: EngineAdapterName | None, text: str) -> list[Token]:
-        """Every token of a text, scored in one prefill."""
-        ...
 
-    async def generate(self, name: EngineAdapterName | None, prompt: str, tokens: int) -> Generation:
-        """At most `tokens` tokens, greedily."""
-        ...
+def loads_at_run_time(engine: Engine) -> TypeGuard[LoadsAtRunTime]:
+    """By its facts."""
+    return engine.facts.loading is Loading.AT_RUN_TIME

@@ -37,6 +37,7 @@ def start(options: type[Chosen], run: Callable[[Chosen, Source], Awaitable[None]
     """Parse the command line, and run on the routes in the cluster until SIGTERM."""
     parsed = options.parse(sys.argv[1:])
     logging.basicConfig(level=parsed.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for each request of a proof
     asyncio.run(_run(parsed, run))
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, cast
 
@@ -11,12 +12,6 @@ from aiohttp.web_protocol import RequestHandler
 
 from ..errors import ApiError
 
-HEAD_SECONDS = 10.0
-"""From the first byte of a head, or from the connection, to the head's end. Clients write one at once."""
-IDLE_SECONDS = 75.0
-"""Between two requests. Longer than our own clients keep a connection, so that none meets its end."""
-STALLED_SECONDS = 20.0
-"""An answer of which nothing was taken for so long has no reader."""
 LINGER_SECONDS = 2.0
 """What is left of a body that was refused is read for so long, so that the client reads the answer."""
 MAX_HEAD_BYTES = 16 * 1024
@@ -27,11 +22,26 @@ TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Deadlines:
+    """Of a connection's other end, in seconds."""
+
+    head: float = 10.0
+    """From the first byte of a head, or from the connection, to the head's end. Clients write one at once."""
+    idle: float = 75.0
+    """Between two requests. Longer than our own clients keep a connection, so that none meets its end."""
+    stalled: float = 20.0
+    """An answer of which nothing was taken for so long has no reader."""
+    sweep: float = 1.0
+    """How often connections are held against these."""
+
+
 class Connections:
     """Those of one port that are open, `most` at once."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, deadlines: Deadlines) -> None:
         self._most = most
+        self._deadlines = deadlines
         self._open: set[Connection] = set()
 
     def __len__(self) -> int:
@@ -50,7 +60,7 @@ class Connections:
 
     def sweep(self, now: float) -> None:
         """End those whose other end has had its time."""
-        for one in [one for one in self._open if one.is_overdue(now)]:
+        for one in [one for one in self._open if one.is_overdue(now, self._deadlines)]:
             one.abort()
 
     def abort(self) -> None:
@@ -141,12 +151,12 @@ class Connection(RequestHandler):
         else:
             self._enter(Phase.IDLE)
 
-    def is_overdue(self, now: float) -> bool:
+    def is_overdue(self, now: float, deadlines: Deadlines) -> bool:
         """Whether the other end has had its time."""
         if self._to_client is not None and (unsent := self._to_client.get_write_buffer_size()):
-            return self._stalls(unsent, now)
+            return self._stalled_for(unsent, now) > deadlines.stalled
         self._taken_at = now
-        return not self.at_work and now - self.since > (IDLE_SECONDS if self._phase is Phase.IDLE else HEAD_SECONDS)
+        return not self.at_work and now - self.since > (deadlines.idle if self._phase is Phase.IDLE else deadlines.head)
 
     def abort(self) -> None:
         """End it at once. To close it would wait for a reader."""
@@ -207,13 +217,13 @@ class Connection(RequestHandler):
     def _enter(self, phase: Phase) -> None:
         self._phase, self._head, self._tail, self.since = phase, 0, b"", self._loop.time()
 
-    def _stalls(self, unsent: int, now: float) -> bool:
-        """Whether nothing of what is written was taken for too long."""
+    def _stalled_for(self, unsent: int, now: float) -> float:
+        """Seconds since something of what is written was last taken."""
         taken = (self._request.writer.output_size if self._request is not None else 0) - unsent
         if taken > self._taken:
             self._taken_at = self.since = now
         self._taken = taken
-        return now - self._taken_at > STALLED_SECONDS
+        return now - self._taken_at
 
     def _too_much(self, data: bytes) -> bool:
         """Whether a head grows beyond its bound."""

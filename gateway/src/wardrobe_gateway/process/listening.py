@@ -7,12 +7,10 @@ import socket
 
 from aiohttp import web
 
-from .connection import Connection, Connections
+from .connection import Connection, Connections, Deadlines
 
 END_SECONDS = 1
 """What is still under way when the process ends may take so long to be told."""
-SWEEP_SECONDS = 1.0
-"""How often connections are held against their deadlines."""
 MAX_CONNECTIONS = 1024
 """Of one port: twice what may be under way in a router. Each idle one takes about 20 kB."""
 OPS_CONNECTIONS = 128
@@ -29,11 +27,18 @@ class Listener:
     """Takes connections for an application from `start` to `close`; after `stop` no new ones."""
 
     def __init__(
-        self, app: web.Application, port: int, *, host: str | None = None, most: int = MAX_CONNECTIONS
+        self,
+        app: web.Application,
+        port: int,
+        deadlines: Deadlines,
+        *,
+        host: str | None = None,
+        most: int = MAX_CONNECTIONS,
     ) -> None:
         self.port = port
         """Where it listens; 0 until it has started on any free one."""
-        self.connections = Connections(min(most, _files() // 4))
+        self.connections = Connections(min(most, _files() // 4), deadlines)
+        self._deadlines = deadlines
         self._host = host
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=END_SECONDS)
         self._server: asyncio.Server | None = None
@@ -72,7 +77,7 @@ class Listener:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(self._deadlines.sweep)
             self.connections.sweep(asyncio.get_running_loop().time())
 
 

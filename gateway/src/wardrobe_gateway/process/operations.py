@@ -39,4 +39,4 @@ class Operations:
         return web.Response(text="ready" if ready else "not ready", status=200 if ready else 503)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=self._program.metrics_page(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=await self._program.metrics_page(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -10,6 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from .command import ServerOptions
+from .connection import Deadlines
 from .drain import Drain
 from .listening import OPS_CONNECTIONS, Listener
 from .operations import Operations
@@ -37,7 +38,7 @@ class Program(Protocol):
         """What is said at `/state`."""
         ...
 
-    def metrics_page(self) -> bytes:
+    async def metrics_page(self) -> bytes:
         """The metrics, as things are now."""
         ...
 
@@ -55,8 +56,8 @@ async def serve(
     in_force = program.in_force
     following = follow(source.routes, in_force.take, in_force.take_connected, in_force.doubt)
     tasks = [asyncio.create_task(work) for work in (following, *background)]
-    requests = Listener(program.app(), options.port)
-    ops = Listener(Operations(program).app(), options.ops_port, most=OPS_CONNECTIONS)
+    requests = Listener(program.app(), options.port, Deadlines())
+    ops = Listener(Operations(program).app(), options.ops_port, Deadlines(), most=OPS_CONNECTIONS)
     for listener in (ops, requests):
         await listener.start()
     log.info("requests on port %d, operations on port %d", requests.port, ops.port)

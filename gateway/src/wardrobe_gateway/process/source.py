@@ -51,8 +51,9 @@ class Source(Protocol):
 class Doubt:
     """Whether a stream may have died without a word: somebody knows newer routes than it has brought."""
 
-    def __init__(self) -> None:
+    def __init__(self, relist_seconds: float = RELIST_SECONDS) -> None:
         self._raised = asyncio.Event()
+        self._relist_seconds = relist_seconds
 
     def hear(self, generation: str | None, own: int | None) -> None:
         """A generation that somebody names, as text of any kind."""
@@ -60,14 +61,14 @@ class Doubt:
         if own is not None and int(known) > own:
             self._raised.set()
 
-    async def wait(self, seconds: float) -> None:
-        """Return when there is one, but not within so many seconds."""
+    async def wait(self) -> None:
+        """Return when there is one, but not before a stream may be opened again."""
         self._raised.clear()
-        await asyncio.gather(self._raised.wait(), asyncio.sleep(seconds))
+        await asyncio.gather(self._raised.wait(), asyncio.sleep(self._relist_seconds))
 
 
 async def believed(stream: AsyncIterator[T], doubt: Doubt) -> AsyncIterator[T]:
-    """Values of the stream. Raises DoubtedError once they are doubted, RELIST_SECONDS after the first or later."""
+    """Values of the stream. Raises DoubtedError once they are doubted, a while after the first or later."""
     doubted: asyncio.Task[None] | None = None
     coming = asyncio.ensure_future(anext(stream))
     try:
@@ -76,7 +77,7 @@ async def believed(stream: AsyncIterator[T], doubt: Doubt) -> AsyncIterator[T]:
             if not coming.done():
                 raise DoubtedError
             yield coming.result()
-            doubted = doubted or asyncio.create_task(doubt.wait(RELIST_SECONDS))
+            doubted = doubted or asyncio.create_task(doubt.wait())
             coming = asyncio.ensure_future(anext(stream))
     except StopAsyncIteration:
         return

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import aiohttp
 from pydantic import ValidationError
@@ -39,6 +39,8 @@ class Backend:
         self.listed = True
         self.answering = False
         self.serves: frozenset[str] = frozenset()
+        self.restarting = False
+        """Whether its engine is being restarted with other adapters."""
         self.in_flight = 0
         self.last_used = 0
         self.generation: int | None = None
@@ -58,11 +60,13 @@ class Backend:
         self.generation = state.generation
         self.incarnation = state.incarnation
         self.serves = frozenset(name for name in state.adapters if state.serves(name))
+        self.restarting = state.engine_sets is not None and state.engine_sets.restarting
 
     def silent(self) -> None:
         """Its agent did not answer; it gets no requests until it does."""
         self.answering = False
         self.serves = frozenset()
+        self.restarting = False
 
     def lacks(self, adapter: str) -> None:
         """It does not serve what it said it did, and gets no such request until it says so again. Others it answers."""
@@ -87,6 +91,12 @@ class Backend:
             serves=sorted(self.serves),
             in_flight=self.in_flight,
         )
+
+
+def all_restarting(backends: Iterable[Backend]) -> bool:
+    """Whether all that answer are away for other adapters, so that no other may come to serve what is asked for."""
+    answering = [one for one in backends if one.answering]
+    return bool(answering) and all(one.restarting for one in answering)
 
 
 class Backends:

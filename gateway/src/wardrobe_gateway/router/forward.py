@@ -13,7 +13,7 @@ from ..engines.messages import error_message
 from ..errors import RETRY_LATER, ApiError
 from ..forwarding import first_piece, request_headers
 from . import requests
-from .backends import Backend, Backends
+from .backends import Backend, Backends, all_restarting
 from .choice import Target, pick, resolve
 from .metrics import Account, Metrics
 from .relay import Answer, relay
@@ -29,6 +29,8 @@ WAITED_SECONDS = 1.0
 """A replica that says sooner that it is full kept nobody waiting: the request may still wait at the next one."""
 OVERLOADED = "overloaded"
 NOT_SERVED = "421"
+RESTART = {"Retry-After": "15"}
+"""An engine that reads its base anew takes from half a minute to some minutes."""
 
 
 class TryAnotherError(Exception):
@@ -46,12 +48,18 @@ class Forwarder:
     """Passes requests on. `routes` gives the routes in force."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, backends: Backends, metrics: Metrics, routes: Callable[[], Routes]
+        self,
+        session: aiohttp.ClientSession,
+        backends: Backends,
+        metrics: Metrics,
+        routes: Callable[[], Routes],
+        waited_seconds: float,
     ) -> None:
         self._session = session
         self._backends = backends
         self._metrics = metrics
         self._routes = routes
+        self._waited_seconds = waited_seconds
 
     async def forward(
         self, request: web.Request, parsed: ParsedRequest, caller: str | None, account: Account
@@ -72,7 +80,7 @@ class Forwarder:
                 except TryAnotherError as error:
                     self._metrics.retries.labels(error.reason).inc()
                     last = error.answer or last
-                    waited = time.monotonic() - began > WAITED_SECONDS
+                    waited = time.monotonic() - began > self._waited_seconds
                     turned_away = turned_away or (error.reason == OVERLOADED and waited)
                     reached += error.reached
                     if reached == MOST_REACHED:
@@ -83,6 +91,8 @@ class Forwarder:
                 refreshed = True
                 broken.clear()
                 await self._backends.refresh()
+            elif (last is None or last.code == "no_proved_backend") and all_restarting(self._backends):
+                raise _between(target)
             else:
                 raise last or _nobody(target)
 
@@ -164,6 +174,14 @@ async def _require_taken(upstream: aiohttp.ClientResponse, target: Target) -> No
 def _nobody(target: Target) -> ApiError:
     message = f"no replica that answers has proved {target.adapter} for {target.department}; try again"
     return ApiError(503, "no_proved_backend", message, headers=RETRY_LATER)
+
+
+def _between(target: Target) -> ApiError:
+    message = (
+        f"the engine that answers for {target.adapter} is being restarted with other adapters, and there is no other: "
+        "it answers again within some minutes"
+    )
+    return ApiError(503, "engine_restarting", message, headers=RESTART)
 
 
 def _failed(target: Target) -> ApiError:

@@ -1,9 +1,9 @@
 """Requests as departments make them, and as the engine gets them. Pure."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
+from ..bodies import encode
 from ..errors import ApiError
 
 CHAT = "/v1/chat/completions"
@@ -12,7 +12,6 @@ GENERATE_STREAM = "/generate_stream"
 COMPATIBLE = "/"
 """TGI's: streams or not as the body says. huggingface_hub's text_generation asks here."""
 PATHS = (CHAT, GENERATE, GENERATE_STREAM, COMPATIBLE)
-ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 LONGEST_NAME = 253
 """Characters of a model's name, as Kubernetes has them. It is told back to who asks, and must not be a text."""
 
@@ -66,20 +65,12 @@ def _plain(path: str, payload: dict[str, Any]) -> ParsedRequest:
 
 def body_for(request: ParsedRequest, adapter: str) -> bytes:
     """The same request, naming exactly one adapter, and asking how many tokens it takes."""
-    return b"".join((request.before, _json(adapter), request.after))
+    return b"".join((request.before, encode(adapter), request.after))
 
 
 def _members(rest: dict[str, Any]) -> bytes:
     """More members of an object that has one already."""
-    return b"," + _json(rest)[1:-1] if rest else b""
-
-
-def _json(value: Any) -> bytes:
-    """In UTF-8: as escapes, Cyrillic text would be three times as long. Raises ApiError for half a surrogate pair."""
-    try:
-        return ENCODER.encode(value).encode()
-    except UnicodeEncodeError as error:
-        raise ApiError(400, "invalid_json", "the request holds half a surrogate pair, which is no text") from error
+    return b"," + encode(rest)[1:-1] if rest else b""
 
 
 def _object(payload: dict[str, Any], name: str) -> dict[str, Any]:

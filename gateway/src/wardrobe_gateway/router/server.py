@@ -17,7 +17,7 @@ from ..process.routes import RoutesInForce
 from ..process.source import Address
 from . import choice, keys, requests
 from .backends import Backends
-from .forward import Forwarder
+from .forward import WAITED_SECONDS, Forwarder
 from .metrics import Account, Metrics
 from .requests import ParsedRequest
 
@@ -29,7 +29,16 @@ NOBODY = ""
 class Router:
     """One deployment's router. Addresses and keys are followed by others, who call `take_…`."""
 
-    def __init__(self, session: aiohttp.ClientSession, deployment: str, *, drain: Drain, memory: Path) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        deployment: str,
+        *,
+        drain: Drain,
+        memory: Path,
+        body_seconds: float = bodies.BODY_SECONDS,
+        waited_seconds: float = WAITED_SECONDS,
+    ) -> None:
         self.metrics = Metrics()
         self.backends = Backends(session, deployment)
         self.drain = drain
@@ -37,8 +46,9 @@ class Router:
         self.keys = keys.EMPTY
         self.incarnation = str(uuid.uuid4())
         self._admission = Admission()
+        self._body_seconds = body_seconds
         self._key_texts: dict[str, str] = {}
-        self._forwarder = Forwarder(session, self.backends, self.metrics, self._routes)
+        self._forwarder = Forwarder(session, self.backends, self.metrics, self._routes, waited_seconds)
 
     # What it is told
 
@@ -99,7 +109,7 @@ class Router:
             problem=self.in_force.problem,
         )
 
-    def metrics_page(self) -> bytes:
+    async def metrics_page(self) -> bytes:
         """The metrics, as things are now."""
         return self.metrics.page(self.in_force, self.backends, self.keys)
 
@@ -138,7 +148,7 @@ class Router:
             self._admission.request(account.department) as place,
             self.metrics.in_flight.labels(account.department).track_inprogress(),
         ):
-            wanted = await _parsed(request, place)
+            wanted = await self._parsed(request, place)
             return await self._forwarder.forward(request, wanted, caller, account)
 
     async def _caller(self, request: web.Request) -> str | None:
@@ -150,8 +160,12 @@ class Router:
         except ApiError as error:
             if self.keys.missing and request.method == "POST":
                 with self._admission.request(NOBODY) as place:
-                    self._explain((await _parsed(request, place)).model)
+                    self._explain((await self._parsed(request, place)).model)
             raise error from None
+
+    async def _parsed(self, request: web.Request, place: Place) -> ParsedRequest:
+        body = await bodies.read(request, place.charge, seconds=self._body_seconds)
+        return requests.parse(request.path, bodies.parse(body))
 
     def _explain(self, model: str | None) -> None:
         """A better answer to an unknown key, for who names a department that has none."""
@@ -163,7 +177,3 @@ class Router:
         if self.in_force.routes is None:
             raise ApiError(503, "no_routes", "the routes are not known yet", headers=RETRY_LATER)
         return self.in_force.routes
-
-
-async def _parsed(request: web.Request, place: Place) -> ParsedRequest:
-    return requests.parse(request.path, bodies.parse(await bodies.read(request, place.charge)))

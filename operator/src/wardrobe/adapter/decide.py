@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 
-from wardrobe.api import basemodel
 from wardrobe.api.adapter import AdapterResource, AdapterSpec, AdapterStatus
 from wardrobe.api.basemodel import BaseModelResource
-from wardrobe.api.meta import Key
 from wardrobe.api.reasons import ConditionType, Done, Failure
-from wardrobe.base.ready import ready_digest
+from wardrobe.base.ready import ready_digest, waits_on
 from wardrobe.plan.conditions import Fact, conditions, kstatus
 from wardrobe.plan.needs import LOOK_AGAIN_SECONDS, Missing
 from wardrobe.plan.plan import Plan
@@ -39,7 +37,7 @@ def decide(adapter: AdapterResource, seen: Seen, now: str) -> Plan:
             used_by=used_by or None,
         ),
         requeue_after=_look_again(ready, used_by),
-        waits_on=frozenset({Key(basemodel.KIND, adapter.metadata.namespace, adapter.spec.base_model.name)}),
+        waits_on=waits_on(seen.base, adapter.spec.base_model.name, adapter.metadata.namespace),
     )
 
 

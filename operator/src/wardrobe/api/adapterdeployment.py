@@ -1,5 +1,6 @@
 """Kind AdapterDeployment: one base, and the departments that it answers for."""
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
@@ -18,8 +19,26 @@ PLURAL = "adapterdeployments"
 class EngineSpec(Typed):
     """The inference server and its pods."""
 
-    type: EngineType = EngineType.TRANSFORMERS
+    type: EngineType | None = None
+    gpus: Annotated[int, Field(ge=0, le=16)] = 0
+    """Of one pod."""
+    context_length: Annotated[int, Field(ge=16, le=1048576)] | None = None
+    """Tokens of one request, prompt and answer; None is as many as the base was made for."""
+    max_concurrent_requests: Annotated[int, Field(ge=8, le=1024)] | None = None
+    """That the engine works on together, proofs among them; None is as many as its facts say."""
+    adapter_memory: Annotated[str, Field(max_length=8, pattern=r"^[1-9][0-9]{0,5}(Mi|Gi)$")] = "4Gi"
+    """What adapters may take in one engine together."""
     pod: PodSettings = PodSettings()
+
+    @property
+    def adapter_memory_bytes(self) -> int:
+        """The same as a number."""
+        return int(self.adapter_memory[:-2]) * {"Mi": 2**20, "Gi": 2**30}[self.adapter_memory[-2:]]
+
+    @property
+    def effective_type(self) -> EngineType:
+        """As written; without, TGI where there are GPUs for it, which it needs for adapters."""
+        return self.type or (EngineType.TGI if self.gpus else EngineType.TRANSFORMERS)
 
 
 class KeysReference(Typed):
@@ -77,7 +96,17 @@ class DepartmentStatus(Typed):
     wanted: str
     previous: list[str] = []
     """Newest first."""
+    warm: list[str] = []
+    """Those beside `adapter` that a ready replica answers with: to go to one of them restarts nothing."""
     state: str
+
+
+class NewAdapters(StrEnum):
+    """What it takes to load an adapter that is not loaded yet."""
+
+    RESTART_ENGINES = "RestartEngines"
+    """One engine after another is started anew."""
+    LOAD_WHILE_SERVING = "LoadWhileServing"
 
 
 class AdapterDeploymentStatus(Status):
@@ -85,6 +114,8 @@ class AdapterDeploymentStatus(Status):
 
     url: str | None = None
     live: str | None = None
+    warm: str | None = None
+    new_adapters: NewAdapters | None = None
     routes_generation: int | None = None
     replicas: int | None = None
     ready_replicas: int | None = None

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from wardrobe_contracts.base import Variant
+from wardrobe_contracts.routes import BaseShape
 
 from .finetunejob import PodSettings
 from .meta import Metadata, Resource, SourceText, Status, Typed
@@ -38,6 +39,11 @@ class ShapeStatus(Typed):
     context_length: int
     dtype: str
     embeddings: Literal["Tied", "Untied"]
+
+    @property
+    def sizes(self) -> BaseShape:
+        """Those that adapters are held against, and weighed by."""
+        return BaseShape.model_validate(self.model_dump())
 
 
 class TokenizerStatus(Typed):

@@ -123,6 +123,13 @@ class Waiting(OperatorReason):
         "free or add a node; or delete the run and write another whose resources, nodeSelector and tolerations "
         "under spec.pod fit one (a BaseModel's spec.pod may be changed; then delete the inspection's Job).",
     )
+    REPLACING_IN_PLACE = (
+        "ReplacingInPlace",
+        "Engine pods are replaced, as their image, quantization or resources have changed, and no node has room for "
+        "one more: one leaves before another comes. It is said before the first leaves.",
+        on("Unknown", DEPLOYMENT, READY, PODS_STARTED),
+        "wait; the message says how many answer meanwhile. With room for a further pod none would have to leave first.",
+    )
     POD_STUCK = (
         "PodStuck",
         "The pod cannot start (image, volume or security settings); the message is the kubelet's.",
@@ -185,6 +192,19 @@ class Waiting(OperatorReason):
         on("Unknown", DEPLOYMENT, READY, PROVED),
         "wait; the former adapter goes on answering.",
     )
+    ENGINE_RESTARTING = (
+        "EngineRestarting",
+        "An engine that takes adapters only when it starts is about to start anew with other ones, or does: one at a "
+        "time, while the others answer.",
+        on("Unknown", DEPLOYMENT, READY, PROVED),
+        "wait; the message names the engine, and says what is waited for where none can be spared.",
+    )
+    ONLY_ENGINE_RESTARTING = (
+        "OnlyEngineRestarting",
+        "The same, and no other engine answers meanwhile: requests get 503 with Retry-After. It is said before.",
+        on("Unknown", DEPLOYMENT, READY, PROVED),
+        "wait; the message says how long it took last. With spec.replicas 2 or more a restart takes no answers away.",
+    )
     MARKING_IN_USE = (
         "MarkingInUse",
         "An adapter is proved, but a hundred deployments use its Adapter already, and status.usedBy can name no more.",
@@ -217,6 +237,22 @@ class Waiting(OperatorReason):
         on("False", DEPLOYMENT, READY, PROVED),
         "set spec.quantization to a variant among the Adapter's evaluations; or add the variant to the BaseModel "
         "and train again.",
+    )
+    ENGINE_CANNOT_SERVE = (
+        "EngineCannotServe",
+        "The engine of spec.engine.type cannot serve the base so, or an Adapter that a department names; the message "
+        "says which field is in the way.",
+        on("False", DEPLOYMENT, READY, PROVED)
+        + on("Unknown", DEPLOYMENT, PODS_STARTED, PROVED, ROUTES_APPLIED, KEYS_LOADED),
+        "change the field that the message names, or choose another spec.engine.type; what answers already goes on.",
+    )
+    ADAPTERS_TOO_LARGE = (
+        "AdaptersTooLarge",
+        "With an Adapter that a department names, adapters would take more of an engine's memory than "
+        "spec.engine.adapterMemory; it is not loaded, and the former adapter goes on answering.",
+        on("False", DEPLOYMENT, READY, PROVED),
+        "raise spec.engine.adapterMemory if the engine has it, serve fewer departments from one deployment, or train "
+        "with a lower rank.",
     )
     NOT_PROVED = (
         "NotProved",

@@ -1,8 +1,11 @@
 """Whether a BaseModel can be built on, in one wording for all kinds that name one; and what is built on."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
-from wardrobe.api.basemodel import BaseModelResource
+from wardrobe.api import basemodel
+from wardrobe.api.basemodel import BaseModelResource, ShapeStatus
+from wardrobe.api.meta import Key
 from wardrobe.api.reasons import ConditionType, Waiting
 from wardrobe.api.sources import parse_claim
 from wardrobe.manifests import volumes
@@ -23,6 +26,7 @@ class ReadyBase:
     mount: Mount
     variants: list[Variant]
     chat_template_digest: Digest
+    shape: ShapeStatus
 
     @property
     def reference(self) -> BaseReference:
@@ -38,7 +42,7 @@ def ready_base(base: BaseModelResource | None, name: str) -> ReadyBase | Missing
         return Missing(Waiting.BASE_MODEL_NOT_FOUND, message)
     ready, found = base.status.condition(ConditionType.READY), base.status
     inspected = ready is not None and ready.status == "True"
-    if inspected and found.digest and found.fingerprint and found.tokenizer:
+    if inspected and found.digest and found.fingerprint and found.tokenizer and found.shape:
         return ReadyBase(
             name=name,
             digest=found.digest,
@@ -46,10 +50,24 @@ def ready_base(base: BaseModelResource | None, name: str) -> ReadyBase | Missing
             mount=volumes.base(parse_claim(base.spec.source)),
             variants=base.spec.variants,
             chat_template_digest=found.tokenizer.chat_template_digest,
+            shape=found.shape,
         )
     why = "its inspection failed" if ready is not None and ready.status == "False" else "it is not inspected yet"
     message = f"BaseModel {name} is not Ready: {why}; see `kubectl describe bm {name}`"
     return Missing(Waiting.BASE_MODEL_NOT_READY, message)
+
+
+def readiness(base: BaseModelResource | None) -> Hashable:
+    """All that is decided by: whether it is ready, and as what. As `wakeups.readiness_gist` has it of an event."""
+    if base is None:
+        return None
+    ready = base.status.condition(ConditionType.READY)
+    return (*([ready.status] if ready else []), base.status.digest, base.status.fingerprint)
+
+
+def waits_on(base: BaseModelResource | None, name: str, namespace: str) -> dict[Key, Hashable]:
+    """What a plan says that was decided by the BaseModel which spec.baseModel names, as it was."""
+    return {Key(basemodel.KIND, namespace, name): readiness(base)}
 
 
 def ready_digest(base: BaseModelResource | None, name: str) -> Digest | Missing:

@@ -1,14 +1,17 @@
 """AdapterDeployment: its children as its spec says, and routes that move only to what is proved."""
 
-from wardrobe.api import adapter, basemodel
+from collections.abc import Hashable
+
+from wardrobe.api import adapter
 from wardrobe.api.adapterdeployment import AdapterDeploymentResource, AdapterDeploymentStatus
 from wardrobe.api.basemodel import BaseModelResource
 from wardrobe.api.meta import Key, Manifest
 from wardrobe.api.reasons import ConditionType, Waiting
-from wardrobe.base.ready import ReadyBase, files_of
+from wardrobe.base.ready import ReadyBase, files_of, waits_on
 from wardrobe.deployment.children.applied import access_and_services
 from wardrobe.deployment.children.engine import engine_deployment
 from wardrobe.deployment.children.names import Part, part_name
+from wardrobe.deployment.children.pods import Replacing
 from wardrobe.deployment.children.revision import next_revision, revision_manifest
 from wardrobe.deployment.children.router import router_deployment
 from wardrobe.deployment.children.routes import routes_manifest
@@ -21,9 +24,14 @@ from wardrobe.writes import Apply, Create, Delete, MarkInUse, Write
 from wardrobe_contracts import paths
 from wardrobe_contracts.base import Digest
 from wardrobe_contracts.digests import is_sampled
+from wardrobe_contracts.engines import ENGINES, Loading
+from wardrobe_contracts.routes import BaseShape
 
 from . import status as deployment_status
 from .obstacle import Obstacle, base_or_obstacle
+from .permit import Held, Turn
+from .pod_troubles import worst
+from .replacement import Replacement, replacement, rolling
 from .rollout import Inputs, Rollout, roll_out
 from .seen import Seen
 
@@ -50,7 +58,7 @@ def needs(base: BaseModelResource | None) -> list[Need]:
 
 def decide(deployment: AdapterDeploymentResource, seen: Seen, settings: Settings, now: str) -> Plan:
     """What an AdapterDeployment asks for now."""
-    base = base_or_obstacle(deployment, seen)
+    base = base_or_obstacle(deployment, seen, settings)
     obstacle = base if isinstance(base, Obstacle) else None
     if seen.routes is not None:
         digest = seen.routes.base.digest
@@ -60,20 +68,23 @@ def decide(deployment: AdapterDeploymentResource, seen: Seen, settings: Settings
         digest = base.digest
     rollout = roll_out(_inputs(deployment, digest, obstacle, seen), _next_generation(deployment, seen))
     engine_on = None if isinstance(base, Obstacle) or _stays(deployment, base, rollout, seen) else base
-    status = deployment_status.status(deployment, rollout, obstacle, seen, now)
+    replaced = _replacement(deployment, seen, now, restarts=isinstance(rollout.turn, Turn))
+    status = deployment_status.status(deployment, rollout, obstacle, seen, now, replaced=replaced.message)
     return Plan(
         status=status,
         writes=(
             *_marks(deployment, deployment.spec.adapters | rollout.routes.routed_adapters, seen),
             *_history(deployment, rollout, seen),
             *_routes(deployment, rollout, seen),
-            *_children(_wanted(deployment, engine_on, settings), seen),
+            *_children(_wanted(deployment, engine_on, settings, replaced.replacing), seen),
             *_forgotten(deployment, seen),
         ),
         requeue_after=min(
-            _look_again(rollout, seen, status, now), obstacle.look_again if obstacle else WATCHING_SECONDS
+            _look_again(rollout, seen, status, now),
+            obstacle.look_again if obstacle else WATCHING_SECONDS,
+            replaced.look_again or WATCHING_SECONDS,
         ),
-        waits_on=_waits_on(deployment),
+        waits_on=_waits_on(deployment, seen),
     )
 
 
@@ -83,7 +94,7 @@ def _blocked(deployment: AdapterDeploymentResource, obstacle: Obstacle, seen: Se
         status=deployment_status.blocked(deployment, obstacle, seen, now),
         writes=tuple(_marks(deployment, deployment.spec.adapters, seen)),
         requeue_after=obstacle.look_again,
-        waits_on=_waits_on(deployment),
+        waits_on=_waits_on(deployment, seen),
     )
 
 
@@ -98,7 +109,19 @@ def _inputs(deployment: AdapterDeploymentResource, digest: Digest, obstacle: Obs
         current=seen.routes,
         replicas=seen.replicas,
         unreadable=seen.unreadable,
+        shape=_shape(seen),
+        agents_look=ENGINES[deployment.spec.engine.effective_type].loading is Loading.AT_START,
+        rolling=(made := seen.children.get(_engine_key(deployment))) is not None and rolling(made),
+        gap_announced=any(
+            found.state == Waiting.ONLY_ENGINE_RESTARTING for found in deployment.status.departments.values()
+        ),
     )
+
+
+def _shape(seen: Seen) -> BaseShape | None:
+    if seen.base and (shape := seen.base.status.shape):
+        return shape.sizes
+    return seen.routes.base.shape if seen.routes else None
 
 
 def _next_generation(deployment: AdapterDeploymentResource, seen: Seen) -> int:
@@ -118,14 +141,33 @@ def _stays(deployment: AdapterDeploymentResource, base: ReadyBase, rollout: Roll
     Those that would come could not answer what these do; or the base's fingerprint is of the older form, which is being
     replaced, and would be another pod for it.
     """
-    engine = Key("Deployment", deployment.metadata.namespace, part_name(deployment.metadata.name, Part.ENGINE))
-    stranding = bool(rollout.stranded) and engine in seen.children
+    stranding = bool(rollout.stranded) and _engine_key(deployment) in seen.children
     return stranding or not is_sampled(base.location.fingerprint)
 
 
-def _wanted(deployment: AdapterDeploymentResource, engine_on: ReadyBase | None, settings: Settings) -> list[Manifest]:
+def _replacement(deployment: AdapterDeploymentResource, seen: Seen, now: str, *, restarts: bool) -> Replacement:
+    """What keeps pods from starting, and waits for a person, is said first; nothing is announced beside it."""
+    trouble, said = worst(seen.troubles), deployment.status.condition(ConditionType.PODS_STARTED)
+    return replacement(
+        seen.children.get(_engine_key(deployment)),
+        seen.unscheduled,
+        [replica.name for replica in seen.replicas],
+        now,
+        announced=deployment_status.hides_replacement(trouble)
+        or (said is not None and said.reason == Waiting.REPLACING_IN_PLACE),
+        restarts=restarts,
+    )
+
+
+def _engine_key(deployment: AdapterDeploymentResource) -> Key:
+    return Key("Deployment", deployment.metadata.namespace, part_name(deployment.metadata.name, Part.ENGINE))
+
+
+def _wanted(
+    deployment: AdapterDeploymentResource, engine_on: ReadyBase | None, settings: Settings, how: Replacing
+) -> list[Manifest]:
     """In the order in which they are applied. What is held back is engine pods: nothing else knows of the base."""
-    engine = [engine_deployment(deployment, engine_on, settings)] if engine_on else []
+    engine = [engine_deployment(deployment, engine_on, settings, how)] if engine_on else []
     return [*access_and_services(deployment), *engine, router_deployment(deployment, settings)]
 
 
@@ -175,10 +217,14 @@ def _routes(deployment: AdapterDeploymentResource, rollout: Rollout, seen: Seen)
 
 
 def _look_again(rollout: Rollout, seen: Seen, status: AdapterDeploymentStatus, now: str) -> float:
-    if any(router.state and router.state.generation != rollout.routes.generation for router in seen.routers):
+    routes = rollout.routes
+    if any(router.state and not routes.answered_as_in(router.state.generation) for router in seen.routers):
         return _routers_pace(status, now)
-    moving = any(found.reason in {Waiting.PROVING, Waiting.MARKING_IN_USE} for found in rollout.departments.values())
-    waiting = not deployment_status.applied(rollout.routes, seen.routers)
+    turn = rollout.turn
+    moving = (turn.soon if isinstance(turn, Held) else turn is not None) or any(
+        found.reason in {Waiting.PROVING, Waiting.MARKING_IN_USE} for found in rollout.departments.values()
+    )
+    waiting = isinstance(turn, Held) or not deployment_status.applied(rollout.routes, seen.routers)
     return PROVING_SECONDS if moving else LOOK_AGAIN_SECONDS if waiting else WATCHING_SECONDS
 
 
@@ -188,6 +234,6 @@ def _routers_pace(status: AdapterDeploymentStatus, now: str) -> float:
     return min(max(APPLYING_SECONDS, BEHIND_SHARE * behind), LOOK_AGAIN_SECONDS)
 
 
-def _waits_on(deployment: AdapterDeploymentResource) -> frozenset[Key]:
+def _waits_on(deployment: AdapterDeploymentResource, seen: Seen) -> dict[Key, Hashable]:
     """The base. Adapters wake the deployments that name them by themselves, see `wakeups`."""
-    return frozenset({Key(basemodel.KIND, deployment.metadata.namespace, deployment.spec.base_model.name)})
+    return waits_on(seen.base, deployment.spec.base_model.name, deployment.metadata.namespace)

@@ -27,6 +27,7 @@ from .obstacle import makes_children
 from .pod_troubles import Trouble
 from .podstates import States
 from .proofs import Replica, RouterPod
+from .replacement import Unscheduled, lacks_room
 from .seen import Seen
 
 CHILD_KINDS = ("Deployment", "Service", "ServiceAccount", "Role", "RoleBinding", "ControllerRevision")
@@ -88,6 +89,7 @@ async def for_deployment(kube: Kube, states: States, deployment: AdapterDeployme
         replicas=[_replica(states, pod, state, routers) for pod, state in agents],
         routers=routers,
         troubles=_troubles(pods, mine),
+        unscheduled=_unscheduled([pod for pod, _ in agents]),
         missing=None if pods else await missing(kube, namespace, plan.needs(base)),
         routes_data=config_map.get("data", {}) if config_map and routes else {},
     )
@@ -168,6 +170,22 @@ async def _routers(states: States, pods: list[Manifest], generation: int | None)
         RouterPod(pod["metadata"]["name"], state, pod_status.is_ready(pod))
         for pod, state in zip(mine, answers, strict=True)
     ]
+
+
+def _unscheduled(pods: list[Manifest]) -> list[Unscheduled]:
+    """Those that wait for room, and for nothing else."""
+    placed = [_placement(pod) for pod in pods if pod["spec"].get("nodeName")]
+    return [
+        Unscheduled(pod["metadata"]["name"], pod["metadata"]["creationTimestamp"])
+        for pod in pods
+        if (words := pod_status.unschedulable(pod)) is not None
+        and lacks_room(words, placed_alike=_placement(pod) in placed)
+    ]
+
+
+def _placement(pod: Manifest) -> tuple[Manifest, list[Manifest]]:
+    """What says which nodes it may have."""
+    return pod["spec"].get("nodeSelector", {}), pod["spec"].get("tolerations", [])
 
 
 def _troubles(pods: list[Manifest], mine: dict[Key, Manifest]) -> list[Trouble]:

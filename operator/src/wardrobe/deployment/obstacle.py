@@ -6,12 +6,14 @@ What is proved already goes on answering, and is routed as the spec says: a base
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from wardrobe import engines
 from wardrobe.api import adapterdeployment
 from wardrobe.api.adapterdeployment import AdapterDeploymentResource
 from wardrobe.api.meta import ConditionStatus, Key, Manifest
 from wardrobe.api.reasons import Failure, Waiting
 from wardrobe.base.ready import ReadyBase, ready_base
 from wardrobe.plan.needs import LOOK_AGAIN_SECONDS, Missing
+from wardrobe.settings import Settings
 
 from .seen import Seen
 
@@ -29,12 +31,17 @@ class Obstacle:
     look_again: float = LOOK_AGAIN_SECONDS
 
 
-def base_or_obstacle(deployment: AdapterDeploymentResource, seen: Seen) -> Obstacle | ReadyBase:
+def base_or_obstacle(deployment: AdapterDeploymentResource, seen: Seen, settings: Settings) -> Obstacle | ReadyBase:
     """The first thing in the way; or the base that engines are made on, where there is none."""
     base = _base(deployment, seen)
     if isinstance(base, Missing):
         return Obstacle(base.reason, base.message)
-    return _other_base(base, seen) or _taken(deployment.metadata.name, seen.taken) or base
+    return (
+        _other_base(base, seen)
+        or _taken(deployment.metadata.name, seen.taken)
+        or _engine(deployment, base, settings)
+        or base
+    )
 
 
 def makes_children(deployment: AdapterDeploymentResource, seen: Seen) -> bool:
@@ -57,6 +64,12 @@ def _other_base(base: ReadyBase, seen: Seen) -> Obstacle | None:
         "back"
     )
     return Obstacle(Failure.BASE_MODEL_CHANGED, message, "False")
+
+
+def _engine(deployment: AdapterDeploymentResource, base: ReadyBase, settings: Settings) -> Obstacle | None:
+    """What the engine could not serve, or would get wrong. Its message says why."""
+    why = engines.unservable(deployment.spec, base.shape, settings)
+    return Obstacle(Waiting.ENGINE_CANNOT_SERVE, why, "False") if why else None
 
 
 def _taken(name: str, taken: Mapping[Key, Manifest]) -> Obstacle | None:

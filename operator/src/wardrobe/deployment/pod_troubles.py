@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from wardrobe.api.children import PART_LABEL
 from wardrobe.api.meta import ConditionStatus, Manifest
 from wardrobe.api.reasons import Waiting
-from wardrobe.deployment.children.engine import AGENT
+from wardrobe.deployment.children.engine import AGENT, BASE_CHECK, WRAPPER
 from wardrobe.manifests import pod_status
 
 IMAGE_REASONS = {"ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName"}
 CRASHES = 2
 """Restarts after which a container counts as one that keeps ending, also while it runs for a moment."""
 WORDS_LIMIT = 300
+BEFORE = {WRAPPER, BASE_CHECK}
+"""Containers that end well before the engine starts."""
+OWN = {AGENT, *BEFORE}
+"""Containers whose resources nobody can set."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ def worst(troubles: Iterable[Trouble]) -> Trouble | None:
 def _of_containers(pod: str, field: str, status: Manifest) -> Iterator[Trouble]:
     """Sidecars first: the agent may merely wait for its engine."""
     for container in (*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])):
+        if container["name"] in BEFORE and container.get("state", {}).get("terminated", {}).get("exitCode") == 0:
+            continue
         if found := _stuck(pod, field, container) or _ending(pod, field, container):
             yield found
 
@@ -82,16 +88,21 @@ def _ending(pod: str, field: str, container: Manifest) -> Trouble | None:
     if not last:
         return None
     if last.get("reason") == "OOMKilled":
-        own = "The limit is Wardrobe's own" if name == AGENT else f"Raise {field}.resources.limits.memory"
+        own = "The limit is Wardrobe's own" if name in OWN else f"Raise {field}.resources.limits.memory"
         message = f"container {name} of pod {pod} was killed by the kernel: it used more memory than its limit. {own}"
         return Trouble("False", Waiting.POD_OUT_OF_MEMORY, message)
     if container.get("restartCount", 0) < CRASHES and state.get("waiting", {}).get("reason") != "CrashLoopBackOff":
         return None
     message = (
         f"container {name} of pod {pod} keeps ending, last with exit code {last['exitCode']}{_last_words(last)}. "
-        f"See `kubectl logs {pod} --container {name} --previous`; its settings are in {field}"
+        f"See `kubectl logs {pod} --container {name} --previous`{_settings(name, field)}"
     )
     return Trouble("False", Waiting.POD_CRASHING, message)
+
+
+def _settings(container: str, field: str) -> str:
+    """Where what it needs is written; the others do their work by what the operator tells them."""
+    return "" if container in BEFORE else f"; its settings are in {field}"
 
 
 def _last_words(ended: Manifest) -> str:

@@ -29,7 +29,7 @@ PodAnswers = dict[tuple[str, int], tuple[type[Record], str]]
 
 _noted: ContextVar[PodAnswers | None] = ContextVar("noted", default=None)
 
-COUNTERS = {"in_flight", "numbers", "timings", "since"}
+COUNTERS = {"in_flight", "numbers", "timings", "since", "proved_at"}
 """What changes with every request or proof, and nothing is decided upon."""
 
 log = logging.getLogger(__name__)

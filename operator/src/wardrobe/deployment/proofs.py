@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wardrobe_contracts.routes import EngineAdapterName
-from wardrobe_contracts.state import AdapterState, AgentState, RouterState, Verdict
+from wardrobe_contracts.state import AdapterState, AgentState, Reason, RouterState, Verdict
 
 UNREACHED_SECONDS = 2.0
 """A pod that nobody has reached for so long is not waited for. Agents answer in milliseconds and are asked once a
@@ -59,10 +59,14 @@ class Failure:
 
     replica: str
     state: AdapterState
+    restarts: bool = False
+    """Whether its engine takes adapters only when it starts."""
 
     def __str__(self) -> str:
         words = self.state.message or self.state.reason
         mend = NEXT_STEPS.get(self.state.verdict, f"Delete pod {self.replica}, or name another adapter")
+        if self.restarts and self.state.reason in NOT_TRIED_AGAIN:
+            mend = NOT_TRIED_AGAIN[self.state.reason].format(replica=self.replica)
         return f"{self.state.verdict} on {self.replica} ({words}). {mend}"
 
 
@@ -72,6 +76,15 @@ NEXT_STEPS = {
     Verdict.INDISTINGUISHABLE: "Name an adapter that was trained longer, or set spec.verification to Report",
 }
 """What a person can do. Any other verdict is the engine's fault, which a new pod may not have."""
+
+NOT_TRIED_AGAIN = {
+    Reason.REFUSED_BY_ENGINE: (
+        "The engine goes on without it, and is not restarted for it again: name another adapter; or, where it was the "
+        "node's fault and not the adapter's, delete pod {replica}, and the one that follows tries it again"
+    ),
+    Reason.UNFIT: "Name an adapter that fits, or train it again",
+}
+"""The same of engines that take adapters only when they start."""
 
 
 def proved(name: EngineAdapterName, replicas: Sequence[Replica]) -> bool:
@@ -88,6 +101,17 @@ def served(name: EngineAdapterName, replicas: Sequence[Replica]) -> bool:
     return any(replica.ready and _serves(replica, name) for replica in replicas)
 
 
+def awaits_restart(name: EngineAdapterName, replicas: Sequence[Replica]) -> bool:
+    """Whether any agent says that its engine takes this adapter only when it starts anew, or starts with it now."""
+    return any(replica.state is not None and _awaits_restart(replica.state, name) for replica in replicas)
+
+
+def _awaits_restart(state: AgentState, name: EngineAdapterName) -> bool:
+    found, sets = state.adapters.get(name), state.engine_sets
+    starts = {Reason.AWAITING_RESTART, Reason.LOADING} if sets and sets.restarting else {Reason.AWAITING_RESTART}
+    return found is not None and found.reason in starts
+
+
 def _serves(replica: Replica, name: EngineAdapterName) -> bool:
     return replica.state is not None and replica.state.serves(name)
 
@@ -95,7 +119,9 @@ def _serves(replica: Replica, name: EngineAdapterName) -> bool:
 def failure(name: EngineAdapterName, replicas: Sequence[Replica]) -> Failure | None:
     """The first replica that has a verdict on the adapter, and not a good one."""
     for replica in replicas:
-        state = replica.state.adapters.get(name) if replica.state else None
+        if replica.state is None:
+            continue
+        state = replica.state.adapters.get(name)
         if state is not None and not state.served and state.verdict not in {Verdict.PENDING, Verdict.APPLIED}:
-            return Failure(replica.name, state)
+            return Failure(replica.name, state, restarts=replica.state.engine_sets is not None)
     return None

@@ -6,15 +6,29 @@ one replica serves it: going back is what somebody does in need.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import zip_longest
 
+from wardrobe import engines
 from wardrobe.api.adapter import USERS_LIMIT, AdapterResource
 from wardrobe.api.adapterdeployment import AdapterDeploymentSpec
 from wardrobe.api.reasons import Done, Failure, Waiting
 from wardrobe.deployment.children.revision import History
 from wardrobe_contracts.base import AdapterName, Digest
-from wardrobe_contracts.routes import EngineAdapterName, Route, RoutedAdapter, RoutedBase, Routes, engine_adapter_name
+from wardrobe_contracts.routes import (
+    FOR_AGENTS,
+    BaseShape,
+    EngineAdapterName,
+    Permit,
+    Route,
+    RoutedAdapter,
+    RoutedBase,
+    Routes,
+    engine_adapter_name,
+)
 
-from . import proofs
+from . import memory, proofs
+from .permit import Held, Turn, next_turn, refused
 from .proofs import Replica
 
 
@@ -35,8 +49,12 @@ class Rollout:
 
     routes: Routes
     departments: dict[str, Department]
+    turn: Turn | Held | None = None
+    """Which engine starts anew, for engines that take adapters only then."""
+    cold: frozenset[str] = frozenset()
+    """Previous adapters that there is no memory for: going back to one loads and proves it first."""
     stranded: frozenset[str] = frozenset()
-    """Adapters that answer now and could not on engine pods of the variant that is asked for."""
+    """Adapters that answer now and could not on engine pods of the variant or type that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +71,19 @@ class Inputs:
     obstacle: Waiting | Failure | None = None
     """Why no adapter is loaded that is not loaded yet, if so."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    shape: BaseShape | None = None
+    """Of the base, as far as it is known."""
+    agents_look: bool = False
+    """Whether agents hold adapters against the shape, since the engine does not."""
+    rolling: bool = False
+    """Whether engine pods are being replaced: those that come start with the newest set by themselves."""
+    gap_announced: bool = False
+    """Whether the status says already that the only engine restarts."""
+
+    @cached_property
+    def turn(self) -> Turn | Held | None:
+        """Which engine starts anew now, or will."""
+        return next_turn(self.current, self.replicas, self.spec.replicas, rolling=self.rolling)
 
     def engine_name(self, adapter: AdapterName) -> EngineAdapterName:
         """What engines call an Adapter that is there, or is still routed."""
@@ -67,6 +98,14 @@ class Inputs:
         """Whether the Adapter can say that it is in use here, so that nobody deletes it once it is routed."""
         users = self.adapters[adapter].status.used_by or []
         return self.deployment in users or len(users) < USERS_LIMIT
+
+    @cached_property
+    def room(self) -> memory.Room:
+        """For what must be loaded: what answers, and what should, what is loaded already before what is not."""
+        wanted = sorted(self.spec.adapters, key=lambda name: (self.loaded(name) is None, name))
+        room = memory.Room(self.spec, self.shape, {name: found.spec for name, found in self.adapters.items()})
+        routed = [now for name in self.spec.departments if (now := self.routed(name))]
+        return room.holding(routed).taking(name for name in wanted if unfit(self, name) is None)
 
     def past(self, department: str) -> list[str]:
         """Adapters that have answered for a department, newest first."""
@@ -124,33 +163,77 @@ def unfit(inputs: Inputs, adapter: AdapterName) -> Unfit | None:
             f"It has scores on: {known}. Set spec.quantization to one of these, or name another adapter"
         )
         return Unfit(Waiting.VARIANT_NOT_ASSESSED, message)
+    if why := engines.unfit(inputs.spec, found.spec):
+        return Unfit(Waiting.ENGINE_CANNOT_SERVE, f"Adapter {adapter} {why}")
     return None
 
 
 def roll_out(inputs: Inputs, generation: int) -> Rollout:
     """The next routes and how each department stands. `generation` is that of a changed set of routes."""
     departments = {name: _department(inputs, name) for name in sorted(inputs.spec.departments)}
+    kept = _kept(inputs, departments)
+    loaded = _loaded(inputs, departments, kept)
     routes = Routes(
         deployment=inputs.deployment,
         generation=inputs.current.generation if inputs.current else generation,
-        base=RoutedBase(name=inputs.spec.base_model.name, digest=inputs.base_digest),
+        base=RoutedBase(
+            name=inputs.spec.base_model.name,
+            digest=inputs.base_digest,
+            shape=inputs.shape if inputs.agents_look else None,
+        ),
         departments={
             name: Route(engine_name=inputs.engine_name(found.routed) if found.routed else None)
             for name, found in departments.items()
         },
-        adapters=_loaded(inputs, departments),
+        adapters=loaded,
         authentication=inputs.spec.authentication,
         verification=inputs.spec.verification,
+        permit=_permit(inputs, departments),
+        refused=refused({found.engine_name for found in loaded}, inputs.current, inputs.replicas),
+        answering_since=inputs.current.answering_since if inputs.current else None,
     )
-    changed = routes != inputs.current
-    routes = routes.model_copy(update={"generation": generation}) if changed else routes
-    return Rollout(routes, departments, _stranded(inputs, departments))
+    cold = frozenset(name for found in departments.values() for name in found.previous) - kept
+    stranded = _stranded(inputs, departments)
+    return Rollout(_numbered(routes, inputs.current, generation), departments, inputs.turn, cold, stranded)
+
+
+def _routed_base(inputs: Inputs) -> RoutedBase:
+    """Other agents get routes without a shape: those of before there was one."""
+    shape = inputs.shape if inputs.agents_look else None
+    return RoutedBase(name=inputs.spec.base_model.name, digest=inputs.base_digest, shape=shape)
+
+
+def _numbered(routes: Routes, current: Routes | None, generation: int) -> Routes:
+    """Changed routes are of a new generation; where routers need not know, they say since when these answer alike."""
+    if routes == current:
+        return routes
+    if current is None or routes.model_copy(update={name: getattr(current, name) for name in FOR_AGENTS}) != current:
+        return routes.model_copy(update={"generation": generation, "answering_since": None})
+    return routes.model_copy(update={"generation": generation, "answering_since": current.answers_alike_since})
+
+
+def _permit(inputs: Inputs, departments: Mapping[str, Department]) -> Permit | None:
+    """A gap is announced first; it need not be where no department has anything to say of it."""
+    turn = inputs.turn
+    if not isinstance(turn, Turn):
+        return None
+    unsaid = (
+        any(found.reason is Waiting.ONLY_ENGINE_RESTARTING for found in departments.values())
+        and not inputs.gap_announced
+    )
+    return None if turn.gap and not turn.given and unsaid else turn.permit
 
 
 def _stranded(inputs: Inputs, departments: Mapping[str, Department]) -> frozenset[str]:
-    """Routed Adapters without a record on the deployment's quantization: there they would be proved on no pod."""
+    """Routed Adapters without a record on the deployment's quantization, or not for its engine: they would be proved on
+    no pod that came."""
     routed = {found.routed for found in departments.values() if found.routed in inputs.adapters}
-    return frozenset(name for name in routed if name and not assessed(inputs, name))
+    return frozenset(name for name in routed if name and not _served_anew(inputs, name))
+
+
+def _served_anew(inputs: Inputs, adapter: AdapterName) -> bool:
+    """Whether a pod made by today's spec could answer with an Adapter that is there."""
+    return assessed(inputs, adapter) and engines.unfit(inputs.spec, inputs.adapters[adapter].spec) is None
 
 
 def assessed(inputs: Inputs, adapter: AdapterName) -> bool:
@@ -163,7 +246,8 @@ def _department(inputs: Inputs, name: str) -> Department:
     wanted = inputs.spec.departments[name].adapter
     now = inputs.routed(name)
     field = f"spec.departments.{name}.adapter is {wanted!r}"
-    meanwhile = _meanwhile(now) if any(replica.counts for replica in inputs.replicas) else ""
+    gap = isinstance(inputs.turn, Turn) and inputs.turn.gap
+    meanwhile = _meanwhile(now) if any(replica.counts for replica in inputs.replicas) and not gap else ""
     if why := unfit(inputs, wanted):
         message = f"{field}: {why.message}{meanwhile}"
         return Department(wanted, now, inputs.previous(name, now), why.reason, message)
@@ -171,6 +255,9 @@ def _department(inputs: Inputs, name: str) -> Department:
     proved = enough(inputs.engine_name(wanted), inputs.replicas)
     if now == wanted or (proved and inputs.markable(wanted)):
         return _routed(inputs, name, wanted)
+    if wanted not in inputs.room.taken:
+        message = f"{field}: {inputs.room.lacks(wanted)}{meanwhile}"
+        return Department(wanted, now, inputs.previous(name, now), Waiting.ADAPTERS_TOO_LARGE, message)
     reason, message = _awaited(inputs, name, field, proved=proved)
     return Department(wanted, now, inputs.previous(name, now), reason, f"{message}{meanwhile}")
 
@@ -188,6 +275,10 @@ def _awaited(inputs: Inputs, name: str, field: str, *, proved: bool) -> tuple[Wa
         return Waiting.MARKING_IN_USE, f"{field}: {message}"
     if failed := proofs.failure(inputs.engine_name(wanted), inputs.replicas):
         return Waiting.NOT_PROVED, f"{field}: {failed}"
+    gap = isinstance(inputs.turn, Turn) and inputs.turn.gap
+    if inputs.turn and (gap or proofs.awaits_restart(inputs.engine_name(wanted), inputs.replicas)):
+        reason = Waiting.ONLY_ENGINE_RESTARTING if gap else Waiting.ENGINE_RESTARTING
+        return reason, f"{name}: {wanted} {_restarts_with(inputs.turn)}"
     if not any(replica.counts for replica in inputs.replicas):
         return Waiting.NO_REPLICA_READY, f"{name}: no engine pod is ready and can be reached"
     return Waiting.PROVING, f"{name}: {wanted} is being loaded and proved"
@@ -201,6 +292,8 @@ def _routed(inputs: Inputs, name: str, wanted: str) -> Department:
 
 def _answered(inputs: Inputs, adapter: AdapterName) -> tuple[Waiting | Done, str]:
     name = inputs.engine_name(adapter)
+    if isinstance(inputs.turn, Turn) and inputs.turn.gap:
+        return Waiting.ONLY_ENGINE_RESTARTING, f"is routed, and {_gap(inputs.turn)}"
     if not any(replica.counts for replica in inputs.replicas):
         return Waiting.NO_REPLICA_READY, "is routed, no engine pod is ready and can be reached"
     if failed := proofs.failure(name, inputs.replicas):
@@ -210,18 +303,42 @@ def _answered(inputs: Inputs, adapter: AdapterName) -> tuple[Waiting | Done, str
     return Done.PROVED, "answers"
 
 
+def _restarts_with(turn: Turn | Held) -> str:
+    """What an adapter that is not loaded yet waits for."""
+    if isinstance(turn, Held):
+        return f"waits: {turn.message}"
+    words = f"waits until engine {turn.permit.pod} has restarted with it ({turn.order})"
+    if turn.silent:
+        words += f". It does not answer; delete pod {turn.permit.pod} if it is gone or stays so"
+    return f"{words}; {_gap(turn)}" if turn.gap else words
+
+
+def _gap(turn: Turn) -> str:
+    """What becomes of requests while the only engine restarts."""
+    lasts = (
+        f"for about {turn.seconds:.0f} s" if turn.seconds else "until it has loaded the base and proved its adapters"
+    )
+    return f"engine {turn.permit.pod}, the only one, restarts: requests get 503 with Retry-After {lasts}"
+
+
 def _meanwhile(now: str | None) -> str:
     return f"; {now} goes on answering" if now else "; nothing answers yet"
 
 
-def _loaded(inputs: Inputs, departments: Mapping[str, Department]) -> list[RoutedAdapter]:
-    """What every replica keeps: per department what answers, what should, and what it can go back to."""
+def _kept(inputs: Inputs, departments: Mapping[str, Department]) -> frozenset[AdapterName]:
+    """What answers, what should, and of what may answer again as many as there is memory for, newest first."""
+    room = inputs.room.holding(found.routed for found in departments.values() if found.routed)
+    ages = zip_longest(*(found.previous for found in departments.values()))
+    return room.taking(name for same_age in ages for name in same_age if name).taken
+
+
+def _loaded(inputs: Inputs, departments: Mapping[str, Department], kept: frozenset[AdapterName]) -> list[RoutedAdapter]:
+    """What every replica keeps, and for whom."""
     wanted_by: dict[str, list[str]] = {}
     for name, found in departments.items():
-        usable = [found.wanted] if unfit(inputs, found.wanted) is None else []
-        routed = [found.routed] if found.routed else []
-        for adapter in dict.fromkeys([*routed, *usable, *found.previous]):
-            wanted_by.setdefault(adapter, []).append(name)
+        for adapter in dict.fromkeys([found.routed, found.wanted, *found.previous]):
+            if adapter in kept:
+                wanted_by.setdefault(adapter, []).append(name)
     return [
         _routed_adapter(inputs, adapter, names)
         for adapter, names in sorted(wanted_by.items())

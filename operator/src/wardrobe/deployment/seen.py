@@ -12,6 +12,7 @@ from wardrobe_contracts.routes import Routes
 
 from .pod_troubles import Trouble
 from .proofs import Replica, RouterPod
+from .replacement import Unscheduled
 
 
 @dataclass(frozen=True)
@@ -37,5 +38,7 @@ class Seen:
     troubles: Sequence[Trouble]
     """What keeps pods from starting."""
     missing: Missing | None
+    unscheduled: Sequence[Unscheduled] = ()
+    """Engine pods that no node has room for."""
     routes_data: Mapping[str, str] = field(default_factory=dict)
     """The routes as they stand in their ConfigMap, for readers of every format."""

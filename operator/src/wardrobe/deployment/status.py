@@ -1,20 +1,27 @@
 """The status of an AdapterDeployment: what is live, what is wanted, and what is wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from wardrobe.api import children
-from wardrobe.api.adapterdeployment import AdapterDeploymentResource, AdapterDeploymentStatus, DepartmentStatus
+from wardrobe.api.adapterdeployment import (
+    AdapterDeploymentResource,
+    AdapterDeploymentStatus,
+    DepartmentStatus,
+    NewAdapters,
+)
 from wardrobe.api.meta import Key
 from wardrobe.api.reasons import ConditionType, Done, Failure, Waiting
 from wardrobe.deployment.children.names import Part
 from wardrobe.deployment.children.services import CLIENT_PORT
 from wardrobe.plan.conditions import Fact, conditions, kstatus
+from wardrobe_contracts.engines import ENGINES, Loading
 from wardrobe_contracts.routes import Authentication, Routes
 
-from . import pod_troubles
+from . import pod_troubles, proofs
 from .obstacle import Obstacle
-from .proofs import RouterPod
+from .pod_troubles import Trouble
+from .proofs import Replica, RouterPod
 from .rollout import Department, Rollout
 from .seen import Seen
 
@@ -37,29 +44,37 @@ def _behind(routes: Routes, routers: Sequence[RouterPod]) -> list[str]:
     return [
         router.name
         for router in routers
-        if router.counts and (router.state is None or router.state.generation != routes.generation)
+        if router.counts and (router.state is None or not routes.answered_as_in(router.state.generation))
     ]
 
 
 def status(
-    deployment: AdapterDeploymentResource, rollout: Rollout, obstacle: Obstacle | None, seen: Seen, now: str
+    deployment: AdapterDeploymentResource,
+    rollout: Rollout,
+    obstacle: Obstacle | None,
+    seen: Seen,
+    now: str,
+    *,
+    replaced: str = "",
 ) -> AdapterDeploymentStatus:
-    """The whole status."""
+    """The whole status. `replaced` says how pods are replaced in their places, if they are."""
     parts = [
-        _started(seen),
+        _started(seen, replaced),
         _proved(deployment, rollout, obstacle),
         _applied(rollout.routes, seen),
         _keys(deployment, seen),
     ]
     top = _obstacle(obstacle) if obstacle else _top(parts)
-    generation = deployment.metadata.generation
+    generation, warm = deployment.metadata.generation, _warm(rollout, seen)
     return AdapterDeploymentStatus(
         observed_generation=generation,
         conditions=conditions(deployment.status, [top, *parts, *kstatus(top)], generation, now),
         url=_url(deployment, seen),
         live=_live(rollout),
+        warm=_warm_in_words(warm),
+        new_adapters=_new_adapters(deployment),
         routes_generation=rollout.routes.generation,
-        departments={name: _department(found) for name, found in rollout.departments.items()},
+        departments={name: _department(found, warm[name]) for name, found in rollout.departments.items()},
         **_counts(deployment, seen),
     )
 
@@ -94,8 +109,17 @@ def _top(parts: list[Fact]) -> Fact:
     return Fact(ConditionType.READY, wrong.status, wrong.reason, wrong.message)
 
 
-def _started(seen: Seen) -> Fact:
+def hides_replacement(trouble: Trouble | None) -> bool:
+    """Whether a pod's trouble is said instead of that pods are replaced in their places. That a pod finds no node is
+    what the latter mends, or what is said beside it."""
+    return trouble is not None and trouble.reason is not Waiting.UNSCHEDULABLE
+
+
+def _started(seen: Seen, replaced: str) -> Fact:
     trouble = pod_troubles.worst(seen.troubles)
+    if replaced and not hides_replacement(trouble):
+        words = f"{replaced}; {trouble.message}" if trouble else replaced
+        return Fact(ConditionType.PODS_STARTED, "Unknown", Waiting.REPLACING_IN_PLACE, words)
     if trouble is None:
         return Fact(ConditionType.PODS_STARTED, "True", Done.STARTED, "nothing keeps a pod from starting")
     more = f" ({len(seen.troubles) - 1} more pods are in trouble)" if len(seen.troubles) > 1 else ""
@@ -105,17 +129,28 @@ def _started(seen: Seen) -> Fact:
 def _proved(deployment: AdapterDeploymentResource, rollout: Rollout, obstacle: Obstacle | None) -> Fact:
     open_ones = {name: found for name, found in rollout.departments.items() if found.reason != Done.PROVED}
     if not open_ones:
-        return Fact(ConditionType.ADAPTERS_PROVED, "True", Done.PROVED, "every adapter that answers was proved")
-    hopeful: set[Waiting | Failure | Done] = {Waiting.PROVING, Waiting.MARKING_IN_USE, Waiting.NO_REPLICA_READY}
+        message = f"every adapter that answers was proved{_cold(deployment, rollout)}"
+        return Fact(ConditionType.ADAPTERS_PROVED, "True", Done.PROVED, message)
+    hopeful: set[Waiting | Failure | Done] = {
+        *(Waiting.PROVING, Waiting.MARKING_IN_USE, Waiting.NO_REPLICA_READY),
+        *(Waiting.ENGINE_RESTARTING, Waiting.ONLY_ENGINE_RESTARTING),
+    }
     if obstacle and obstacle.status == "Unknown":
         hopeful.add(obstacle.reason)
     worst = next((found for found in open_ones.values() if found.reason not in hopeful), next(iter(open_ones.values())))
     message = "; ".join(found.message for found in open_ones.values())
     if rollout.stranded:
         variant, names = deployment.spec.quantization, ", ".join(sorted(rollout.stranded))
-        message += f". Engine pods are not changed while {names} answers, which was not assessed on {variant}: first "
-        message += "name an adapter that has scores on both variants"
+        message += f". Engine pods are not changed while {names} answers, which was not assessed on {variant} or does "
+        message += "not fit the engine: first name an adapter that can be served before and after"
     return Fact(ConditionType.ADAPTERS_PROVED, "Unknown" if worst.reason in hopeful else "False", worst.reason, message)
+
+
+def _cold(deployment: AdapterDeploymentResource, rollout: Rollout) -> str:
+    if not rollout.cold:
+        return ""
+    names, bound = ", ".join(sorted(rollout.cold)), deployment.spec.engine.adapter_memory
+    return f"; not kept warm, since spec.engine.adapterMemory is {bound}: {names}"
 
 
 def _applied(routes: Routes, seen: Seen) -> Fact:
@@ -174,9 +209,36 @@ def _live(rollout: Rollout) -> str:
     return " ".join(f"{name}→{found.routed or '(none)'}" for name, found in rollout.departments.items())
 
 
-def _department(found: Department) -> DepartmentStatus:
+def _warm(rollout: Rollout, seen: Seen) -> dict[str, list[str]]:
+    """By department: what it could go to at once, beside what answers: by one replica where it has answered before."""
+    names = {loaded.adapter: loaded.engine_name for loaded in rollout.routes.adapters}
+    return {
+        department: [
+            name
+            for name in dict.fromkeys([found.wanted, *found.previous])
+            if name != found.routed and name in names and _at_once(name, found)(names[name], seen.replicas)
+        ]
+        for department, found in rollout.departments.items()
+    }
+
+
+def _at_once(name: str, found: Department) -> Callable[[str, Sequence[Replica]], bool]:
+    """By what a department moves to an adapter, see `rollout`."""
+    return proofs.served if name in found.previous else proofs.proved
+
+
+def _warm_in_words(warm: dict[str, list[str]]) -> str:
+    return " ".join(f"{department}→{','.join(names) or '(none)'}" for department, names in warm.items())
+
+
+def _new_adapters(deployment: AdapterDeploymentResource) -> NewAdapters:
+    loading = ENGINES[deployment.spec.engine.effective_type].loading
+    return NewAdapters.RESTART_ENGINES if loading is Loading.AT_START else NewAdapters.LOAD_WHILE_SERVING
+
+
+def _department(found: Department, warm: list[str]) -> DepartmentStatus:
     return DepartmentStatus(
-        adapter=found.routed, wanted=found.wanted, previous=found.previous, state=found.reason.value
+        adapter=found.routed, wanted=found.wanted, previous=found.previous, warm=warm, state=found.reason.value
     )
 
 

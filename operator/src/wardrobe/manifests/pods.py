@@ -22,6 +22,18 @@ def pod_security(user_id: int) -> Manifest:
     }
 
 
+GPU = "nvidia.com/gpu"
+"""Extended resource by which a pod asks for NVIDIA's GPUs."""
+
+
+def accelerated(resources: Manifest, resource: str, number: int) -> Manifest:
+    """A person's resources and so many accelerators; what they wrote of that kind gives way. None asked: as written."""
+    if not number:
+        return resources
+    requests = {name: amount for name, amount in resources.get("requests", {}).items() if name != resource}
+    return {**resources, "requests": requests, "limits": resources.get("limits", {}) | {resource: str(number)}}
+
+
 def placement(pod: PodSettings) -> Manifest:
     """The person's settings that concern the whole pod; what is empty is left out."""
     found: Manifest = {

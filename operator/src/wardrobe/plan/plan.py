@@ -1,5 +1,6 @@
 """What a decision says: writes in order, one status, and when to look again."""
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 from wardrobe.api.meta import Key, Status
@@ -18,8 +19,8 @@ class Plan:
     """What an Event says beside the message, where this status brings one: more than a condition should keep."""
     writes: tuple[Write, ...] = ()
     requeue_after: float | None = None
-    waits_on: frozenset[Key] = field(default_factory=frozenset)
-    """Resources whose change wakes this one."""
+    waits_on: Mapping[Key, Hashable] = field(default_factory=dict)
+    """Resources that wake this one as soon as they say anything else than what it was decided by."""
     afterwards: tuple[Write, ...] = ()
     """Writes that hold only once the status says what they rely on."""
     progress_url: str | None = None

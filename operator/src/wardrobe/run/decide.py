@@ -1,9 +1,12 @@
 """FineTuneJob: its stages in their order, and at the end one Adapter under the line's next number."""
 
-from wardrobe.api import basemodel, finetunejob
+from collections.abc import Hashable
+
+from wardrobe.api import finetunejob
 from wardrobe.api.finetunejob import FineTuneJobResource, FineTuneJobStatus
 from wardrobe.api.meta import Key, Status
 from wardrobe.api.reasons import ConditionType, Failure, Waiting
+from wardrobe.base.ready import waits_on
 from wardrobe.plan.needs import LOOK_AGAIN_SECONDS, Missing
 from wardrobe.plan.plan import RESYNC_SECONDS, Plan
 from wardrobe.settings import Settings
@@ -60,7 +63,7 @@ def decide(run: FineTuneJobResource, seen: Seen, settings: Settings, now: str) -
         writes=step.writes or seen.attempts.put(seen.attempts.known()),
         requeue_after=_earlier(_look_again(step, seen), _due_in(run, said, now)),
         afterwards=(_drop_claim(run),) if isinstance(step.state, Published) and run.spec.output.adapter else (),
-        waits_on=_waits_on(run, step),
+        waits_on=_waits_on(run, step, seen),
         progress_url=_progress_url(stage, step),
     )
 
@@ -100,12 +103,12 @@ def _look_again(step: RunStep, seen: Seen) -> float | None:
     return step.state.look_again or (LOOK_AGAIN_SECONDS if waits else RESYNC_SECONDS)
 
 
-def _waits_on(run: FineTuneJobResource, step: RunStep) -> frozenset[Key]:
+def _waits_on(run: FineTuneJobResource, step: RunStep, seen: Seen) -> dict[Key, Hashable]:
     """The base, while it is what is missing; afterwards nothing that happens to it concerns the run."""
     reason = step.state.reason if isinstance(step.state, Pending) else None
     if reason not in WAITS_ON_BASE:
-        return frozenset()
-    return frozenset({Key(basemodel.KIND, run.metadata.namespace, run.spec.base_model.name)})
+        return {}
+    return waits_on(seen.base, run.spec.base_model.name, run.metadata.namespace)
 
 
 def _progress_url(stage: RunStage, step: RunStep) -> str | None:

@@ -158,4 +158,5 @@ def _from_exit_code(task: Task, code: int) -> Result:
         ExitCode.PREEMPTED: Reason.TERMINATED,
     }.get(known, Reason.UNKNOWN)
     message = f"{task} ended with exit code {code} and left no message; look at the pod's log"
-    return ending(task, known, reason, message)
+    whose = task in reason.ends or known.infrastructure  # a code that the task never ends with says nothing
+    return ending(task, known, reason if whose else Reason.UNKNOWN, message)

@@ -1,5 +1,7 @@
 """What engine pods and router pods share: their Deployment's frame, probes, and the token of the API."""
 
+from enum import Enum
+
 from wardrobe.api.adapterdeployment import AdapterDeploymentResource
 from wardrobe.api.meta import Manifest
 from wardrobe.manifests.volumes import Mount
@@ -16,8 +18,21 @@ LAST_WORDS: Manifest = {"terminationMessagePolicy": "FallbackToLogsOnError"}
 """What a container wrote last is in its pod's status, and from there in the condition."""
 
 
-def deployment_frame(deployment: AdapterDeploymentResource, part: Part, replicas: int, pod: Manifest) -> Manifest:
-    """A Deployment that adds a pod before it takes one."""
+class Replacing(Enum):
+    """How the pods of a Deployment give way to others."""
+
+    ADD_FIRST = {"maxSurge": 1, "maxUnavailable": 0}
+    IN_PLACE = {"maxSurge": 0, "maxUnavailable": 1}
+
+
+def deployment_frame(
+    deployment: AdapterDeploymentResource,
+    part: Part,
+    replicas: int,
+    pod: Manifest,
+    how: Replacing = Replacing.ADD_FIRST,
+) -> Manifest:
+    """A Deployment."""
     marks = selector(deployment, part)
     return {
         "apiVersion": "apps/v1",
@@ -26,7 +41,7 @@ def deployment_frame(deployment: AdapterDeploymentResource, part: Part, replicas
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": marks},
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": how.value},
             "template": {"metadata": {"labels": metadata(deployment, "", marks)["labels"]}, "spec": pod},
         },
     }

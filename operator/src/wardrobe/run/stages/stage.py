@@ -11,6 +11,7 @@ from wardrobe.api.meta import Manifest
 from wardrobe.api.reasons import ConditionType, Done, Waiting
 from wardrobe.base.ready import ReadyBase, ready_base
 from wardrobe.manifests import volumes
+from wardrobe.manifests.pods import accelerated
 from wardrobe.manifests.volumes import Mount
 from wardrobe.plan.needs import LOOK_AGAIN_SECONDS, Missing
 from wardrobe.run.seen import Seen
@@ -175,12 +176,10 @@ def _queue_labels(run: FineTuneJobResource) -> dict[str, str]:
 
 def _accelerated(run: FineTuneJobResource, accelerators: int) -> Manifest:
     """The person's resources, and one accelerator for each process; of no other kind, and no more."""
-    resources, spec = run.spec.pod.resources, run.spec.parallelism
-    if spec.accelerator is Accelerator.CPU:
-        return resources
-    wanted = {spec.resource: str(accelerators)}
-    requests = {name: amount for name, amount in resources.get("requests", {}).items() if name != spec.resource}
-    return {**resources, "requests": requests, "limits": resources.get("limits", {}) | wanted}
+    spec = run.spec.parallelism
+    return accelerated(
+        run.spec.pod.resources, spec.resource, 0 if spec.accelerator is Accelerator.CPU else accelerators
+    )
 
 
 def usable_base(run: FineTuneJobResource, seen: Seen, task: Task) -> ReadyBase | Pending | Ended:

@@ -1,0 +1,160 @@
+"""How far an engine's scores are from recorded ones: measures a row of contracts/engines/tolerances.py.
+
+Run as `make bench-tolerance`, which records adapters and probes with the trainer and starts the embedded engine for
+each variant; or before an engine that runs already, on any machine:
+
+    .venv/bin/python benchmarks/proof_tolerance.py --engine TGI --url http://127.0.0.1:8000 --variant NF4 \
+        --adapters FOLDER
+
+FOLDER has a folder for each adapter with its two files and probes.json, named as the engine knows it; the engine must
+see it under the same path, or, where it takes adapters only at its start, have been started with them. Nats per token:
+mean and largest absolute difference of the base's scores and of the adapters', of the adapters' effects, and what share
+of the recorded effect is found. A row's `noise` must be above both means, with room for other models.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wardrobe_contracts.base import Variant
+from wardrobe_contracts.engines import EngineType, Tolerance
+from wardrobe_contracts.probes import PROBES_FILE, Probe, Probes
+from wardrobe_gateway.agent.probing import completion_scores
+from wardrobe_gateway.agent.proof import Scores, Yardstick, recorded_scores
+from wardrobe_gateway.engines import Engine, loads_at_run_time
+from wardrobe_gateway.engines.dialects import DIALECTS
+from wardrobe_gateway.engines.http import EngineHttp
+from wardrobe_gateway.forwarding import session
+
+REPOSITORY = Path(__file__).parents[1]
+MODEL = REPOSITORY / "examples" / "tantanila" / "model"
+BASE_DIGEST = "sha256:" + "b" * 64
+START_SECONDS = 120
+NONE = Tolerance(0, 0)
+"""A share is the same by any."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same tokens, recorded and found."""
+
+    recorded: Scores
+    found: Scores
+
+
+def main() -> None:
+    """Print one line per variant."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--engine", type=EngineType, default=EngineType.TRANSFORMERS, choices=sorted(DIALECTS))
+    parser.add_argument("--url", help="of an engine that runs already; unset: the embedded one is started")
+    parser.add_argument("--variant", type=Variant, help="what the engine at --url serves; else: only this one")
+    parser.add_argument("--adapters", type=Path, help="unset: recorded here by the trainer")
+    asked = parser.parse_args()
+    if asked.url and not (asked.variant and asked.adapters):
+        parser.error("--url needs --variant, and --adapters that the engine can read")
+    with tempfile.TemporaryDirectory() as folder:
+        adapters = asked.adapters or record(Path(folder))
+        for variant in [asked.variant] if asked.variant else list(Variant):
+            with contextlib.nullcontext(asked.url) if asked.url else embedded(variant) as url:
+                folders = sorted(path for path in adapters.iterdir() if path.is_dir())
+                pairs = asyncio.run(measure(asked.engine, url, variant, folders))
+            report(asked.engine, variant, pairs)
+
+
+def record(folder: Path) -> Path:
+    """Random adapters with probes, as the trainer records them."""
+    python = str(REPOSITORY / ".venv-trainer/bin/python")
+    run = [python, "-m", "support.record_artifacts", str(folder), BASE_DIGEST]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "tests"), "OMP_NUM_THREADS": "1"}
+    subprocess.run(run, check=True, env=environment, stderr=subprocess.DEVNULL)  # INT8 warns of every product
+    return folder
+
+
+@contextlib.contextmanager
+def embedded(variant: Variant) -> Iterator[str]:
+    """wardrobe-engine on the example's base; its URL."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [str(REPOSITORY / ".venv-engine/bin/python"), "-m", "wardrobe_engine", "--model", str(MODEL)]
+    process = subprocess.Popen(
+        [*command, "--served-name", "base", "--port", str(port), "--quantization", variant],
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(process, port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def wait_for(process: subprocess.Popen[bytes], port: int) -> None:
+    """Until it listens."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if not probe.connect_ex(("127.0.0.1", port)):
+                return
+        time.sleep(0.2)
+    raise SystemExit(f"the engine does not listen after {START_SECONDS} s")
+
+
+async def measure(engine: EngineType, url: str, variant: Variant, folders: Sequence[Path]) -> list[Pair]:
+    """All adapters' probes, scored one after the other."""
+    async with session(START_SECONDS) as connection:
+        dialect = DIALECTS[engine](EngineHttp(connection, url))
+        return [await score(dialect, folder, variant) for folder in folders]
+
+
+async def score(engine: Engine, folder: Path, variant: Variant) -> Pair:
+    """One adapter's probes under base and adapter."""
+    if loads_at_run_time(engine):
+        await engine.load(folder.name, folder)
+    probes = Probes.model_validate_json((folder / PROBES_FILE).read_bytes())
+    base, adapter = [await scores(engine, name, probes.probes) for name in (None, folder.name)]
+    return Pair(recorded_scores(probes, variant), Scores(base, adapter))
+
+
+async def scores(engine: Engine, name: str | None, probes: Sequence[Probe]) -> list[float]:
+    """Of all completions in a row."""
+    found = [completion_scores(probe, await engine.score(name, probe.prompt + probe.completion)) for probe in probes]
+    return [value for one in found for value in one]
+
+
+def report(engine: EngineType, variant: Variant, pairs: Sequence[Pair]) -> None:
+    """One line."""
+    bases = [(pair.found.base, pair.recorded.base) for pair in pairs]
+    adapters = [(pair.found.adapter, pair.recorded.adapter) for pair in pairs]
+    effects = [(pair.found.effect, pair.recorded.effect) for pair in pairs]
+    print(
+        f"{engine} {variant}: base {differences(bases)}, adapter {differences(adapters)}, {shown(effects)}", flush=True
+    )
+
+
+def differences(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> str:
+    """Mean and largest, over all adapters."""
+    found = [abs(a - b) for one, other in pairs for a, b in zip(one, other, strict=True)]
+    return f"mean {sum(found) / len(found):.4f} max {max(found):.4f}"
+
+
+def shown(effects: Sequence[tuple[Sequence[float], Sequence[float]]]) -> str:
+    """Of effects: the same, how large they are, and the share that is farthest from 1."""
+    sizes = [sum(map(abs, recorded)) / len(recorded) for _, recorded in effects]
+    shares = [Yardstick(recorded, NONE).share(found) for found, recorded in effects]
+    worst = max(shares, key=lambda share: abs(share - 1))
+    return f"effect {differences(effects)} of {min(sizes):.2f} to {max(sizes):.2f}, share {worst:.4f}"
+
+
+if __name__ == "__main__":
+    main()
