@@ -117,10 +117,15 @@ def train_with_a_pause(namespace: Namespace, serving: kubelet.Kubelet) -> None:
     serving.answer = lambda task, pod: None if task == "train" else kubelet.succeed(task, pod)
     namespace.apply(resources.in_queue(resources.run("first"), "ward"))
     eventually(lambda: "train" in serving.started, within=60, what="training")
-    (job,) = (job["metadata"]["name"] for job in namespace.jobs() if "-train-" in job["metadata"]["name"])
+    (job,) = (name for name in names_of(namespace.jobs()) if "-train-" in name)
     client.BatchV1Api(namespace.api).patch_namespaced_job(job, namespace.name, {"spec": {"suspend": True}})
-    serving.answer = kubelet.succeed
+    eventually(lambda: job not in names_of(namespace.jobs()), within=60, what="the suspended Job deleted")
+    serving.answer = kubelet.succeed  # not before: a pod that is still there would succeed, and its Job with it
     namespace.await_condition("FineTuneJob", "first", "Succeeded", "True")
+
+
+def names_of(manifests: list[Manifest]) -> list[str]:
+    return [manifest["metadata"]["name"] for manifest in manifests]
 
 
 def expire(namespace: Namespace, run: str) -> None:
