@@ -149,7 +149,8 @@ def test_a_run_lives_and_others_may_do_with_its_job_what_does_not_forge_it(
         assert "annotated" in attempt(installed, "annotate", "job", name, "queue.example/admitted=no", *where)
         suspend = '--patch={"spec":{"suspend":true}}'
         assert "patched" in attempt(installed, "patch", "job", name, "--type=merge", suspend, where[0])
-        serving.answer = kubelet.succeed
+        eventually(lambda: all(found["metadata"]["name"] != name for found in ward.jobs()), within=60, what="its end")
+        serving.answer = kubelet.succeed  # not before: a pod that is still there would succeed
         ward.await_condition("FineTuneJob", "heart", "Succeeded", "True")
     assert (ward.get("FineTuneJob", "heart") or {})["status"]["restarts"] == 1
     ward.delete("FineTuneJob", "heart")
