@@ -76,7 +76,7 @@ class Attempts:
     def found(self, kind: type[P]) -> Success[P]:
         """The same, for whoever is due only once it is there."""
         success = self.success(kind)
-        assert success is not None  # noqa: S101  `is_due` looked
+        assert success is not None  # noqa: S101  the stage before is over
         return success
 
     def ended(self, task: Task) -> dict[int, Ended]:

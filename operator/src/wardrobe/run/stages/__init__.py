@@ -10,7 +10,7 @@ from .check import CHECK
 from .new_base import NewBase
 from .publish import Publish
 from .release import RELEASE
-from .stage import JobStage, RunStage, is_due
+from .stage import JobStage, RunStage
 from .train import TRAIN
 
 TO_AN_ADAPTER: tuple[RunStage, ...] = (CHECK, TRAIN, ASSESS, Publish())
@@ -28,5 +28,5 @@ def jobs_of(run: FineTuneJobResource) -> tuple[Stage, ...]:
 
 
 def stage_of(run: FineTuneJobResource, attempts: Attempts) -> RunStage:
-    """Where the run is: at the last stage that is due."""
-    return next(stage for stage in reversed(stages_of(run)) if is_due(stage, attempts))
+    """Where the run is: at the first stage that is not over."""
+    return next(stage for stage in stages_of(run) if not stage.is_over(run, attempts))

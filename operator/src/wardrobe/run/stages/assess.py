@@ -44,7 +44,6 @@ def _lineage(run: FineTuneJobResource, report: CheckReport, summary: TrainingSum
 ASSESS = JobStage(
     task="assess",
     more_memory="Raise spec.pod.resources.limits.memory",
-    works_on=(CheckReport, TrainingSummary),
     brings=Assessment,
     words=Words(ConditionType.PUBLISHED, "assessing", Done.PUBLISHED, Waiting.ASSESSING),
     work=_work,

@@ -58,7 +58,6 @@ def _came_to(report: CheckReport, _: int) -> str:
 CHECK = JobStage(
     task="check",
     more_memory="The limit is Wardrobe's own",
-    works_on=(),
     brings=CheckReport,
     words=Words(ConditionType.DATASET_CHECKED, "checking the dataset", Done.CHECKED, Waiting.CHECKING),
     work=_work,

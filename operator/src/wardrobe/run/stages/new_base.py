@@ -12,20 +12,21 @@ from wardrobe.stage.advance import Step
 from wardrobe.stage.attempts import Attempts
 from wardrobe.writes import Create
 from wardrobe_contracts import paths
-from wardrobe_contracts.check import CheckReport
 from wardrobe_contracts.release import Release
-from wardrobe_contracts.training import TrainingSummary
 
 from .release import RELEASE
 from .stage import Published, RunStep, Wants, Words, usable_base
 
 
 class NewBase:
-    """Due once the model is in the store."""
+    """After the model is in the store."""
 
-    works_on = (CheckReport, TrainingSummary, Release)
     words = Words(ConditionType.PUBLISHED, "publishing", Done.PUBLISHED)
     reports_progress = False
+
+    def is_over(self, run: FineTuneJobResource, attempts: Attempts) -> bool:
+        """Never: it is the last."""
+        return False
 
     def wants(self, run: FineTuneJobResource, attempts: Attempts) -> Wants:
         """What it is made after, and whether its name is free, unless the run has said that it published."""

@@ -22,11 +22,14 @@ from .stage import Published, RunStep, Wants, Words, usable_base
 
 
 class Publish:
-    """Due once the adapter is assessed."""
+    """After the adapter is assessed."""
 
-    works_on = (CheckReport, TrainingSummary, Assessment)
     words = Words(ConditionType.PUBLISHED, "publishing", Done.PUBLISHED)
     reports_progress = False
+
+    def is_over(self, run: FineTuneJobResource, attempts: Attempts) -> bool:
+        """Never: it is the last."""
+        return False
 
     def wants(self, run: FineTuneJobResource, attempts: Attempts) -> Wants:
         """A base to name and a number, unless the run has said under which name it published."""

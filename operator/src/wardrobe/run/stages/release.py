@@ -36,7 +36,6 @@ def _work(run: FineTuneJobResource, attempts: Attempts, base: ReadyBase, _: int)
 RELEASE = JobStage(
     task="release",
     more_memory="Raise spec.pod.resources.limits.memory",
-    works_on=(CheckReport, TrainingSummary),
     brings=Release,
     words=Words(ConditionType.PUBLISHED, "assessing", Done.PUBLISHED, Waiting.ASSESSING),
     work=_work,

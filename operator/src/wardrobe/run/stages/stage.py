@@ -77,11 +77,7 @@ RunStep = Step[Pending | Ended | Published]
 
 
 class RunStage(Protocol):
-    """A run is at the last of its stages that is due. Only that one is asked for what it wants and does."""
-
-    @property
-    def works_on(self) -> tuple[type[TaskPayload], ...]:
-        """What earlier stages must have found or made before it is due."""
+    """A run is at the first of its stages that is not over. Only that one is asked for what it wants and does."""
 
     @property
     def words(self) -> Words:
@@ -91,6 +87,9 @@ class RunStage(Protocol):
     def reports_progress(self) -> bool:
         """Whether its pod answers on a port how far it is."""
 
+    def is_over(self, run: FineTuneJobResource, attempts: Attempts) -> bool:
+        """Whether the next one may begin: by what Jobs found or made, or by what can be computed from that."""
+
     def wants(self, run: FineTuneJobResource, attempts: Attempts) -> Wants:
         """What it has to know."""
 
@@ -98,12 +97,7 @@ class RunStage(Protocol):
         """What it does now."""
 
     def message(self, attempts: Attempts) -> str:
-        """What it came to. Asked for where a later one is due."""
-
-
-def is_due(stage: RunStage, attempts: Attempts) -> bool:
-    """Whether all that it works on is there."""
-    return all(attempts.success(kind) for kind in stage.works_on)
+        """What it came to. Asked for once it is over."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +107,6 @@ class JobStage(Stage, Generic[P]):
     brings: type[P]
     """What its result is read as."""
     words: Words
-    works_on: tuple[type[TaskPayload], ...]
     work: Callable[[FineTuneJobResource, Attempts, ReadyBase, int], Work]
     """What attempt n (from 1) is given."""
     came_to: Callable[[P, int], str] | None = None
@@ -122,6 +115,10 @@ class JobStage(Stage, Generic[P]):
     """What its pods ask for; None for what the person gave."""
     restarts_failures: bool = False
     """Whether the person may want it tried again where it failed by itself."""
+
+    def is_over(self, run: FineTuneJobResource, attempts: Attempts) -> bool:
+        """Once its newest attempt has brought what it is for."""
+        return attempts.success(self.brings) is not None
 
     def wants(self, run: FineTuneJobResource, attempts: Attempts) -> Wants:
         """The base, where a Job is to be made, and a free name for another."""

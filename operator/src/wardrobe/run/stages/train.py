@@ -76,7 +76,6 @@ def _came_to(summary: TrainingSummary, attempt: int) -> str:
 TRAIN = JobStage(
     task="train",
     more_memory="Raise spec.pod.resources.limits.memory",
-    works_on=(CheckReport,),
     brings=TrainingSummary,
     words=Words(ConditionType.TRAINED, "training", Done.TRAINED, Waiting.TRAINING),
     work=_work,
