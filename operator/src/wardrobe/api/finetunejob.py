@@ -52,7 +52,7 @@ class Dataset(Typed):
     """What is trained on."""
 
     source: SourceText
-    endpoint: Annotated[str, Field(min_length=1, max_length=256, pattern=r"^https?://")] | None = None
+    endpoint: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     credentials: SourceCredentials | None = None
     validation: Validation = Validation()
 
