@@ -11,7 +11,7 @@ ENGINE := .venv-engine/bin
 PYTEST := $(ROOT)/pytest --ignore=tests/models --ignore=tests/trainer --ignore=tests/engine
 
 # Checks of tests and benchmarks by the environment that runs them; the root's are all others.
-TRAINER-RUNS := tests/support/record_artifacts.py benchmarks/other_department.py benchmarks/train_gpu.py benchmarks/train_speed.py
+TRAINER-RUNS := tests/support/record_artifacts.py tests/support/s3_bucket.py benchmarks/other_department.py benchmarks/train_gpu.py benchmarks/train_speed.py
 ENGINE-RUNS := $(addprefix tests/support/,ask_with_clients.py faulty_engine.py say.py) benchmarks/engine_batch.py
 ELSEWHERE := $(TRAINER-RUNS) $(ENGINE-RUNS) $(wildcard $(addsuffix /*.py,$(addprefix tests/,engine models tgi_stand_in trainer)))
 ROOT-RUNS = $(filter-out $(ELSEWHERE),$(wildcard tests/*.py tests/*/*.py benchmarks/*.py benchmarks/*/*.py))
@@ -66,7 +66,7 @@ types-in = MYPYPATH=$(subst $() ,:,$(wildcard */src) docs images tests .) \
     $(ROOT)/mypy --explicit-package-bases --python-executable $(1)/python $(2)
 
 unit: setup ## Unit, schema and control-plane tests
-	$(PYTEST) -n 2 --dist loadfile -m "not node and not engine and not tgi and not vllm and not chart"
+	$(PYTEST) -n 2 --dist loadfile -m "not node and not engine and not tgi and not vllm and not sources and not chart"
 
 test-trainer: setup-trainer ## The trainer's tests and those of what it shares with the engine, in its own environment
 	$(TRAINER)/pytest tests/models tests/trainer
@@ -82,6 +82,9 @@ test-tgi: setup setup-trainer setup-engine ## The suite of TGI, on the stand-in 
 
 test-vllm: setup setup-trainer setup-vllm ## The gateway's tests before the real vLLM, on a CPU (about 2 min)
 	$(PYTEST) -m vllm tests/gateway
+
+test-sources: setup setup-trainer ## Datasets fetched from a real S3 server and from a hub's imitation (builds the former the first time)
+	$(PYTEST) -m sources tests/sources
 
 test-chart: setup ## The Helm chart's tests, on an apiserver
 	$(PYTEST) -m chart tests/chart
@@ -104,7 +107,7 @@ test-and-drills: apart ## Both on one node, as .ci/run does it (root)
 
 # Each of these uses one core.
 apart: node-free lint unit setup-trainer setup-engine setup-vllm
-	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 --output-sync=target test-engine types test-trainer test-gateway test-tgi test-vllm test-chart
+	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 --output-sync=target test-engine types test-trainer test-gateway test-tgi test-vllm test-sources test-chart
 
 node-free: setup
 	@if $(ROOT)/devcluster status >/dev/null 2>&1; then \

@@ -31,6 +31,7 @@ MADE_AGAIN = {
     TaskReason.PEERS_LOST,
     TaskReason.PEERS_MISSING,
     TaskReason.STEP_STALLED,
+    TaskReason.SOURCE_UNREACHABLE,
 }
 """A person reads them in the log and in messages only: the condition says Retrying."""
 TIME = "2026-01-01T00:00:00Z"

@@ -1,5 +1,6 @@
 """What the pods of a run ask for, and what their Jobs carry."""
 
+import json
 from typing import Any
 
 import pytest
@@ -64,3 +65,43 @@ def test_a_queue_lets_in_what_asks_for_the_persons_resources(run: Manifest) -> N
 
     named = {"kueue.x-k8s.io/queue-name": "ward", "kueue.x-k8s.io/priority-class": "urgent"}
     assert {task: others(job) for task, job in jobs_of(run).items()} == {"check": {}, "train": named, "assess": named}
+
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+FETCHED = {
+    "s3": (
+        {"source": "s3://hospital/2026/cardiology.jsonl", "endpoint": "http://minio:9000"},
+        {"scheme": "s3", "bucket": "hospital", "key": "2026/cardiology.jsonl", "endpoint": "http://minio:9000"},
+        ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"],
+    ),
+    "hf": (
+        {"source": f"hf://datasets/hospital/voices@{REVISION}/data/cardiology.jsonl"},
+        {"scheme": "hf", "repository": "hospital/voices", "revision": REVISION, "path": "data/cardiology.jsonl"},
+        ["HF_TOKEN"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("dataset", "fetch", "entries"), FETCHED.values(), ids=FETCHED.keys())
+def test_the_check_alone_fetches_a_dataset_with_the_credentials_of_the_run(
+    dataset: Manifest, fetch: Manifest, entries: list[str]
+) -> None:
+    credentials = {"secretName": "reader"}
+    jobs = jobs_of(resources.run("heart", dataset={**dataset, "credentials": credentials}))
+    check = variables(jobs["check"])
+    order = json.loads(check["WARDROBE_CONFIG"]["value"])
+    assert (order["fetch"], order["datasetFile"]) == (fetch, "/wardrobe/run/check/fetched")
+    secret = {name: found["valueFrom"]["secretKeyRef"] for name, found in check.items() if "valueFrom" in found}
+    assert secret == {name: {"name": "reader", "key": name} for name in entries}
+    for task in ("train", "assess"):
+        assert all("valueFrom" not in found for found in variables(jobs[task]).values())
+
+
+def test_without_credentials_the_dataset_is_asked_for_without_a_name() -> None:
+    check = variables(jobs_of(resources.run("heart", source="s3://hospital/cardiology.jsonl"))["check"])
+    assert all("valueFrom" not in found for found in check.values())
+
+
+def variables(job: Manifest) -> dict[str, Manifest]:
+    found = job["spec"]["template"]["spec"]["containers"][0]["env"]
+    return {variable["name"]: variable for variable in found}

@@ -227,3 +227,15 @@ def test_a_pipe_is_no_dataset(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.jsonl")
     with pytest.raises(TaskError, match="no such file"):
         read_rows(tmp_path / "x.jsonl", "pvc://data/x.jsonl")
+
+
+def test_a_chain_of_errors_that_leads_back_to_itself_leaves_a_record() -> None:
+    def work() -> CheckReport:
+        try:
+            raise ValueError(MARK)
+        except ValueError as error:
+            raise error from error
+
+    found = outcome("check", work)
+    assert found.exit_code is ExitCode.UNKNOWN
+    assert MARK not in found.message

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from .base import BaseLocation, Digest, Order, Record, TaskPayload, base_from_format_0
+from .remote import RemoteFile
 from .text import shorten
 
 TRAIN_FILE = "train.jsonl"
@@ -19,7 +20,9 @@ class CheckConfig(Order):
 
     base: BaseLocation
     dataset_file: str
-    """The JSON Lines file as mounted; may be missing, which is then the answer."""
+    """The JSON Lines file as mounted; may be missing, which is then the answer. What `fetch` names is put there."""
+    fetch: RemoteFile | None = None
+    """Where the dataset is, if not in the pod; the copy is gone once the sides are written."""
     source: str
     """`spec.dataset.source` as the person wrote it, for messages."""
     sequence_length: PositiveInt

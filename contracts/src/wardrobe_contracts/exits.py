@@ -70,6 +70,24 @@ class Reason(Word):
         ("check",),
         "copy the file there or make it readable, then create the run again; the message lists what is in the folder.",
     )
+    CREDENTIALS_REFUSED = (
+        "CredentialsRefused",
+        "The server of spec.dataset.source does not know the credentials, or they may not read the file.",
+        ("check",),
+        "mend the Secret that spec.dataset.credentials names, or what it may read; then create the run again.",
+    )
+    SOURCE_CHANGED = (
+        "SourceChanged",
+        "The file at spec.dataset.source was changed again and again while it was being fetched.",
+        ("check",),
+        "create the run again once nobody writes the file; better, give each state of the data a name of its own.",
+    )
+    SOURCE_UNREACHABLE = (
+        "SourceUnreachable",
+        "The server of spec.dataset.source does not answer, or breaks off. The check is made again and goes on where "
+        "it was, so the condition says `Retrying`, and at last `RetriesExhausted`.",
+        (),
+    )
     DATASET_EMPTY = (
         "DatasetEmpty",
         "The file has no row.",

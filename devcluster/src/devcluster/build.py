@@ -67,6 +67,8 @@ KUEUE = Module(
     "about 3 min",
 )
 """For the drill of queues: built when that asks for it, and not by whoever starts a node."""
+VERSITYGW = Module("versitygw", ("versitygw",), ("tool",), STRIP, "about 1 min")
+"""An S3 server on a folder, for tests of what is fetched from one: built when these ask for it."""
 
 
 def cache_roots() -> list[Path]:
@@ -158,7 +160,7 @@ def ensure(module: Module) -> Path:
 
 def program(name: str) -> Path:
     """Path of one program, built when needed. Raises KeyError for a name that no module makes."""
-    for module in (*MODULES, KUEUE):
+    for module in (*MODULES, KUEUE, VERSITYGW):
         if name in module.programs:
             return ensure(module) / name
     raise KeyError(name)

@@ -20,6 +20,7 @@ from .framing import find_frame
 from .inspection import context_length, load_config
 from .model_files import require_unchanged
 from .problems import TaskError, bad_data
+from .sources import fetch
 from .split import held_out, normalised, prompt_key
 from .tokens import Encoded, UnstableTokensError, encode, load_chat
 
@@ -43,6 +44,8 @@ def check(config: CheckConfig) -> CheckReport:
     require_unchanged(base, config.base.fingerprint)
     require_context(config.sequence_length, context_length(load_config(base)))
     dataset = Path(config.dataset_file)
+    if config.fetch:
+        fetch(config.fetch, dataset, config.source)
     rows = read_rows(dataset, config.source)
     digest = sha256_file(dataset)
     say(f"{len(rows)} rows read")
@@ -56,6 +59,8 @@ def check(config: CheckConfig) -> CheckReport:
     report = report_on(config, digest, examples, train, heldout)
     for warning in report.warnings:
         say(f"warning: {warning}")
+    if config.fetch:
+        dataset.unlink()  # the rows are in both sides now
     return report
 
 

@@ -5,7 +5,6 @@ and the pod's log.
 """
 
 import traceback
-from collections.abc import Iterator
 
 
 def describe(error: BaseException) -> str:
@@ -25,9 +24,11 @@ def traceback_of(error: BaseException) -> str:
     return "\n".join(f"{''.join(traceback.format_tb(found.__traceback__))}{describe(found)}" for found in _chain(error))
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """From the cause to the last."""
-    before = error.__cause__ or error.__context__
-    if before is not None:
-        yield from _chain(before)
-    yield error
+def _chain(error: BaseException) -> list[BaseException]:
+    """From the cause to the last. A chain may lead back to itself: `raise error from error` is allowed."""
+    found: list[BaseException] = []
+    before: BaseException | None = error
+    while before is not None and not any(before is one for one in found):
+        found.insert(0, before)
+        before = before.__cause__ or before.__context__
+    return found

@@ -42,10 +42,18 @@ class Validation(Typed):
     seed: Seed = 7
 
 
+class SourceCredentials(Typed):
+    """Who fetches the dataset."""
+
+    secret_name: ObjectName
+
+
 class Dataset(Typed):
     """What is trained on."""
 
     source: SourceText
+    endpoint: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    credentials: SourceCredentials | None = None
     validation: Validation = Validation()
 
 

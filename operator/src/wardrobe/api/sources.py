@@ -1,9 +1,13 @@
-"""Where models and datasets come from: `pvc://claim/path` and `configmap://name/key`.
+"""Where models and datasets come from: `pvc://claim/path`, and for datasets `configmap://name/key`, `s3://bucket/key`
+and `hf://datasets/owner/name@revision/path`.
 
-Another source is another class here, its rule in the CRDs, and its volume in `manifests/volumes.py`.
+Another source in the cluster is another class here, its rule in the CRDs, and its volume in `manifests/volumes.py`; one
+elsewhere is another class in `wardrobe_contracts.remote`, which the trainer has a module for.
 """
 
 from dataclasses import dataclass
+
+from wardrobe_contracts.remote import HubFile, S3File
 
 
 @dataclass(frozen=True)
@@ -22,11 +26,11 @@ class ConfigMapSource:
     key: str
 
 
-Source = ClaimSource | ConfigMapSource
+Source = ClaimSource | ConfigMapSource | S3File | HubFile
 
 
-def parse_source(text: str) -> Source:
-    """From `spec.source` or `spec.dataset.source`. Raises ValueError on a scheme that the CRD would have refused."""
+def parse_source(text: str, endpoint: str | None = None) -> Source:
+    """From `spec.source` or `spec.dataset.source`. Raises ValueError on a text that the CRD would have refused."""
     scheme, _, rest = text.partition("://")
     first, _, second = rest.partition("/")
     match scheme:
@@ -34,7 +38,17 @@ def parse_source(text: str) -> Source:
             return ClaimSource(claim=first, path=second)
         case "configmap":
             return ConfigMapSource(name=first, key=second)
-    raise ValueError(f"unknown source {text!r}: use pvc://<claim>/<path> or configmap://<name>/<key>")
+        case "s3":
+            return S3File(bucket=first, key=second, endpoint=endpoint)
+        case "hf":
+            return _hub_file(second, endpoint)
+    raise ValueError(f"unknown source {text!r}: use pvc://, configmap://, s3:// or hf://datasets/")
+
+
+def _hub_file(text: str, endpoint: str | None) -> HubFile:
+    repository, _, rest = text.partition("@")
+    revision, _, path = rest.partition("/")
+    return HubFile(repository=repository, revision=revision, path=path, endpoint=endpoint)
 
 
 def parse_claim(text: str) -> ClaimSource:

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 from wardrobe.api.meta import Manifest
-from wardrobe.api.sources import ClaimSource, ConfigMapSource, Source
+from wardrobe.api.sources import ClaimSource, ConfigMapSource
 from wardrobe_contracts import paths
 
 
@@ -28,7 +28,7 @@ def models(source: ClaimSource) -> Mount:
     return Mount(_claim(source.claim), paths.MODELS)
 
 
-def dataset(source: Source) -> Mount:
+def dataset(source: ClaimSource | ConfigMapSource) -> Mount:
     """The whole claim, for the same reason, or the one key of a ConfigMap."""
     if isinstance(source, ConfigMapSource):
         items = [{"key": source.key, "path": source.key}]
@@ -37,7 +37,7 @@ def dataset(source: Source) -> Mount:
     return Mount(_claim(source.claim), paths.DATASETS)
 
 
-def dataset_file(source: Source) -> str:
+def dataset_file(source: ClaimSource | ConfigMapSource) -> str:
     """Where the dataset is in the pod."""
     inside = source.key if isinstance(source, ConfigMapSource) else source.path
     return f"{paths.DATASETS}/{inside}"

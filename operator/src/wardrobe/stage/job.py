@@ -33,6 +33,20 @@ ENVIRONMENT = {
 
 
 @dataclass(frozen=True)
+class FromSecret:
+    """Environment variables that are entries of a Secret, under the same names."""
+
+    secret: str
+    names: tuple[str, ...]
+
+    def variables(self) -> list[Manifest]:
+        """As a container lists them."""
+        return [
+            {"name": name, "valueFrom": {"secretKeyRef": {"name": self.secret, "key": name}}} for name in self.names
+        ]
+
+
+@dataclass(frozen=True)
 class TaskJob:
     """What differs between stages."""
 
@@ -53,7 +67,8 @@ class TaskJob:
     shared_memory_gib: int = 1
     grace_seconds: int = 60
     """From being told to stop until it is killed."""
-
+    credentials: FromSecret | None = None
+    """What it is to be known by elsewhere."""
     queue_labels: Mapping[str, str] = field(default_factory=dict)
     """For the queue that lets the Job in, where one is to."""
 
@@ -160,7 +175,10 @@ def _container(job: TaskJob, settings: Settings, mounts: list[Mount]) -> Manifes
         "name": children.CONTAINER,
         "image": settings.trainer_image,
         "args": [job.stage.task],
-        "env": [{"name": name, "value": value} for name, value in environment.items()],
+        "env": [
+            *({"name": name, "value": value} for name, value in environment.items()),
+            *(job.credentials.variables() if job.credentials else []),
+        ],
         "resources": job.resources,
         "volumeMounts": volumes.container_mounts(mounts),
         "securityContext": CONTAINER_SECURITY,

@@ -4,10 +4,9 @@ from wardrobe.api.basemodel import BaseModelResource
 from wardrobe.api.finetunejob import FineTuneJobResource
 from wardrobe.api.meta import Manifest
 from wardrobe.api.reasons import ConditionType, Done, Waiting
-from wardrobe.api.sources import ConfigMapSource, parse_source
 from wardrobe.base.ready import ReadyBase, files_of
-from wardrobe.manifests import volumes
 from wardrobe.plan.needs import Need
+from wardrobe.run import dataset
 from wardrobe.run.orders import CHECK_FOLDER
 from wardrobe.stage.attempts import Attempts
 from wardrobe_contracts import paths
@@ -26,29 +25,23 @@ def needs(run: FineTuneJobResource, base: BaseModelResource | None, attempts: At
     return [
         Need.claim("the namespace's store", paths.STORE_CLAIM, "Wardrobe keeps runs and adapters in it"),
         files_of(base),
-        _dataset(run),
+        *dataset.of(run).needs,
     ]
 
 
 def _work(run: FineTuneJobResource, _: Attempts, base: ReadyBase, __: int) -> Work:
-    source = parse_source(run.spec.dataset.source)
+    data = dataset.of(run)
     order = CheckConfig(
         base=base.location,
-        dataset_file=volumes.dataset_file(source),
+        dataset_file=data.file,
+        fetch=data.fetch,
         source=run.spec.dataset.source,
         sequence_length=run.spec.training.sequence_length,
         validation_fraction=float(run.spec.dataset.validation.fraction),
         seed=run.spec.dataset.validation.seed,
         output_folder=CHECK_FOLDER,
     )
-    return Work(order, (volumes.dataset(source),))
-
-
-def _dataset(run: FineTuneJobResource) -> Need:
-    source = parse_source(run.spec.dataset.source)
-    if isinstance(source, ConfigMapSource):
-        return Need.config_map("spec.dataset.source", source.name, source.key)
-    return Need.claim("spec.dataset.source", source.claim, "it holds the dataset")
+    return Work(order, data.mounts, credentials=data.credentials)
 
 
 def _came_to(report: CheckReport, _: int) -> str:

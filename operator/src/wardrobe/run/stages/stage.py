@@ -20,7 +20,7 @@ from wardrobe.stage import job
 from wardrobe.stage.advance import JobStep, Step, Turn, take, turn
 from wardrobe.stage.attempt import Ended, Pending
 from wardrobe.stage.attempts import Attempts
-from wardrobe.stage.job import TaskJob
+from wardrobe.stage.job import FromSecret, TaskJob
 from wardrobe.stage.stage import Retries, Stage
 from wardrobe_contracts.base import Accelerator, Order, Task, TaskPayload
 from wardrobe_contracts.exits import ExitCode, Reason
@@ -42,6 +42,7 @@ class Work:
     """From being told to stop until it is killed."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Small ones, by name, in the attempt's own ConfigMap."""
+    credentials: FromSecret | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,7 @@ class JobStage(Stage, Generic[P]):
             files=work.files,
             shared_memory_gib=work.accelerators,
             grace_seconds=work.grace_seconds,
+            credentials=work.credentials,
             queue_labels={} if self.resources else _queue_labels(run),
         )
 

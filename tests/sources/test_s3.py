@@ -1,0 +1,143 @@
+"""A dataset in S3, fetched by the trainer's own program from a real server: whole, once, and as it was."""
+
+import signal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support import s3_server
+from support.fetching import CARDIOLOGY, NOBODY, PAEDIATRICS, SOURCE, Check, digest_of, failure, sha256
+from support.real_engines import free_port, python, run, server
+from support.s3_server import ACCESS, SECRET, Line
+from support.waiting import HANG, eventually
+
+from devcluster import build
+from wardrobe_contracts.exits import ExitCode, Reason
+from wardrobe_contracts.remote import S3File
+
+pytestmark = pytest.mark.sources
+
+BUCKET, KEY = "hospital", "2026/cardiology.jsonl"
+KNOWN = {"AWS_ACCESS_KEY_ID": ACCESS, "AWS_SECRET_ACCESS_KEY": SECRET}
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Where the data is."""
+
+    port: int
+
+    def put(self, file: Path, bucket: str = BUCKET, *options: str) -> None:
+        where = f"http://127.0.0.1:{self.port}"
+        run(python("trainer"), "-m", "support.s3_bucket", where, bucket, KEY, str(file), *options)
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    folder, port = tmp_path_factory.mktemp("s3"), free_port()
+    (folder / "data").mkdir()
+    command = s3_server.command(build.program("versitygw"), port, folder / "data")
+    with server(command, port, folder / "log", {}):
+        yield Bucket(port)
+
+
+@pytest.fixture
+def line(bucket: Bucket) -> Iterator[Line]:
+    """The way to the bucket, which has the cardiologists' rows."""
+    bucket.put(CARDIOLOGY)
+    with s3_server.line(bucket.port) as made:
+        yield made
+
+
+def at(port: int, **other: str) -> S3File:
+    """The object, seen through a port."""
+    return S3File.model_validate({"bucket": BUCKET, "key": KEY, "endpoint": f"http://127.0.0.1:{port}"} | other)
+
+
+def test_what_is_checked_is_the_object_and_no_copy_of_it_stays(line: Line, check: Check) -> None:
+    assert digest_of(check.result(at(line.port), KNOWN)) == sha256(CARDIOLOGY)
+    assert {path.name for path in check.folder.iterdir()} >= {"train.jsonl", "heldout.jsonl"}
+    assert check.fetched == []
+
+
+def test_a_connection_that_breaks_is_taken_up_where_it_was(line: Line, check: Check) -> None:
+    size = CARDIOLOGY.stat().st_size
+    line.cut = size // 3
+    assert digest_of(check.result(at(line.port), KNOWN)) == sha256(CARDIOLOGY)
+    assert "taken up there" in check.log
+    assert line.passed < 1.2 * size
+
+
+def test_another_pod_goes_on_where_a_killed_one_was(line: Line, check: Check) -> None:
+    size = CARDIOLOGY.stat().st_size
+    line.cut, line.hold = size // 2, True
+    first = check.start(at(line.port), KNOWN)
+    assert line.held.wait(HANG)
+    eventually(lambda: "fetched.part" in check.fetched, what="a part of it")
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    line.cut = None
+    assert digest_of(check.result(at(line.port), KNOWN)) == sha256(CARDIOLOGY)
+    assert line.passed < 1.2 * size
+
+
+def test_an_object_that_is_replaced_meanwhile_is_never_mixed(line: Line, check: Check, bucket: Bucket) -> None:
+    line.cut = CARDIOLOGY.stat().st_size // 2
+
+    def replace() -> None:
+        bucket.put(PAEDIATRICS)
+        line.cut = None
+
+    line.when_cut = replace
+    assert digest_of(check.result(at(line.port), KNOWN)) == sha256(PAEDIATRICS)
+    assert "fetched anew" in check.log
+
+
+def test_an_object_that_is_always_another_one_is_said(line: Line, check: Check, bucket: Bucket) -> None:
+    line.cut = CARDIOLOGY.stat().st_size // 4
+    others = [PAEDIATRICS, CARDIOLOGY, PAEDIATRICS, CARDIOLOGY]
+    line.when_cut = lambda: bucket.put(others.pop())
+    result = check.result(at(line.port), KNOWN)
+    assert failure(result) == (ExitCode.BAD_DATA, Reason.SOURCE_CHANGED)
+    assert f"spec.dataset.source is '{SOURCE}'" in result.message
+
+
+STRANGER, FORGETFUL = {**KNOWN, "AWS_ACCESS_KEY_ID": "nobody"}, {**KNOWN, "AWS_SECRET_ACCESS_KEY": "x"}
+WRONG: dict[str, tuple[dict[str, str], Mapping[str, str], str]] = {
+    "bucket": ({"bucket": "nowhere"}, KNOWN, "DatasetNotFound: no such bucket"),
+    "key": ({"key": "cardiology.jsonl"}, KNOWN, "DatasetNotFound: no such key"),
+    "user": ({}, STRANGER, "CredentialsRefused: XAdminUserNotFound"),
+    "password": ({}, FORGETFUL, "CredentialsRefused: SignatureDoesNotMatch"),
+    "no name": ({}, NOBODY, "CredentialsRefused: spec.dataset.credentials is '(not set)'"),
+}
+
+
+@pytest.mark.parametrize(("where", "known", "says"), WRONG.values(), ids=WRONG.keys())
+def test_what_is_wrong_is_named(
+    line: Line, check: Check, where: dict[str, str], known: Mapping[str, str], says: str
+) -> None:
+    result, (reason, _, words) = check.result(at(line.port, **where), known), says.partition(": ")
+    code, found = failure(result)
+    assert (code, found.value) == (ExitCode.BAD_DATA, reason)
+    assert words in result.message
+    assert SECRET not in check.log + result.message
+
+
+def test_what_is_public_needs_no_credentials(bucket: Bucket, check: Check) -> None:
+    bucket.put(CARDIOLOGY, "public", "--public")
+    assert digest_of(check.result(at(bucket.port, bucket="public"))) == sha256(CARDIOLOGY)
+
+
+def test_credentials_of_the_node_are_never_used(line: Line, check: Check, tmp_path: Path) -> None:
+    """As a file of the image's or a role of the node's would bring them; who made the run has none."""
+    file = tmp_path / "credentials"
+    file.write_text(f"[default]\naws_access_key_id={ACCESS}\naws_secret_access_key={SECRET}\n")
+    result = check.result(at(line.port), {"AWS_SHARED_CREDENTIALS_FILE": str(file)})
+    assert failure(result) == (ExitCode.BAD_DATA, Reason.CREDENTIALS_REFUSED)
+
+
+def test_a_server_that_is_away_is_asked_again_later(check: Check) -> None:
+    result = check.result(at(free_port()), KNOWN)
+    assert failure(result) == (ExitCode.COMMUNICATION, Reason.SOURCE_UNREACHABLE)
+    assert result.exit_code.infrastructure

@@ -1,0 +1,96 @@
+"""A real S3 server on a folder, and what comes between it and who asks."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ACCESS, SECRET, REGION = "reader", "reader-secret", "us-east-1"
+
+
+@dataclass
+class Line:
+    """Bytes go through it; of each answer at most `cut` while that is set, and then `when_cut` is called.
+
+    `passed` counts what came from the server, over all connections.
+    """
+
+    server: int
+    port: int = 0
+    cut: int | None = None
+    when_cut: Callable[[], None] = lambda: None
+    passed: int = 0
+    held: threading.Event = field(default_factory=threading.Event)
+    """Set once an answer was cut, where it is held open instead of closed."""
+    hold: bool = False
+    end: Callable[[], object] = lambda: None
+
+    async def serve(self, ready: threading.Event) -> None:
+        """Take connections until `end`."""
+        ended, loop = asyncio.Event(), asyncio.get_running_loop()
+        self.end = lambda: loop.call_soon_threadsafe(ended.set)
+        async with await asyncio.start_server(self.connect, "127.0.0.1", 0) as listening:
+            self.port = listening.sockets[0].getsockname()[1]
+            ready.set()
+            await ended.wait()
+
+    async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", self.server)
+        asking = asyncio.ensure_future(_forward(reader, to_server))
+        try:
+            await self._answer(from_server, writer)
+        finally:
+            asking.cancel()
+            writer.close()
+            to_server.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(4096):
+                if self.cut is not None and sent + len(data) > self.cut:
+                    await self._cut()
+                    return
+                sent += len(data)
+                self.passed += len(data)
+                writer.write(data)
+                await writer.drain()
+
+    async def _cut(self) -> None:
+        await asyncio.to_thread(self.when_cut)
+        if self.hold:
+            self.held.set()
+            await asyncio.Event().wait()
+
+
+async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(4096):
+            writer.write(data)
+            await writer.drain()
+
+
+@contextlib.contextmanager
+def line(server: int) -> Iterator[Line]:
+    """A line to a port of this machine, as long as the block runs."""
+    made, ready = Line(server), threading.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(made.serve(ready)), name="line")
+    thread.start()
+    ready.wait()
+    try:
+        yield made
+    finally:
+        made.end()
+        thread.join()
+
+
+def command(program: Path, port: int, folder: Path) -> list[str]:
+    """Serves the folder's folders as buckets."""
+    return [
+        str(program),
+        *("--access", ACCESS, "--secret", SECRET, "--region", REGION, "--port", f"127.0.0.1:{port}", "--quiet"),
+        *("posix", str(folder)),
+    ]

@@ -1,0 +1,194 @@
+"""From S3 and what speaks its protocol.
+
+The object is asked for by its ETag from the first answer on, so that what is put together is one object: a connection
+that breaks is taken up where it ended, and an object that was replaced meanwhile begins anew.
+"""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3  # type: ignore[import-untyped]  # boto3 ships no types
+from botocore import UNSIGNED  # type: ignore[import-untyped]
+from botocore.config import Config  # type: ignore[import-untyped]
+from botocore.exceptions import (  # type: ignore[import-untyped]
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+)
+from botocore.exceptions import ConnectionError as NotConnectedError
+from urllib3.exceptions import HTTPError
+
+from wardrobe_contracts.remote import S3_CREDENTIALS, S3File
+from wardrobe_trainer.console import say
+from wardrobe_trainer.files import sync_folder
+from wardrobe_trainer.problems import TaskError
+
+from . import faults
+
+CHUNK = 2**18
+FRUITLESS = 5
+"""Times that an object is asked for without a byte more, before its server counts as one that does not answer."""
+CHANGES = 3
+REGION = "us-east-1"
+"""What signatures name where nothing else is said; Amazon's servers say which one it is, others do not care."""
+
+
+class _ChangedError(Exception):
+    """The object is not the one that was begun."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What is there of an object, in a file beside the target; its ETag in another."""
+
+    path: Path
+
+    @property
+    def etag(self) -> str | None:
+        """Of the object that it is a part of."""
+        try:
+            return self._etag_file.read_text() or None
+        except FileNotFoundError:
+            return None
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def begin(self, etag: str) -> None:
+        """Nothing yet of another object."""
+        self.forget()
+        self._etag_file.write_text(etag)
+
+    def forget(self) -> None:
+        """Nothing of any."""
+        self._etag_file.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+
+    def publish(self, target: Path) -> None:
+        """It is whole."""
+        self.path.touch()
+        self.path.replace(target)
+        sync_folder(target.parent)
+        self._etag_file.unlink(missing_ok=True)
+
+    @property
+    def _etag_file(self) -> Path:
+        return self.path.with_suffix(".etag")
+
+
+def fetch(file: S3File, target: Path, source: str) -> None:
+    """Raises TaskError."""
+    if target.exists():
+        return
+    part, client = _Part(target.with_suffix(".part")), _client(file)
+    fruitless = changes = 0
+    while True:
+        had = part.size
+        try:
+            _go_on(client, file, part)
+            break
+        except _ChangedError:
+            changes += 1
+            part.forget()
+            if changes == CHANGES:
+                raise faults.changed(source) from None
+            say("the object was replaced meanwhile; it is fetched anew")
+        except (BotoCoreError, ClientError, HTTPError, OSError) as error:
+            if (broke := _how_it_broke(error)) is None:
+                if isinstance(error, ClientError):
+                    raise _said(error, source) from error
+                raise
+            fruitless = 0 if part.size > had else fruitless + 1
+            if fruitless == FRUITLESS:
+                raise faults.unreachable(file.endpoint, f"it must answer; there was {broke}") from error
+            say(f"the connection broke at byte {part.size} ({broke}); it is taken up there")
+            time.sleep(fruitless)
+    part.publish(target)
+    say(f"fetched {target.stat().st_size} bytes")
+
+
+def _client(file: S3File) -> Any:
+    """Never with what the node or the pod may have by itself: who may make a run may not borrow that."""
+    signed = {} if _credentials_given() else {"signature_version": UNSIGNED}
+    config = Config(
+        connect_timeout=10,
+        read_timeout=60,
+        retries={"total_max_attempts": 1},  # `fetch` has its own
+        s3={"addressing_style": "path"} if file.endpoint else None,
+        **signed,
+    )
+    key, secret = (os.environ.get(name) for name in S3_CREDENTIALS)
+    return boto3.client(
+        "s3",
+        endpoint_url=file.endpoint,
+        region_name=REGION,
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        config=config,
+    )
+
+
+def _credentials_given() -> bool:
+    return all(os.environ.get(name) for name in S3_CREDENTIALS)
+
+
+def _go_on(client: Any, file: S3File, part: _Part) -> None:
+    """Append what lacks. Raises _ChangedError, or what boto3 raises."""
+    etag, had = part.etag, part.size
+    wanted = {"IfMatch": etag} if etag else {}
+    if etag and had:
+        wanted["Range"] = f"bytes={had}-"
+    try:
+        answer = client.get_object(Bucket=file.bucket, Key=file.key, **wanted)
+    except ClientError as error:
+        match _code(error):
+            case "InvalidRange":  # all of it is there
+                return
+            case "PreconditionFailed":
+                raise _ChangedError from error
+        raise
+    if answer["ETag"] != etag or not had:
+        part.begin(answer["ETag"])
+    with part.path.open("ab", buffering=0) as out:
+        for chunk in answer["Body"].iter_chunks(CHUNK):
+            out.write(chunk)
+        os.fsync(out.fileno())
+
+
+def _how_it_broke(error: Exception) -> str | None:
+    """What may go away by itself, without the libraries' own words, which quote signed addresses; None for all else."""
+    if isinstance(error, ClientError):
+        return _code(error) if _status(error) >= 500 else None
+    lost = (NotConnectedError, HTTPClientError, IncompleteReadError, HTTPError, ConnectionError, TimeoutError)
+    return type(error).__name__ if isinstance(error, lost) else None
+
+
+def _code(error: ClientError) -> str:
+    found: Mapping[str, Any] = error.response.get("Error", {})
+    return str(found.get("Code", ""))
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _said(error: ClientError, source: str) -> TaskError:
+    given, code = _credentials_given(), _code(error)
+    match code:
+        case "NoSuchBucket":
+            return faults.not_found(source, "there is no such bucket", "Correct its name, or the endpoint")
+        case "NoSuchKey":
+            return faults.not_found(source, "there is no such key in the bucket", "Correct it, or copy the file there")
+        case "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken":
+            rule = f"the server must know the credentials; it says {code}"
+            return faults.refused(given, rule, "Write the right ones into the Secret")
+    rule = f"the server must let the file be read; it says {code}"
+    step = "Allow the credentials to get the object" if given else "Name a Secret with credentials that may read it"
+    return faults.refused(given, rule, step)
