@@ -93,13 +93,13 @@ test-chart: setup ## The Helm chart's tests, on an apiserver
 on-node = status=0; for part in devcluster cluster; do \
     $(PYTEST) -m "$(1)" tests/$$part || status=$$?; done; exit $$status
 
-test-node: node-free setup-engine ## Tests on the development cluster's node (root)
+test-node: node-free setup-engine setup-trainer ## Tests on the development cluster's node (root)
 	@$(call on-node,node and not drill)
 
-drills: node-free setup-engine ## What kills, starves or corrupts, on the node (root; about 15 min)
+drills: node-free setup-engine setup-trainer ## What kills, starves or corrupts, on the node (root; about 15 min)
 	@$(call on-node,drill and not gauntlet)
 
-all-drills: node-free setup-engine ## Those of the gauntlet, too (root)
+all-drills: node-free setup-engine setup-trainer ## Those of the gauntlet, too (root)
 	@$(call on-node,drill)
 
 test-and-drills: apart ## Both on one node, as .ci/run does it (root)

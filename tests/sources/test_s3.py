@@ -2,44 +2,25 @@
 
 import signal
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from support import s3_server
 from support.fetching import CARDIOLOGY, NOBODY, PAEDIATRICS, SOURCE, Check, digest_of, failure, sha256
-from support.real_engines import free_port, python, run, server
-from support.s3_server import ACCESS, SECRET, Line
+from support.real_engines import free_port
+from support.s3_server import ACCESS, BUCKET, KEY, KNOWN, SECRET, Bucket, Line
 from support.waiting import HANG, eventually
 
-from devcluster import build
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.remote import S3File
 
 pytestmark = pytest.mark.sources
 
-BUCKET, KEY = "hospital", "2026/cardiology.jsonl"
-KNOWN = {"AWS_ACCESS_KEY_ID": ACCESS, "AWS_SECRET_ACCESS_KEY": SECRET}
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """Where the data is."""
-
-    port: int
-
-    def put(self, file: Path, bucket: str = BUCKET, *options: str) -> None:
-        where = f"http://127.0.0.1:{self.port}"
-        run(python("trainer"), "-m", "support.s3_bucket", where, bucket, KEY, str(file), *options)
-
 
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
-    folder, port = tmp_path_factory.mktemp("s3"), free_port()
-    (folder / "data").mkdir()
-    command = s3_server.command(build.program("versitygw"), port, folder / "data")
-    with server(command, port, folder / "log", {}):
-        yield Bucket(port)
+    with s3_server.serving(tmp_path_factory.mktemp("s3")) as made:
+        yield made
 
 
 @pytest.fixture

@@ -26,9 +26,9 @@ def python(environment: str) -> Path:
     return REPOSITORY / f".venv-{environment}" / "bin" / "python"
 
 
-def run(program: Path, *arguments: str) -> str:
+def run(program: Path, *arguments: str, variables: Mapping[str, str] | None = None) -> str:
     """A program's output."""
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "tests")}
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "tests"), **(variables or {})}
     done = subprocess.run([str(program), *arguments], env=environment, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout

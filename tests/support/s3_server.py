@@ -7,7 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ACCESS, SECRET, REGION = "reader", "reader-secret", "us-east-1"
+from devcluster import build
+
+from .real_engines import free_port, python, run, server
+
+BUCKET, KEY = "hospital", "2026/cardiology.jsonl"
+ACCESS, SECRET = "reader", "reader-secret"
+KNOWN = {"AWS_ACCESS_KEY_ID": ACCESS, "AWS_SECRET_ACCESS_KEY": SECRET}
 
 
 @dataclass
@@ -87,10 +93,24 @@ def line(server: int) -> Iterator[Line]:
         thread.join()
 
 
-def command(program: Path, port: int, folder: Path) -> list[str]:
-    """Serves the folder's folders as buckets."""
-    return [
-        str(program),
-        *("--access", ACCESS, "--secret", SECRET, "--region", REGION, "--port", f"127.0.0.1:{port}", "--quiet"),
-        *("posix", str(folder)),
-    ]
+@dataclass(frozen=True)
+class Bucket:
+    """A server with one user, and in it the object that tests want."""
+
+    port: int
+
+    def put(self, file: Path, bucket: str = BUCKET, *options: str) -> None:
+        """Make the object so."""
+        where = f"http://127.0.0.1:{self.port}"
+        run(python("trainer"), "-m", "support.s3_bucket", where, bucket, KEY, str(file), *options, variables=KNOWN)
+
+
+@contextlib.contextmanager
+def serving(folder: Path, address: str = "127.0.0.1") -> Iterator[Bucket]:
+    """Its buckets are folders of this one."""
+    (folder / "buckets").mkdir()
+    port = free_port()
+    account = ("--access", ACCESS, "--secret", SECRET)
+    command = [str(build.program("versitygw")), *account, "--port", f"{address}:{port}", "--quiet"]
+    with server([*command, "posix", str(folder / "buckets")], port, folder / "log", {}):
+        yield Bucket(port)
