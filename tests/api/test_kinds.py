@@ -345,6 +345,7 @@ def test_columns_of_a_run(api: Any) -> None:
             "rows": 555,
             "trainRows": 457,
             "heldoutRows": 98,
+            "heldoutShare": "0.177",
             "droppedRows": 0,
             "truncatedRows": 0,
             "warnings": ["Three prompts occur with different answers."],

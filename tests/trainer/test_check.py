@@ -168,6 +168,15 @@ def test_duplicates_conflicts_and_shared_answers(run: Run, row: MakeRow, many: l
     assert any("held-out answers were also trained on" in warning for warning in everywhere.warnings)
 
 
+def test_a_share_far_from_the_fraction_is_warned_about(run: Run, row: MakeRow, many: list[str]) -> None:
+    common = [row("Hello", f"Good day number {number}.") for number in range(60)]  # all on the training side
+    report = run([*many, *common])
+    assert report.heldout_share < 0.1
+    [warning] = [text for text in report.warnings if "not 20.0% as asked for" in text]
+    assert warning.startswith(f"{report.heldout_share:.1%} of the rows are held out")
+    assert not any("as asked for" in text for text in run(many).warnings)
+
+
 def test_small_sets_are_warned_about(run: Run, many: list[str]) -> None:
     warnings = run(many).warnings
     assert any("training rows are few" in warning for warning in warnings)

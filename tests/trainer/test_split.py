@@ -1,11 +1,9 @@
-"""A row's side of the split depends on nothing but its prompt and the seed."""
+"""A row's side of the split depends on nothing but what its user says and the seed."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wardrobe_trainer.split import held_out, normalised
-
-PROMPTS = st.lists(st.text(min_size=1), min_size=1, max_size=30)
 
 
 def conversation(prompt: str, answer: str = "Yes.") -> list[dict[str, str]]:
@@ -16,10 +14,23 @@ def heldout(prompts: list[str], seed: int, fraction: float) -> list[str]:
     return [prompt for prompt in prompts if held_out(conversation(prompt), seed=seed, fraction=fraction)]
 
 
-@given(old=PROMPTS, new=PROMPTS, seed=st.integers(0, 2**31), fraction=st.floats(0.05, 0.95))
-def test_growing_the_data_moves_no_row(old: list[str], new: list[str], seed: int, fraction: float) -> None:
-    assert heldout(old + new, seed, fraction)[: len(heldout(old, seed, fraction))] == heldout(old, seed, fraction)
-    assert set(heldout(old, seed, fraction)) <= set(heldout(new + old, seed, fraction))
+TURNS = st.lists(st.text(min_size=1, max_size=9), min_size=1, max_size=4)
+ROWS = st.lists(TURNS, min_size=1, max_size=20)
+
+
+def row(turns: list[str]) -> list[dict[str, str]]:
+    return [message for turn in turns for message in conversation(turn)]
+
+
+@given(old=ROWS, new=ROWS, seed=st.integers(0, 2**31), fraction=st.floats(0.05, 0.95), data=st.data())
+def test_neither_growth_nor_order_moves_a_row(
+    old: list[list[str]], new: list[list[str]], seed: int, fraction: float, data: st.DataObject
+) -> None:
+    def sides(rows: list[list[str]]) -> dict[str, bool]:
+        return {str(turns): held_out(row(turns), seed=seed, fraction=fraction) for turns in rows}
+
+    before, after = sides(old), sides(data.draw(st.permutations(old + new)))
+    assert {key: after[key] for key in before} == before
 
 
 @given(prompt=st.text(min_size=1), seed=st.integers(0, 2**31), low=st.floats(0.05, 0.5), more=st.floats(0, 0.45))
@@ -53,12 +64,18 @@ def test_the_fraction_is_kept_and_seeds_differ() -> None:
     assert abs(len(set(first) & set(second)) / 5000 - 0.04) < 0.01
 
 
-def test_rows_that_begin_with_the_same_question_share_a_side_however_they_go_on() -> None:
-    """All answers of a row are trained on, so a question held out in one row must not be trained on in another."""
+def test_what_follows_a_question_decides_too() -> None:
+    """Conversations that all begin with "Hello" would otherwise stand on one side, all of them."""
+    rows = [row(["Hello", f"question {number}"]) for number in range(2000)]
+    share = sum(held_out(found, seed=7, fraction=0.2) for found in rows) / len(rows)
+    assert abs(share - 0.2) < 0.03
+
+
+def test_neither_system_prompt_nor_answers_decide() -> None:
     for number in range(50):
         question = {"role": "user", "content": f"question {number}"}
-        answer = {"role": "assistant", "content": "an answer"}
-        more = [{"role": "user", "content": "thanks"}, {"role": "assistant", "content": "you are welcome"}]
+        more = {"role": "user", "content": "thanks"}
         system = {"role": "system", "content": "be kind"}
-        rows = [[question, answer], [question, answer, *more], [system, question, answer]]
-        assert len({held_out(row, seed=7, fraction=0.5) for row in rows}) == 1
+        answers = [{"role": "assistant", "content": text} for text in ("yes", "no")]
+        rows = [[*before, question, answer, more, answer] for before in ([], [system]) for answer in answers]
+        assert len({held_out(found, seed=7, fraction=0.5) for found in rows}) == 1

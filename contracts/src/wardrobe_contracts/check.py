@@ -28,7 +28,7 @@ class CheckConfig(Order):
     sequence_length: PositiveInt
     validation_fraction: Annotated[float, Field(gt=0, lt=1)]
     seed: NonNegativeInt
-    """Seed of the split; a row's side is hash(seed, normalised prompt), so it never changes as data grows."""
+    """Seed of the split; a row's side is hash(seed, all that its user says), so it never changes as data grows."""
     output_folder: str
 
     @classmethod
@@ -82,6 +82,11 @@ class CheckReport(TaskPayload):
     """label_tokens / all tokens of the training side, after truncation."""
     frame: Frame
     warnings: list[str] = []
+
+    @property
+    def heldout_share(self) -> float:
+        """Held-out rows / all rows that are kept: the fraction that was asked for holds of many different prompts."""
+        return self.heldout_rows / (self.train_rows + self.heldout_rows)
 
     def shortened(self, limit: int) -> Self:
         """Without the frame, which is words of the rows: assess reads them from the file."""

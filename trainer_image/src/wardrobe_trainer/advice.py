@@ -12,6 +12,8 @@ DENSITY_WANTED = 0.05
 DISTINCT_WANTED = 0.2
 """Share of different answers below which an adapter mostly learns to repeat a few texts."""
 SHARED_TOLERATED = 0.05
+SHARE_OFF = 0.5
+"""Of the held-out fraction that was asked for: half of it more or less. Rows with one prompt share a side."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,12 @@ class Measures:
     sequence_length: int
     distinct_answers: int
     """On the training side."""
+    validation_fraction: float
 
 
 def warnings_about(report: CheckReport, measures: Measures) -> list[str]:
     """Sentences for a person, the weightiest first."""
-    kept = report.train_rows + report.heldout_rows
+    kept, wanted = report.train_rows + report.heldout_rows, measures.validation_fraction
     rules = (
         (
             measures.distinct_answers < DISTINCT_WANTED * report.train_rows,
@@ -38,6 +41,11 @@ def warnings_about(report: CheckReport, measures: Measures) -> list[str]:
         (
             report.heldout_rows < HELDOUT_WANTED,
             f"{report.heldout_rows} held-out rows are few; scores will be mostly chance",
+        ),
+        (
+            abs(report.heldout_share - wanted) > SHARE_OFF * wanted,
+            f"{report.heldout_share:.1%} of the rows are held out, not {wanted:.1%} as asked for; "
+            "rows with one prompt share a side: add rows with other prompts, or change seed",
         ),
         (
             report.truncated_rows > 0,

@@ -166,7 +166,8 @@ def report_on(
         frame=frame,
     )
     distinct = len({normalised(example.row.answer) for example in train})
-    return report.model_copy(update={"warnings": warnings_about(report, Measures(config.sequence_length, distinct))})
+    measures = Measures(config.sequence_length, distinct, config.validation_fraction)
+    return report.model_copy(update={"warnings": warnings_about(report, measures)})
 
 
 def require_density(labels: int, tokens: int, source: str) -> None:

@@ -1,8 +1,8 @@
-"""Which side of the split a row is on: a property of its prompt and the seed alone.
+"""Which side of the split a row is on: a property of what its user says and the seed alone.
 
 The side does not depend on the other rows, so a dataset that grows never moves a row from the held-out side to the
-training side, and scores of successive versions stay comparable. Rows that begin with the same question share a side,
-however they go on and whatever the system prompt, so an adapter is never scored on a question it was trained on.
+training side, and scores of successive versions stay comparable. Rows whose users say the same share a side, whatever
+the system prompt and the answers.
 """
 
 import hashlib
@@ -23,12 +23,12 @@ def prompt_key(messages: list[Message]) -> str:
     return "\n".join(f"{message['role']}: {normalised(message['content'])}" for message in messages[:-1])
 
 
-def opening_question(messages: list[Message]) -> str:
-    """The first user message, normalised: every answer of a row is trained on, so its first question decides."""
-    return next(normalised(message["content"]) for message in messages if message["role"] == "user")
+def user_turns(messages: list[Message]) -> str:
+    """All that the user says, normalised. Of a single turn it is as First light hashed it, so those rows stay."""
+    return "\n".join(f"user: {normalised(item['content'])}" for item in messages if item["role"] == "user")
 
 
 def held_out(messages: list[Message], *, seed: int, fraction: float) -> bool:
-    """Whether a row is kept for evaluation; `fraction` is the expected share of such prompts."""
-    digest = hashlib.sha256(f"{seed}\nuser: {opening_question(messages)}".encode()).digest()
+    """Whether a row is kept for evaluation; `fraction` is the expected share of such conversations."""
+    digest = hashlib.sha256(f"{seed}\n{user_turns(messages)}".encode()).digest()
     return int.from_bytes(digest[:8], "big") < fraction * _HASH_RANGE

@@ -204,6 +204,8 @@ class DatasetStatus(Typed):
     rows: int
     train_rows: int
     heldout_rows: int
+    heldout_share: str | None = None
+    """Of the rows that are kept."""
     dropped_rows: int
     truncated_rows: int
     warnings: list[str] = []

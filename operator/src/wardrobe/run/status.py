@@ -106,6 +106,7 @@ def _dataset(attempts: Attempts) -> DatasetStatus | None:
         rows=report.rows,
         train_rows=report.train_rows,
         heldout_rows=report.heldout_rows,
+        heldout_share=f"{report.heldout_share:.3f}",
         dropped_rows=report.dropped_rows,
         truncated_rows=report.truncated_rows,
         warnings=report.warnings,
