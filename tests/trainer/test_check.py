@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from wardrobe_contracts.check import CheckConfig, CheckReport
@@ -12,7 +13,8 @@ from wardrobe_contracts.digests import fingerprint, sha256_file
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.inspection import Inspection
 from wardrobe_models.chat import Chat
-from wardrobe_trainer.check import check, lengths
+from wardrobe_trainer.check import check
+from wardrobe_trainer.index import lengths
 from wardrobe_trainer.model_files import model_files
 from wardrobe_trainer.problems import TaskError
 from wardrobe_trainer.tokens import encode
@@ -184,6 +186,6 @@ def test_small_sets_are_warned_about(run: Run, many: list[str]) -> None:
 
 
 def test_lengths() -> None:
-    found = lengths(list(range(100, 0, -1)))
+    found = lengths(np.arange(100, 0, -1))
     assert (found.min, found.median, found.p95, found.max) == (1, 50, 95, 100)
-    assert lengths([5]).p95 == 5
+    assert lengths(np.array([5])).p95 == 5

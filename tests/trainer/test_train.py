@@ -16,7 +16,8 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from wardrobe_contracts.digests import sha256
+from wardrobe_contracts.check import TOKENS_FILE
+from wardrobe_contracts.digests import sha256, sha256_file
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.result import RESULT_FILE, Result
 from wardrobe_contracts.training import AdapterMethod, TrainConfig, TrainingSummary
@@ -29,8 +30,9 @@ from wardrobe_trainer.checkpoints import Manifest
 from wardrobe_trainer.lora import prepare
 from wardrobe_trainer.problems import TaskError
 from wardrobe_trainer.reporting import Reporter, milestones, require_finite
+from wardrobe_trainer.token_file import token_file
 from wardrobe_trainer.tokens import IGNORED, encode
-from wardrobe_trainer.train import load_examples, train
+from wardrobe_trainer.train import lengths_of, load_examples, train
 from wardrobe_trainer.trainer import MicroBatches, PlannedTrainer, make_trainer, trainer_settings
 
 Order = Callable[..., TrainConfig]
@@ -44,7 +46,7 @@ def adapted(config: TrainConfig) -> PeftModel:
 
 def trainer_of(config: TrainConfig, chat: Chat, model: PeftModel, scratch: Path) -> PlannedTrainer:
     examples = load_examples(config, chat)
-    plan = Plan.of(config, [len(row["input_ids"]) for row in examples])
+    plan = Plan.of(config, lengths_of(examples))
     settings = trainer_settings(config, plan, scratch)
     return make_trainer(settings, chat, model, examples, MicroBatches(plan, rank=0))
 
@@ -131,6 +133,34 @@ def test_examples_are_what_the_check_counted(train_order: Order, chat: Chat) -> 
         assert row["input_ids"] == encoded.ids
         assert row["labels"] == encoded.labels
         assert len(row["input_ids"]) <= 64
+
+
+def as_the_check_writes(config: TrainConfig, chat: Chat) -> TrainConfig:
+    """The same order, with the rows as tokens beside them."""
+    path = Path(config.data_folder) / TOKENS_FILE
+    with token_file(path) as tokens:
+        for line in data_lines(config):
+            tokens.add(encode(chat, json.loads(line)["messages"]).truncated(64))
+    return config.model_copy(update={"tokens_digest": sha256_file(path)})
+
+
+def test_tokens_that_the_check_wrote_train_the_same(train_order: Order, tmp_path: Path, chat: Chat) -> None:
+    by_rows = train_order(16)
+    by_tokens = as_the_check_writes(by_rows, chat)
+    assert list(load_examples(by_tokens, chat)) == list(load_examples(by_rows, chat))
+    (Path(by_rows.data_folder) / "train.jsonl").unlink()  # is not read
+    summary = train(by_tokens, tmp_path)
+    assert (summary.steps, summary.tokens) == (2, sum(lengths_of(load_examples(by_tokens, chat))))
+
+
+def test_other_tokens_than_were_checked(train_order: Order, tmp_path: Path, chat: Chat) -> None:
+    config = as_the_check_writes(train_order(8), chat)
+    path = Path(config.data_folder) / TOKENS_FILE
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    with pytest.raises(TaskError) as caught:
+        train(config, tmp_path)
+    assert caught.value.reason is Reason.DATA_CHANGED
+    assert caught.value.problem.value == str(path)
 
 
 def data_lines(config: TrainConfig) -> list[str]:

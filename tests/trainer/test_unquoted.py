@@ -1,5 +1,6 @@
 """No word of a row reaches a record, a termination message or a log, whatever is wrong with the row."""
 
+import io
 import json
 import os
 import subprocess
@@ -22,11 +23,12 @@ from wardrobe_contracts.exits import ExitCode
 from wardrobe_contracts.inspection import Inspection
 from wardrobe_contracts.result import RESULT_FILE, Result
 from wardrobe_models.chat import Chat
-from wardrobe_trainer.check import encode_rows
 from wardrobe_trainer.dataset import ROW_LIMIT, read_rows
+from wardrobe_trainer.intake import Sides, take_in
 from wardrobe_trainer.model_files import model_files
 from wardrobe_trainer.problems import TaskError
 from wardrobe_trainer.task import failed, outcome
+from wardrobe_trainer.token_file import TokenWriter
 
 MakeRow = Callable[..., str]
 MARK = "Zq7"
@@ -60,8 +62,16 @@ lines = rows | st.builds(
 
 def said_of(path: Path, chat: Chat) -> str:
     """The record of a check of these rows; nothing where they are good."""
+    values: dict[str, Any] = {
+        "dataset_file": str(path),
+        "source": "pvc://data/x.jsonl",
+        "sequence_length": 64,
+        "seed": 7,
+    }
+    values |= {"base": {"folder": "", "fingerprint": "sha256:" + "0" * 64}, "output_folder": ""}
+    nowhere = Sides(io.BytesIO(), io.BytesIO(), TokenWriter(io.BytesIO()))
     try:
-        encode_rows(chat, read_rows(path, "pvc://data/x.jsonl"))
+        take_in(CheckConfig.model_validate(values | {"validation_fraction": 0.2}), chat, nowhere)
     except TaskError as error:
         return failed("check", error).model_dump_json()
     return ""

@@ -10,12 +10,14 @@ from .text import shorten
 
 TRAIN_FILE = "train.jsonl"
 HELDOUT_FILE = "heldout.jsonl"
+TOKENS_FILE = "train.tokens"
+"""The training rows as tokens and labels, cut to the sequence length (trainer_image/token_file.py)."""
 
 
 class CheckConfig(Order):
     """Order to check a dataset under the real tokenizer and template, and to write its two sides.
 
-    Writes `train.jsonl` and `heldout.jsonl` (the accepted rows, unchanged) into `output_folder`.
+    Writes `train.jsonl` and `heldout.jsonl` (the accepted rows) and `train.tokens` into `output_folder`.
     """
 
     base: BaseLocation
@@ -63,6 +65,8 @@ class CheckReport(TaskPayload):
     dataset_digest: Digest
     train_digest: Digest
     heldout_digest: Digest
+    tokens_digest: Digest | None = None
+    """Of TOKENS_FILE, which checks of earlier releases did not write."""
     rows: PositiveInt
     train_rows: PositiveInt
     heldout_rows: PositiveInt

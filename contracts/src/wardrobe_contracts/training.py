@@ -181,6 +181,8 @@ class TrainConfig(Order):
     """Folder of the check's output."""
     train_digest: Digest
     """Of `train.jsonl`: what is trained on is what was checked."""
+    tokens_digest: Digest | None = None
+    """Of the same rows as tokens; None where the check was of a release that did not write them."""
     output_folder: str
     """This attempt's own folder; what is trained goes to ADAPTER_FOLDER or MODEL_FOLDER in it."""
     method: TrainingMethod

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from wardrobe_contracts.exits import Reason
 from wardrobe_models.chat import Chat, Message
 
-from .problems import TaskError, bad_data, listed
+from .problems import NAMED_EXAMPLES, TaskError, bad_data, listed
 
 ROW_KEYS = {"messages", "source", "metadata"}
 FIELD = "spec.dataset.source"
@@ -57,17 +57,67 @@ class Fault:
     next_step: str
 
 
+class Faults:
+    """What is wrong with a dataset, in memory that does not grow with it: the first kind, and how many others."""
+
+    def __init__(self) -> None:
+        self._first: Fault | None = None
+        self._numbers: list[str] = []
+        """Of the first rows that have the first kind."""
+        self._same = self._others = 0
+
+    def __bool__(self) -> bool:
+        return self._first is not None
+
+    def add(self, fault: Fault) -> None:
+        """Count one, in the order of the file."""
+        self._first = self._first or fault
+        if fault.rule != self._first.rule:
+            self._others += 1
+            return
+        self._same += 1
+        if len(self._numbers) < NAMED_EXAMPLES:
+            self._numbers.append(str(fault.number))
+
+    def raise_any(self, rows: int) -> None:
+        """Raise TaskError with the first kind, the rows that have it, and how many rows have another."""
+        if self._first is None:
+            return
+        rest = self._same - len(self._numbers)
+        numbers = listed(self._numbers) + (f" and {rest} more" if rest else "")
+        extra = f" ({self._others} more rows have other faults)" if self._others else ""
+        raise bad_data(
+            self._first.reason,
+            field=FIELD,
+            value=f"row {self._first.number}: {self._first.found}",
+            rule=f"{self._first.rule}; {self._same} of {rows} rows break this: {numbers}{extra}",
+            next_step=self._first.next_step,
+        )
+
+
 def read_rows(path: Path, source: str) -> list[Row]:
-    """All rows of a file, blank lines left out. Raises TaskError where the file or any row is not as it must be."""
+    """All rows of a file at once. Raises TaskError where the file or any row is not as it must be."""
+    faults, rows, read = Faults(), [], 0
+    for item in stream_rows(path, source):
+        read += 1
+        rows.append(item) if isinstance(item, Row) else faults.add(item)
+    faults.raise_any(read)
+    return rows
+
+
+def stream_rows(path: Path, source: str) -> Iterator[Row | Fault]:
+    """The rows of a file, one at a time, without blank lines. Raises TaskError where it is empty or cannot be read."""
+    empty = True
     try:
         if not path.is_file():
             raise _not_found(path, source)
         with path.open("rb") as file:
-            parsed = list(_parsed(file, source))
+            for item in _parsed(file, source):
+                empty = False
+                yield item
     except PermissionError as error:
         raise _not_readable(source) from error
-    raise_faults([item for item in parsed if isinstance(item, Fault)], len(parsed))
-    if not parsed:
+    if empty:
         raise bad_data(
             Reason.DATASET_EMPTY,
             field=FIELD,
@@ -75,7 +125,6 @@ def read_rows(path: Path, source: str) -> list[Row]:
             rule=f"the file has {path.stat().st_size} bytes and no row",
             next_step="Put at least one conversation per line into it; a few hundred make a useful adapter",
         )
-    return [item for item in parsed if isinstance(item, Row)]
 
 
 def _not_found(path: Path, source: str) -> TaskError:
@@ -241,22 +290,4 @@ def control_token_fault(row: Row, chat: Chat) -> Fault | None:
         f"{found!r} in a message",
         "a message must not contain the tokenizer's control tokens",
         "Remove the tokens from the text; the chat template writes them itself",
-    )
-
-
-def raise_faults(faults: list[Fault], rows: int) -> None:
-    """Raise the first kind of fault with all rows that have it, and say how many rows have another."""
-    if not faults:
-        return
-    first = faults[0]
-    same = [fault for fault in faults if fault.rule == first.rule]
-    numbers = listed([str(fault.number) for fault in same])
-    others = len(faults) - len(same)
-    extra = f" ({others} more rows have other faults)" if others else ""
-    raise bad_data(
-        first.reason,
-        field=FIELD,
-        value=f"row {first.number}: {first.found}",
-        rule=f"{first.rule}; {len(same)} of {rows} rows break this: {numbers}{extra}",
-        next_step=first.next_step,
     )

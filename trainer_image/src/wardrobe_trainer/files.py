@@ -5,15 +5,23 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_durably(path: Path, data: bytes) -> None:
     """Replace `path` in one step, on disk before this returns. Raises OSError."""
+    with durably(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def durably(path: Path) -> Iterator[BinaryIO]:
+    """The block writes what replaces `path` in one step, and on disk, once it has ended well. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

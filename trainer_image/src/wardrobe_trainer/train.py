@@ -3,7 +3,7 @@
 import importlib.metadata
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel, set_seed
 
 from wardrobe_contracts.base import Accelerator, Variant
-from wardrobe_contracts.check import TRAIN_FILE
+from wardrobe_contracts.check import TOKENS_FILE, TRAIN_FILE
 from wardrobe_contracts.digests import sha256_file
 from wardrobe_contracts.exits import Reason
 from wardrobe_contracts.training import FullMethod, TrainConfig, TrainingSummary
@@ -26,8 +26,9 @@ from .peers import Place, of_first, one_after_another, together
 from .problems import bad_data
 from .reporting import Reporter
 from .saving import Saving
+from .token_file import Example, TokenFile
 from .tokens import encode, load_chat
-from .trainer import Example, MicroBatches, make_trainer, trainer_settings
+from .trainer import MicroBatches, make_trainer, trainer_settings
 
 ALONE = Place()
 RETRY_SECONDS = 10.0
@@ -58,7 +59,7 @@ def _train(config: TrainConfig, scratch: Path, place: Place) -> TrainingSummary:
     set_seed(config.schedule.seed)
     chat = load_chat(Path(config.base.folder))
     examples = load_examples(config, chat)
-    plan = Plan.of(config, [len(row["input_ids"]) for row in examples])
+    plan = Plan.of(config, lengths_of(examples))
     # Weights are partitioned while they are loaded where these settings are there before; bitsandbytes cannot be
     early = trainer_settings(config, plan, scratch) if config.method.variant is Variant.NONE else None
     with one_after_another(scratch.parent, wanted=early is None and config.processes.per_node > 1):
@@ -109,27 +110,36 @@ def goes_on_from(config: TrainConfig, place: Place) -> checkpoints.Checkpoint | 
 
 def require_data(config: TrainConfig) -> None:
     """What is trained on must be what was checked. Raises TaskError."""
-    path = Path(config.data_folder) / TRAIN_FILE
+    path, wanted = Path(config.data_folder) / TRAIN_FILE, config.train_digest
+    if config.tokens_digest is not None:
+        path, wanted = Path(config.data_folder) / TOKENS_FILE, config.tokens_digest
     try:
         found = sha256_file(path)
     except FileNotFoundError:
         found = "missing"
-    if found != config.train_digest:
+    if found != wanted:
         raise bad_data(
             Reason.DATA_CHANGED,
             field=FIELD,
             value=str(path),
-            rule=f"the checked training rows are {found[:19]}, not {config.train_digest[:19]} as recorded by the check",
+            rule=f"the checked training rows are {found[:19]}, not {wanted[:19]} as recorded by the check",
             next_step="Leave the run's folder alone; make a new FineTuneJob to check and train again",
         )
 
 
-def load_examples(config: TrainConfig, chat: Chat) -> list[Example]:
-    """Rows as tokens and labels, truncated as the check counted them."""
+def load_examples(config: TrainConfig, chat: Chat) -> Sequence[Example]:
+    """Rows as tokens and labels, truncated as the check counted them: as it wrote them, if it did."""
+    if config.tokens_digest is not None:
+        return TokenFile(Path(config.data_folder) / TOKENS_FILE)
     path = Path(config.data_folder) / TRAIN_FILE
     length = config.schedule.sequence_length
     encoded = [encode(chat, row.messages).truncated(length) for row in read_rows(path, str(path))]
     return [{"input_ids": row.ids, "labels": row.labels} for row in encoded]
+
+
+def lengths_of(examples: Sequence[Example]) -> Sequence[int]:
+    """Tokens of each row."""
+    return examples.lengths if isinstance(examples, TokenFile) else [len(row["input_ids"]) for row in examples]
 
 
 def prepare_model(config: TrainConfig) -> PreTrainedModel | PeftModel:

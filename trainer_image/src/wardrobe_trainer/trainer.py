@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from math import ceil
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import datasets  # type: ignore[import-untyped]  # datasets ships no types
 from accelerate import PartialState  # type: ignore[import-untyped]  # accelerate ships no types
@@ -20,6 +20,7 @@ from wardrobe_contracts.training import Optimizer, TrainConfig
 from wardrobe_models.chat import Chat
 
 from .batches import NO_ROW, Plan
+from .token_file import Example
 from .tokens import IGNORED
 
 WARMUP_SHARE = 0.05
@@ -32,13 +33,6 @@ OPTIMIZERS = {
     Optimizer.PAGED_ADAMW_8BIT: "paged_adamw_8bit",
 }
 """In transformers' words."""
-
-
-class Example(TypedDict):
-    """A row as tokens and labels, of equal length."""
-
-    input_ids: list[int]
-    labels: list[int]
 
 
 class Rows(Dataset[Example]):
@@ -99,7 +93,7 @@ def make_trainer(
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token  # padding carries no label and is masked, so any token does
     rows = Rows(examples)
-    form = datasets.Dataset.from_list(examples[:1])  # TRL looks at its columns, and gets its rows from `rows`
+    form = datasets.Dataset.from_list([examples[0]])  # TRL looks at its columns, and gets its rows from `rows`
     trainer = PlannedTrainer(model=model, args=settings, train_dataset=form, processing_class=tokenizer)
     trainer.rows = DataLoader(
         rows,

@@ -29,10 +29,12 @@ def _work(run: FineTuneJobResource, attempts: Attempts, base: ReadyBase, number:
     spec, group, grace = run.spec, processes(run), _grace(run, attempts)
     zero_stage = spec.parallelism.zero_stage
     checkpointing = spec.training.activation_checkpointing
+    checked = attempts.found(CheckReport).payload
     order = TrainConfig(
         base=base.location,
         data_folder=CHECK_FOLDER,
-        train_digest=attempts.found(CheckReport).payload.train_digest,
+        train_digest=checked.train_digest,
+        tokens_digest=checked.tokens_digest,
         output_folder=attempt_folder(attempts.known().begun_at(TRAIN.task, number)),
         method=method(run),
         schedule=schedule(run),

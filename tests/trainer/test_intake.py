@@ -1,0 +1,120 @@
+"""A dataset that is read row by row comes to what it would come to if all of it were held at once."""
+
+import json
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from statistics import median_low
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wardrobe_contracts.check import CheckConfig
+from wardrobe_models.chat import Chat
+from wardrobe_trainer import index
+from wardrobe_trainer.abreast import BATCH, abreast
+from wardrobe_trainer.dataset import Row, read_rows
+from wardrobe_trainer.framing import find_frame
+from wardrobe_trainer.index import Side, Table
+from wardrobe_trainer.intake import sides, take_in
+from wardrobe_trainer.split import held_out, normalised, prompt_key
+from wardrobe_trainer.token_file import TokenFile
+from wardrobe_trainer.tokens import Encoded, encode
+
+LENGTH = 24
+WORDS = st.lists(st.sampled_from(["heart", "Heart", "lung", "pain", "why", "ﬁbre", "call us"]), min_size=1, max_size=12)
+TURN = st.tuples(WORDS.map(" ".join), WORDS.map(" ".join))
+CONVERSATIONS = st.lists(st.lists(TURN, min_size=1, max_size=2), min_size=1, max_size=40)
+
+
+def line(turns: list[tuple[str, str]]) -> str:
+    roles = [("user", "assistant")] * len(turns)
+    pairs = [pair for role, turn in zip(roles, turns, strict=True) for pair in zip(role, turn, strict=True)]
+    return json.dumps({"messages": [{"role": role, "content": content} for role, content in pairs]})
+
+
+def order(folder: Path) -> CheckConfig:
+    values: dict[str, Any] = {"base": {"folder": "", "fingerprint": "sha256:" + "0" * 64}}
+    values |= {"dataset_file": str(folder / "x.jsonl")}
+    values |= {"source": "pvc://data/x.jsonl", "sequence_length": LENGTH, "validation_fraction": 0.3, "seed": 7}
+    return CheckConfig.model_validate(values | {"output_folder": str(folder / "out")})
+
+
+class AtOnce:
+    """The same by lists and dictionaries."""
+
+    def __init__(self, chat: Chat, rows: list[Row]) -> None:
+        self.whole = [encode(chat, row.messages) for row in rows]
+        self.cut = [encoded.truncated(LENGTH) for encoded in self.whole]
+        self.rows = rows
+        self.sides = [self.side(*pair) for pair in zip(rows, self.cut, strict=True)]
+        self.answers: dict[str, list[str]] = defaultdict(list)
+        for row in rows:
+            self.answers[prompt_key(row.messages)].append(normalised(row.answer))
+
+    def side(self, row: Row, encoded: Encoded) -> Side:
+        if not encoded.label_tokens:
+            return Side.DROPPED
+        return Side(held_out(row.messages, seed=7, fraction=0.3))
+
+    def on(self, side: Side) -> list[Row]:
+        return [row for row, found in zip(self.rows, self.sides, strict=True) if found is side]
+
+    def texts(self, side: Side) -> list[str]:
+        return [normalised(row.answer) for row in self.on(side)]
+
+
+def counted(table: Table) -> tuple[object, ...]:
+    lengths = index.lengths(table["longest"])
+    return (
+        table["number"].tolist(),
+        table["side"].tolist(),
+        table["tokens"].sum(),
+        table["labels"].sum(),
+        (lengths.min, lengths.median, lengths.max),
+        index.duplicates(table).sum(),
+        index.conflicts(table),
+        index.shared_answers(table).sum(),
+    )
+
+
+def expected(found: AtOnce) -> tuple[object, ...]:
+    whole = [len(encoded.ids) for encoded in found.whole]
+    kept = [encoded for encoded in found.cut if encoded.label_tokens]
+    trained = set(found.texts(Side.TRAIN))
+    return (
+        [row.number for row in found.rows],
+        [int(side) for side in found.sides],
+        sum(len(encoded.ids) for encoded in kept),
+        sum(encoded.label_tokens for encoded in kept),
+        (min(whole), median_low(whole), max(whole)),
+        sum(len(answers) - len(set(answers)) for answers in found.answers.values()),
+        sum(1 for answers in found.answers.values() if len(set(answers)) > 1),
+        sum(1 for text in found.texts(Side.HELDOUT) if text in trained),
+    )
+
+
+@settings(deadline=None)
+@given(conversations=CONVERSATIONS)
+def test_streaming_equals_at_once(chat: Chat, conversations: list[list[tuple[str, str]]]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "x.jsonl").write_text("\n".join(line(turns) for turns in conversations))
+        config = order(folder)
+        with sides(folder / "out") as files:
+            taken = take_in(config, chat, files)
+        found = AtOnce(chat, read_rows(Path(config.dataset_file), "x"))
+        assert counted(taken.table) == expected(found)
+        assert taken.answers.frame() == find_frame([row.answer for row in found.on(Side.TRAIN)])
+        for side in (Side.TRAIN, Side.HELDOUT):
+            lines = (folder / "out" / f"{side.name.lower()}.jsonl").read_text().splitlines()
+            assert lines == [row.line for row in found.on(side)]
+        trained = [cut for cut, side in zip(found.cut, found.sides, strict=True) if side is Side.TRAIN]
+        tokens = TokenFile(folder / "out" / "train.tokens")
+        assert [(row["input_ids"], row["labels"]) for row in tokens] == [(row.ids, row.labels) for row in trained]
+
+
+@given(sizes=st.lists(st.integers(0, 9), max_size=3 * BATCH))
+def test_work_abreast_keeps_the_order(sizes: list[int]) -> None:
+    assert list(abreast(lambda size: 2 * size, sizes, size=int, most=5)) == [2 * size for size in sizes]
