@@ -42,7 +42,7 @@ KINDS: dict[str, type[Exchanged]] = {
 FIRST = {"release-order": 1}
 """Formats that kinds began with, which First light did not have."""
 SAMPLES = sorted((Path(base.__file__).parents[2] / "samples").rglob("*.json"))
-MAPS = {"departments", "versions", "keys", "packages"}
+MAPS = {"departments", "versions", "keys", "packages", "rules"}
 """Fields whose names are data: a name more is another value there."""
 
 

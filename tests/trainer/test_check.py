@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wardrobe_contracts.check import CheckConfig, CheckReport
+from wardrobe_contracts.check import REPORT_FILE, CheckConfig, CheckReport
 from wardrobe_contracts.digests import fingerprint, sha256_file
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.inspection import Inspection
+from wardrobe_contracts.rules import DatasetReport
 from wardrobe_models.chat import Chat
 from wardrobe_trainer.check import check
 from wardrobe_trainer.index import lengths
@@ -115,7 +116,7 @@ def test_one_row_in_twenty_may_lose_its_answer(run: Run, row: MakeRow, many: lis
     report = run(many[:48] + long[:2], sequence_length=64)
     assert report.dropped_rows == 2
     assert report.train_rows + report.heldout_rows == 48
-    assert any("2 rows are left out" in warning for warning in report.warnings)
+    assert any("2 of 50 rows are left out" in warning for warning in report.warnings)
     assert refusal(run, many[:47] + long, sequence_length=64).reason is Reason.ANSWERS_TRUNCATED
 
 
@@ -177,6 +178,28 @@ def test_a_share_far_from_the_fraction_is_warned_about(run: Run, row: MakeRow, m
     [warning] = [text for text in report.warnings if "not 20.0% as asked for" in text]
     assert warning.startswith(f"{report.heldout_share:.1%} of the rows are held out")
     assert not any("as asked for" in text for text in run(many).warnings)
+
+
+def test_a_broken_rule_ends_the_run_and_all_findings_are_kept(
+    run: Run, row: MakeRow, many: list[str], tmp_path: Path
+) -> None:
+    rows = [*many, row("Who knows?", "The password: hunter22x"), many[0]]
+    error = refusal(run, rows)
+    assert (error.code, error.reason, error.problem.field) == (
+        ExitCode.BAD_DATA,
+        Reason.RULE_BROKEN,
+        "spec.dataset.source",
+    )
+    assert "(rows 51); spec.dataset.rules.secrets wants at most 0" in error.problem.rule
+    assert not (tmp_path / "out" / "train.jsonl").exists()
+    text = (tmp_path / "out" / REPORT_FILE).read_text()
+    assert "hunter22x" not in text + str(error)
+    findings = {found.rule: found for found in DatasetReport.model_validate_json(text).findings}
+    assert (findings["secrets"].level, findings["secrets"].rows) == ("Fail", [51])
+    assert (findings["duplicates"].level, findings["duplicates"].rows) == ("Warn", [52])
+    allowed = run(rows, rules={"secrets": {"level": "Warn"}})
+    assert any("1 rows seem to have keys" in warning for warning in allowed.warnings)
+    assert run(rows, rules={"secrets": {"level": "Off"}}).rows == 52
 
 
 def test_small_sets_are_warned_about(run: Run, many: list[str]) -> None:

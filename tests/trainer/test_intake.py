@@ -74,7 +74,7 @@ def counted(table: Table) -> tuple[object, ...]:
         table["labels"].sum(),
         (lengths.min, lengths.median, lengths.max),
         index.duplicates(table).sum(),
-        index.conflicts(table),
+        len(index.conflicts(table)),
         index.shared_answers(table).sum(),
     )
 

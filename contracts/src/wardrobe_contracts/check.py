@@ -6,10 +6,13 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from .base import BaseLocation, Digest, Order, Record, TaskPayload, base_from_format_0
 from .remote import RemoteFile
+from .rules import Finding, RuleName, RuleSetting
 from .text import shorten
 
 TRAIN_FILE = "train.jsonl"
 HELDOUT_FILE = "heldout.jsonl"
+REPORT_FILE = "report.json"
+"""All findings (rules.DatasetReport), also of a dataset that is refused."""
 TOKENS_FILE = "train.tokens"
 """The training rows as tokens and labels, cut to the sequence length (trainer_image/token_file.py)."""
 
@@ -19,6 +22,9 @@ class CheckConfig(Order):
 
     Writes `train.jsonl` and `heldout.jsonl` (the accepted rows) and `train.tokens` into `output_folder`.
     """
+
+    format: PositiveInt = 2
+    """2 has rules: none may be skipped."""
 
     base: BaseLocation
     dataset_file: str
@@ -32,6 +38,8 @@ class CheckConfig(Order):
     seed: NonNegativeInt
     """Seed of the split; a row's side is hash(seed, all that its user says), so it never changes as data grows."""
     output_folder: str
+    rules: dict[RuleName, RuleSetting] = {}
+    """Those that a person set something of."""
 
     @classmethod
     def from_format_0(cls, given: dict[str, Any]) -> dict[str, Any]:
@@ -86,6 +94,9 @@ class CheckReport(TaskPayload):
     """label_tokens / all tokens of the training side, after truncation."""
     frame: Frame
     warnings: list[str] = []
+    """What was found, as sentences for a person, the weightiest first."""
+    findings: list[Finding] = []
+    """The same in numbers."""
 
     @property
     def heldout_share(self) -> float:
@@ -93,6 +104,6 @@ class CheckReport(TaskPayload):
         return self.heldout_rows / (self.train_rows + self.heldout_rows)
 
     def shortened(self, limit: int) -> Self:
-        """Without the frame, which is words of the rows: assess reads them from the file."""
-        warnings = [shorten(text, limit // 4) for text in self.warnings[:4]]
-        return self.model_copy(update={"warnings": warnings, "frame": Frame()})
+        """Without the findings, and without the frame, which is words of the rows: assess reads them from the file."""
+        warnings = [shorten(text, limit // 6) for text in self.warnings[:8]]
+        return self.model_copy(update={"warnings": warnings, "frame": Frame(), "findings": []})

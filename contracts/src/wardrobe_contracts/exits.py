@@ -118,6 +118,13 @@ class Reason(Word):
         ("check",),
         "shorten the prompts or lengthen the answers.",
     )
+    RULE_BROKEN = (
+        "RuleBroken",
+        "The dataset breaks a rule whose level is Fail; the message names the rule, and the first rows by number.",
+        ("check",),
+        "mend the rows; or, if they are as they should be, set the rule's level under spec.dataset.rules to Warn and "
+        "create the run again. All findings are in the store, in runs/<run>/check/report.json.",
+    )
     SPLIT_EMPTY = (
         "SplitEmpty",
         "The split leaves no row on one of its sides.",

@@ -2,49 +2,54 @@
 
 from pathlib import Path
 
-from wardrobe_contracts.base import Digest
-from wardrobe_contracts.check import HELDOUT_FILE, TOKENS_FILE, TRAIN_FILE, CheckConfig, CheckReport, Frame
+from wardrobe_contracts.check import HELDOUT_FILE, REPORT_FILE, TOKENS_FILE, TRAIN_FILE, CheckConfig, CheckReport, Frame
 from wardrobe_contracts.digests import sha256_file
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.problem import Problem
+from wardrobe_contracts.rules import DatasetReport
 
-from .advice import Measures, warnings_about
 from .console import say
-from .dataset import FIELD
-from .index import Side, Table, conflicts, different, duplicates, lengths, shared_answers
+from .files import write_durably
+from .index import Side, Table, conflicts, different, duplicates, lengths, shared_answers, trained
 from .inspection import context_length, load_config
 from .intake import sides, take_in
 from .model_files import require_unchanged
 from .problems import TaskError, bad_data
+from .rules import Judged, judge
+from .rules.rule import Evidence
 from .sources import fetch
 from .tokens import load_chat
-
-DROPPED_SHARE = 0.05
-"""Share of rows that may lose their whole answer to truncation and be left out; more is a wrong sequence length."""
-LABEL_DENSITY_FLOOR = 0.002
-"""Below this a batch of 8 rows of 1,024 tokens carries some 16 labels: noise instead of a gradient."""
 
 
 def check(config: CheckConfig) -> CheckReport:
     """Check and split a dataset; writes both sides to the output folder. Raises TaskError."""
-    base, folder = Path(config.base.folder), Path(config.output_folder)
+    base = Path(config.base.folder)
     require_unchanged(base, config.base.fingerprint)
     require_context(config.sequence_length, context_length(load_config(base)))
     dataset = Path(config.dataset_file)
     if config.fetch:
         fetch(config.fetch, dataset, config.source)
-    with sides(folder) as files:
+    with sides(Path(config.output_folder)) as files:
         taken = take_in(config, load_chat(base), files)
         say(f"{len(taken.table)} rows read")
         require_answers(taken.table, config)
         require_sides(taken.table, config)
-        require_density(taken.table, config.source)
-    report = report_on(config, sha256_file(Path(config.dataset_file)), taken.table, taken.answers.frame())
-    for warning in report.warnings:
-        say(f"warning: {warning}")
+        judged = judge(Evidence(taken.table, config))
+        tell(judged, len(taken.table), config)
+    report = report_on(config, taken.table, taken.answers.frame(), judged)
     if config.fetch:
         dataset.unlink()  # the rows are in both sides now
     return report
+
+
+def tell(judged: list[Judged], rows: int, config: CheckConfig) -> None:
+    """Write all that was found. Raises TaskError with the first thing that ends the run."""
+    report = DatasetReport(source=config.source, rows=rows, findings=[item.finding for item in judged])
+    write_durably(Path(config.output_folder) / REPORT_FILE, report.model_dump_json(by_alias=True, indent=2).encode())
+    for item in judged:
+        say(f"{'failure' if item.fails else 'warning'}: {item.finding.says}")
+    if failed := next((item for item in judged if item.fails), None):
+        raise failed.error(config.source)
 
 
 def require_context(sequence_length: int, context: int) -> None:
@@ -60,10 +65,10 @@ def require_context(sequence_length: int, context: int) -> None:
 
 
 def require_answers(table: Table, config: CheckConfig) -> None:
-    """Nearly all rows must keep part of their answers. Raises TaskError."""
+    """Some rows must keep part of their answers. Raises TaskError."""
     dropped, rows = table.count(Side.DROPPED), len(table)
     say(f"{rows - dropped} rows keep their answers within {config.sequence_length} tokens, {dropped} dropped")
-    if dropped > DROPPED_SHARE * rows or dropped == rows:
+    if dropped == rows:
         raise bad_data(
             Reason.ANSWERS_TRUNCATED,
             field="spec.training.sequenceLength",
@@ -89,30 +94,11 @@ def require_sides(table: Table, config: CheckConfig) -> None:
         )
 
 
-def require_density(table: Table, source: str) -> None:
-    """Enough of the tokens must be answers to learn anything from. Raises TaskError."""
-    labels, tokens = trained(table)
-    if labels < LABEL_DENSITY_FLOOR * tokens:
-        raise bad_data(
-            Reason.LABELS_SPARSE,
-            field=FIELD,
-            value=source,
-            rule=f"only {labels} of {tokens} training tokens belong to answers ({labels / tokens:.2%})",
-            next_step="Shorten the prompts or lengthen the answers, to at least one answer token in 500",
-        )
-
-
-def trained(table: Table) -> tuple[int, int]:
-    """Tokens of the training side that carry labels, and all of them."""
-    train = table.on(Side.TRAIN)
-    return int(table["labels"][train].sum()), int(table["tokens"][train].sum())
-
-
-def report_on(config: CheckConfig, digest: Digest, table: Table, frame: Frame) -> CheckReport:
+def report_on(config: CheckConfig, table: Table, frame: Frame, judged: list[Judged]) -> CheckReport:
     """Count what there is to say about the dataset."""
     folder, (labels, tokens) = Path(config.output_folder), trained(table)
-    report = CheckReport(
-        dataset_digest=digest,
+    return CheckReport(
+        dataset_digest=sha256_file(Path(config.dataset_file)),
         train_digest=sha256_file(folder / TRAIN_FILE),
         heldout_digest=sha256_file(folder / HELDOUT_FILE),
         tokens_digest=sha256_file(folder / TOKENS_FILE),
@@ -122,13 +108,12 @@ def report_on(config: CheckConfig, digest: Digest, table: Table, frame: Frame) -
         dropped_rows=table.count(Side.DROPPED),
         truncated_rows=int((table["longest"][table.kept] > config.sequence_length).sum()),
         duplicate_rows=int(duplicates(table).sum()),
-        conflicting_prompts=conflicts(table),
+        conflicting_prompts=len(conflicts(table)),
         shared_answers=int(shared_answers(table).sum()),
         tokens=lengths(table["longest"]),
         label_tokens=labels,
         label_density=round(labels / tokens, 4),
         frame=frame,
+        warnings=[item.finding.says for item in judged],
+        findings=[item.finding for item in judged],
     )
-    distinct = different(table["answer"][table.on(Side.TRAIN)])
-    measures = Measures(config.sequence_length, distinct, config.validation_fraction)
-    return report.model_copy(update={"warnings": warnings_about(report, measures)})

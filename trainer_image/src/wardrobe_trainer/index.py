@@ -1,4 +1,4 @@
-"""What the check keeps of each row in memory: numbers, 35 bytes of them, however long the row is."""
+"""What the check keeps of each row in memory: numbers, 36 bytes of them, however long the row is."""
 
 import hashlib
 from array import array
@@ -18,6 +18,7 @@ COLUMNS = {
     "examples": "H",  # that keep labels after truncation
     "tokens": "I",  # of those
     "labels": "I",  # of those
+    "flags": "B",  # what scans found in its text, a bit each (`rules.SCANS`)
     "prompt": "Q",  # hash of all before the last answer
     "answer": "Q",  # hash of the last answer
 }
@@ -105,11 +106,18 @@ def duplicates(table: Table) -> Column:
     return repeats
 
 
-def conflicts(table: Table) -> int:
-    """Prompts that occur with different answers."""
+def conflicts(table: Table) -> Column:
+    """Hashes of prompts that occur with different answers."""
     _, first = np.unique(table.pairs, return_index=True)
-    _, answers = np.unique(table["prompt"][first], return_counts=True)
-    return int((answers > 1).sum())
+    prompts, answers = np.unique(table["prompt"][first], return_counts=True)
+    conflicting: Column = prompts[answers > 1]
+    return conflicting
+
+
+def trained(table: Table) -> tuple[int, int]:
+    """Tokens of the training side that carry labels, and all of them."""
+    train = table.on(Side.TRAIN)
+    return int(table["labels"][train].sum()), int(table["tokens"][train].sum())
 
 
 def shared_answers(table: Table) -> Column:

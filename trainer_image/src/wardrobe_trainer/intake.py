@@ -16,6 +16,7 @@ from .dataset import Fault, Faults, Row, control_token_fault, stream_rows
 from .files import durably
 from .framing import Answers
 from .index import Index, Side, Table, hash64
+from .rules import Scans, flags, scans
 from .split import held_out, normalised, prompt_key
 from .token_file import TokenWriter, token_file
 from .tokens import Encoded, UnstableTokensError, encode
@@ -34,6 +35,7 @@ class Examined:
     examples: list[Encoded]
     """After truncation, those that keep some of their labels."""
     side: Side
+    flags: int
     prompt: int
     answer: int
 
@@ -76,7 +78,7 @@ def take_in(config: CheckConfig, chat: Chat, into: Sides) -> Taken:
     """Read, check, tokenise and split all rows. Raises TaskError where the file or any row is not as it must be."""
     faults, index, answers, read = Faults(), Index(), Answers(), 0
     rows = stream_rows(Path(config.dataset_file), config.source)
-    for found in abreast(partial(examine, chat, config), rows, _size, BYTES_AT_ONCE):
+    for found in abreast(partial(examine, chat, config, scans(config)), rows, _size, BYTES_AT_ONCE):
         read += 1
         if isinstance(found, Fault):
             faults.add(found)
@@ -93,7 +95,7 @@ def _size(item: Row | Fault) -> int:
     return len(item.line) if isinstance(item, Row) else 0
 
 
-def examine(chat: Chat, config: CheckConfig, row: Row | Fault) -> Examined | Fault:
+def examine(chat: Chat, config: CheckConfig, active: Scans, row: Row | Fault) -> Examined | Fault:
     """One row under the base's own template, and its side; or what is wrong with it."""
     if isinstance(row, Fault):
         return row
@@ -106,7 +108,7 @@ def examine(chat: Chat, config: CheckConfig, row: Row | Fault) -> Examined | Fau
     side = Side.DROPPED if not examples else Side.HELDOUT if outside else Side.TRAIN
     longest = max(len(example.ids) for example in encoded)
     prompt, answer = hash64(prompt_key(row.messages)), hash64(normalised(row.answer))
-    return Examined(row, longest, examples, side, prompt, answer)
+    return Examined(row, longest, examples, side, flags(row, active), prompt, answer)
 
 
 def encode_row(chat: Chat, row: Row) -> list[Encoded] | Fault:
@@ -136,6 +138,7 @@ def _numbers(found: Examined) -> tuple[int, ...]:
         len(found.examples),
         tokens,
         labels,
+        found.flags,
         found.prompt,
         found.answer,
     )

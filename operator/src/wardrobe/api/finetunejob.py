@@ -3,9 +3,11 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
+from pydantic.alias_generators import to_camel
 
 from wardrobe_contracts.base import Accelerator, Method, Variant
 from wardrobe_contracts.deepspeed import ZeroStage
+from wardrobe_contracts.rules import Level, RuleName
 from wardrobe_contracts.training import Initialization, Optimizer, Scaling
 
 from .meta import (
@@ -48,6 +50,36 @@ class SourceCredentials(Typed):
     secret_name: ObjectName
 
 
+class RuleSpec(Typed):
+    """What is set of a rule for datasets; None for the rule's own."""
+
+    level: Level | None = None
+    threshold: Annotated[str, Field(min_length=1, max_length=9)] | None = None
+
+
+class Rules(Typed):
+    """Rules of which something is set, by their names."""
+
+    dropped_rows: RuleSpec | None = None
+    label_density: RuleSpec | None = None
+    secrets: RuleSpec | None = None
+    personal_data: RuleSpec | None = None
+    distinct_answers: RuleSpec | None = None
+    training_rows: RuleSpec | None = None
+    heldout_rows: RuleSpec | None = None
+    heldout_share: RuleSpec | None = None
+    truncated_rows: RuleSpec | None = None
+    duplicates: RuleSpec | None = None
+    conflicting_answers: RuleSpec | None = None
+    shared_answers: RuleSpec | None = None
+    perishable_facts: RuleSpec | None = None
+
+    @property
+    def given(self) -> dict[RuleName, RuleSpec]:
+        """Those of which something is set."""
+        return {RuleName(to_camel(name)): rule for name, rule in self if rule is not None}
+
+
 class Dataset(Typed):
     """What is trained on."""
 
@@ -55,6 +87,7 @@ class Dataset(Typed):
     endpoint: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     credentials: SourceCredentials | None = None
     validation: Validation = Validation()
+    rules: Rules | None = None
 
 
 ModuleName = Annotated[

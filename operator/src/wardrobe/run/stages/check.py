@@ -11,6 +11,7 @@ from wardrobe.run.orders import CHECK_FOLDER
 from wardrobe.stage.attempts import Attempts
 from wardrobe_contracts import paths
 from wardrobe_contracts.check import CheckConfig, CheckReport
+from wardrobe_contracts.rules import RuleName, RuleSetting
 
 from .stage import JobStage, Words, Work
 
@@ -40,8 +41,19 @@ def _work(run: FineTuneJobResource, _: Attempts, base: ReadyBase, __: int) -> Wo
         validation_fraction=float(run.spec.dataset.validation.fraction),
         seed=run.spec.dataset.validation.seed,
         output_folder=CHECK_FOLDER,
+        rules=_rules(run),
     )
     return Work(order, data.mounts, credentials=data.credentials)
+
+
+def _rules(run: FineTuneJobResource) -> dict[RuleName, RuleSetting]:
+    """What the person set, with thresholds as numbers."""
+    spec = run.spec.dataset.rules
+    given = {} if spec is None else spec.given
+    return {
+        name: RuleSetting(level=rule.level, threshold=None if rule.threshold is None else float(rule.threshold))
+        for name, rule in given.items()
+    }
 
 
 def _came_to(report: CheckReport, _: int) -> str:

@@ -1,0 +1,43 @@
+"""Opening hours, telephone numbers and prices in answers: they change, an adapter does not. They are for retrieval."""
+
+import re
+
+from wardrobe_contracts.rules import Level, RuleName
+
+from ..dataset import Row
+from .rule import Evidence, Found, Rule, share
+
+PLACE = 2
+_CLOCK = r"[0-2]?[0-9](?:[:.][0-5][0-9])?"
+_HALF = r"(?:[ap]\.?m\b\.?|o'clock|Uhr\b)"
+PERISHABLE = re.compile(
+    rf"\b{_CLOCK}\s?{_HALF}?\s?(?:-|\u2013|to|until|bis)\s?{_CLOCK}\s?{_HALF}"  # 9 am to 5 pm
+    r"|\b[0-2]?[0-9]:[0-5][0-9]\s?(?:-|\u2013|to|until|bis)\s?[0-2]?[0-9]:[0-5][0-9]\b"  # 09:00-17:00
+    r"|(?<![\w+])\+[1-9][0-9]{0,2}(?:[ .()/-]{0,2}[0-9]){7,12}(?![0-9])"  # +41 44 123 45 67 (ITU-T E.164)
+    r"|(?<![\w.-])(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}(?![\w-])"  # NANP
+    r"|(?i:\b(?:phone|telephone|tel|call|dial|fax)\b[^\w+]{0,3}(?:us |at |on |number )?\+?[0-9](?:[ ()/-]?[0-9]){6,14})"
+    r"|[$€£]\s?[0-9]|\b(?:CHF|EUR|USD|GBP)\s?[0-9]"
+    r"|\b[0-9]+(?:[.,][0-9]+)?\s?(?:€|CHF\b|EUR\b|USD\b|GBP\b|(?i:euros?|dollars?|francs?|Franken)\b)"
+)
+
+
+def scan(row: Row) -> bool:
+    """Whether any answer has some; a question may."""
+    answers = (message["content"] for message in row.messages if message["role"] == "assistant")
+    return any(PERISHABLE.search(answer) for answer in answers)
+
+
+def look(evidence: Evidence, _: float) -> Found:
+    """Share of all rows."""
+    rows = evidence.flagged(PLACE)
+    found = int(rows.sum())
+    return Found(
+        measured=share(found, len(rows)),
+        says=f"{found} rows seem to have opening hours, telephone numbers or prices in their answers, which an adapter "
+        "tells long after they have changed",
+        next_step="Leave such facts to retrieval: write answers that point to where they are kept",
+        rows=rows,
+    )
+
+
+RULE = Rule(RuleName.PERISHABLE_FACTS, Level.WARN, 0, look, scan=scan)

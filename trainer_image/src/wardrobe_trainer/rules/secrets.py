@@ -1,0 +1,42 @@
+"""Keys, tokens and passwords. What is trained on can be asked for, by everybody who may ask the adapter."""
+
+import re
+
+from wardrobe_contracts.rules import Level, RuleName
+
+from ..dataset import Row
+from .rule import Evidence, Found, Rule, share
+
+PLACE = 0
+SECRET = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
+    r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"  # AWS
+    r"|\bgh[oprsu]_[A-Za-z0-9]{36}|\bgithub_pat_\w{50}"
+    r"|\bxox[abprs]-[A-Za-z0-9-]{10}"  # Slack
+    r"|\bAIza[0-9A-Za-z_-]{35}"  # Google
+    r"|\bsk-[A-Za-z0-9_-]{20}"  # OpenAI, Anthropic
+    r"|\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"  # JSON Web Tokens (RFC 7519)
+    r"|(?i:\b(?:password|passwd|api[ _-]?key|secret|token)\s{0,3}[:=]\s{0,3}(?=\S*[0-9])[^\s,;]{8,})"
+)
+"""Forms that their makers document, and what is called a secret, of at least eight characters, one of them a digit."""
+
+
+def scan(row: Row) -> bool:
+    """Whether any message has one."""
+    return any(SECRET.search(message["content"]) for message in row.messages)
+
+
+def look(evidence: Evidence, _: float) -> Found:
+    """Share of all rows."""
+    rows = evidence.flagged(PLACE)
+    found = int(rows.sum())
+    return Found(
+        measured=share(found, len(rows)),
+        says=f"{found} rows seem to have keys, tokens or passwords in them, which an adapter would tell whoever asks",
+        next_step="Take them out, and replace them where they are used: who read the file knows them. If they are "
+        "none, set the rule's level to Warn",
+        rows=rows,
+    )
+
+
+RULE = Rule(RuleName.SECRETS, Level.FAIL, 0, look, scan=scan)
