@@ -347,6 +347,7 @@ def test_columns_of_a_run(api: Any) -> None:
             "heldoutRows": 98,
             "heldoutShare": "0.177",
             "droppedRows": 0,
+            "leftOutRows": 3,
             "truncatedRows": 0,
             "warnings": ["Three prompts occur with different answers."],
         },

@@ -58,6 +58,9 @@ CASES: dict[RuleName, tuple[Table, Table]] = {
     RuleName.DUPLICATES: (table(prompt=[1, 1], answer=[2, 2]), table(prompt=[1, 1, 3], answer=[2, 3, 2])),
     RuleName.CONFLICTING_ANSWERS: (table(prompt=[1, 1]), table(prompt=[1, 1], answer=[2, 2])),
     RuleName.SHARED_ANSWERS: (table(answer=[1] * 51), table(answer=[1] * 46)),
+    RuleName.NEAR_COPIES: (table(flags=[8]), table(flags=[7])),
+    RuleName.LEAKAGE: (table(flags=[16] * 11), table(flags=[16] * 10 + [15])),
+    RuleName.COMMON_FRAME: (table(flags=[32]), table(flags=[31])),
     RuleName.PERISHABLE_FACTS: (table(flags=[4]), table(flags=[3])),
 }
 
@@ -154,6 +157,8 @@ NOT_PERSONAL = [
     "0000 0000 0000 0000",
     "756.9217.0769.84",
     "PMID 12345678901",
+    "a mean of 0.5074357331894203",
+    "4111 1111 1111 1111.5",
 ]
 PERISHABLE = [
     "We are open from 9 am to 5 pm.",

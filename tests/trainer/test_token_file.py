@@ -43,6 +43,9 @@ def test_rows_are_copied_from_file_to_file(encoded: list[Encoded], data: st.Data
         with token_file(Path(folder) / "copy") as copy:
             for index in chosen:
                 copy.add_words(source.words(index))
+        assert [words.tolist() for words in source.stream()] == [
+            source.words(index).tolist() for index in range(len(encoded))
+        ]
         (Path(folder) / "again").mkdir()
         again = written(Path(folder) / "again", [encoded[index] for index in chosen])
         assert sha256_file(Path(folder) / "copy") == sha256_file(again)

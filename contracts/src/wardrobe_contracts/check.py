@@ -80,6 +80,8 @@ class CheckReport(TaskPayload):
     heldout_rows: PositiveInt
     dropped_rows: NonNegativeInt
     """Rows left out because truncation removes their whole answer."""
+    left_out_rows: NonNegativeInt = 0
+    """Rows left out of the training side because a near copy of them is held out."""
     truncated_rows: NonNegativeInt
     """Rows kept that lose the end of their answer."""
     duplicate_rows: NonNegativeInt

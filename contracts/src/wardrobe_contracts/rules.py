@@ -34,6 +34,9 @@ class RuleName(StrEnum):
     DUPLICATES = "duplicates"
     CONFLICTING_ANSWERS = "conflictingAnswers"
     SHARED_ANSWERS = "sharedAnswers"
+    NEAR_COPIES = "nearCopies"
+    LEAKAGE = "leakage"
+    COMMON_FRAME = "commonFrame"
     PERISHABLE_FACTS = "perishableFacts"
 
 

@@ -1,5 +1,8 @@
 """Task `check`: is this dataset fit to train on? Splits it, so that what is trained on is what was checked."""
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from wardrobe_contracts.check import HELDOUT_FILE, REPORT_FILE, TOKENS_FILE, TRAIN_FILE, CheckConfig, CheckReport, Frame
@@ -12,13 +15,16 @@ from .console import say
 from .files import write_durably
 from .index import Side, Table, conflicts, different, duplicates, lengths, shared_answers, trained
 from .inspection import context_length, load_config
-from .intake import sides, take_in
+from .intake import keep, sides, take_in
 from .model_files import require_unchanged
 from .problems import TaskError, bad_data
 from .rules import Judged, judge
 from .rules.rule import Evidence
 from .sources import fetch
+from .texts import read_again
 from .tokens import load_chat
+
+TAKEN = ".taken"
 
 
 def check(config: CheckConfig) -> CheckReport:
@@ -26,20 +32,37 @@ def check(config: CheckConfig) -> CheckReport:
     base = Path(config.base.folder)
     require_unchanged(base, config.base.fingerprint)
     require_context(config.sequence_length, context_length(load_config(base)))
-    dataset = Path(config.dataset_file)
+    folder, dataset = Path(config.output_folder), Path(config.dataset_file)
     if config.fetch:
         fetch(config.fetch, dataset, config.source)
-    with sides(Path(config.output_folder)) as files:
-        taken = take_in(config, load_chat(base), files)
-        say(f"{len(taken.table)} rows read")
-        require_answers(taken.table, config)
-        require_sides(taken.table, config)
-        judged = judge(Evidence(taken.table, config))
-        tell(judged, len(taken.table), config)
-    report = report_on(config, taken.table, taken.answers.frame(), judged)
+    with scratch(folder) as found:
+        with sides(found) as files:
+            taken = take_in(config, load_chat(base), files)
+        table, frame = taken.table, taken.answers.frame()
+        say(f"{len(table)} rows read")
+        require_answers(table, config)
+        read_again(found, table, frame, config)
+        require_sides(table, config)
+        judged = judge(Evidence(table, config))
+        tell(judged, len(table), config)
+        with sides(folder) as files:
+            keep(found, table, files)
+    report = report_on(config, table, frame, judged)
     if config.fetch:
         dataset.unlink()  # the rows are in both sides now
     return report
+
+
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """A place on the same volume for what only the check needs; nothing of an earlier check is in it."""
+    found = folder / TAKEN
+    shutil.rmtree(found, ignore_errors=True)
+    found.mkdir(parents=True)
+    try:
+        yield found
+    finally:
+        shutil.rmtree(found, ignore_errors=True)
 
 
 def tell(judged: list[Judged], rows: int, config: CheckConfig) -> None:
@@ -106,6 +129,7 @@ def report_on(config: CheckConfig, table: Table, frame: Frame, judged: list[Judg
         train_rows=table.count(Side.TRAIN),
         heldout_rows=table.count(Side.HELDOUT),
         dropped_rows=table.count(Side.DROPPED),
+        left_out_rows=table.count(Side.LEFT_OUT),
         truncated_rows=int((table["longest"][table.kept] > config.sequence_length).sum()),
         duplicate_rows=int(duplicates(table).sum()),
         conflicting_prompts=len(conflicts(table)),

@@ -18,7 +18,7 @@ COLUMNS = {
     "examples": "H",  # that keep labels after truncation
     "tokens": "I",  # of those
     "labels": "I",  # of those
-    "flags": "B",  # what scans found in its text, a bit each (`rules.SCANS`)
+    "flags": "B",  # what was found in its text, a bit each (the PLACE of a rule)
     "prompt": "Q",  # hash of all before the last answer
     "answer": "Q",  # hash of the last answer
 }
@@ -35,6 +35,8 @@ class Side(IntEnum):
     HELDOUT = 1
     DROPPED = 2
     """Truncation removes all of its answers."""
+    LEFT_OUT = 3
+    """It would be trained on, and a near copy of it is held out."""
 
 
 class Index:
@@ -74,6 +76,14 @@ class Table:
     def count(self, side: Side) -> int:
         """How many rows went there."""
         return int(self.on(side).sum())
+
+    def places(self, side: Side) -> Column:
+        """Places in the table of the rows that went there."""
+        return np.flatnonzero(self.on(side)).astype(np.uint32)
+
+    def mark(self, places: Column, bit: int) -> None:
+        """Set a bit of these rows' flags."""
+        self["flags"][places] |= np.uint8(1 << bit)
 
     @property
     def kept(self) -> Column:

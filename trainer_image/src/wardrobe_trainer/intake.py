@@ -1,9 +1,11 @@
 """Reading a dataset: each row once, from its text to its side's files. What stays in memory are numbers of it."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,7 +20,7 @@ from .framing import Answers
 from .index import Index, Side, Table, hash64
 from .rules import Scans, flags, scans
 from .split import held_out, normalised, prompt_key
-from .token_file import TokenWriter, token_file
+from .token_file import TokenFile, TokenWriter, token_file
 from .tokens import Encoded, UnstableTokensError, encode
 
 BYTES_AT_ONCE = 2**20
@@ -64,6 +66,22 @@ class Sides:
         if found.side is Side.TRAIN:
             for example in found.examples:
                 self.tokens.add(example)
+
+
+def keep(found: Path, table: Table, into: Sides) -> None:
+    """What is still on a side, from the files of all rows that were."""
+    were = table.on(Side.TRAIN) | table.on(Side.LEFT_OUT)
+    sides_of, examples = table["side"][were], table["examples"][were]
+    tokens = TokenFile(found / TOKENS_FILE).stream()
+    with (found / TRAIN_FILE).open("rb") as lines:
+        for line, side, count in zip(lines, sides_of, examples, strict=True):
+            row = list(islice(tokens, int(count)))
+            if side == Side.TRAIN:
+                into.train.write(line)
+                for words in row:
+                    into.tokens.add_words(words)
+    with (found / HELDOUT_FILE).open("rb") as lines:
+        shutil.copyfileobj(lines, into.heldout)
 
 
 @contextmanager

@@ -103,6 +103,13 @@ class TokenFile(Sequence[Example]):
         offset = _HEADER.size + 4 * begin
         return np.memmap(self._path, dtype="<u4", mode="r", offset=offset, shape=(end - begin,))
 
+    def stream(self) -> Iterator[Words]:
+        """All rows as they stand in the file, one after another."""
+        with self._path.open("rb") as file:
+            file.seek(_HEADER.size)
+            for length in self.lengths:
+                yield np.frombuffer(file.read(4 * length), dtype="<u4")
+
     @property
     def lengths(self) -> "array[int]":
         """Tokens of each row."""

@@ -72,6 +72,9 @@ class Rules(Typed):
     duplicates: RuleSpec | None = None
     conflicting_answers: RuleSpec | None = None
     shared_answers: RuleSpec | None = None
+    near_copies: RuleSpec | None = None
+    leakage: RuleSpec | None = None
+    common_frame: RuleSpec | None = None
     perishable_facts: RuleSpec | None = None
 
     @property
@@ -240,6 +243,7 @@ class DatasetStatus(Typed):
     heldout_share: str | None = None
     """Of the rows that are kept."""
     dropped_rows: int
+    left_out_rows: int | None = None
     truncated_rows: int
     warnings: list[str] = []
 

@@ -108,6 +108,7 @@ def _dataset(attempts: Attempts) -> DatasetStatus | None:
         heldout_rows=report.heldout_rows,
         heldout_share=f"{report.heldout_share:.3f}",
         dropped_rows=report.dropped_rows,
+        left_out_rows=report.left_out_rows,
         truncated_rows=report.truncated_rows,
         warnings=report.warnings,
     )

@@ -9,6 +9,7 @@ from wardrobe_contracts.rules import Finding, Level
 from ..dataset import FIELD, Row
 from ..problems import NAMED_EXAMPLES, TaskError, bad_data
 from . import (
+    common_frame,
     conflicting_answers,
     distinct_answers,
     dropped_rows,
@@ -16,6 +17,8 @@ from . import (
     heldout_rows,
     heldout_share,
     label_density,
+    leakage,
+    near_copies,
     perishable_facts,
     personal_data,
     secrets,
@@ -38,6 +41,9 @@ RULES = (
     duplicates.RULE,
     conflicting_answers.RULE,
     shared_answers.RULE,
+    near_copies.RULE,
+    leakage.RULE,
+    common_frame.RULE,
     perishable_facts.RULE,
 )
 SCANS = {

@@ -30,7 +30,7 @@ class Evidence:
         return self.table.count(Side.HELDOUT)
 
     def flagged(self, place: int) -> Column:
-        """Which rows the scan of this place found something in."""
+        """Which rows have this bit among their flags."""
         chosen: Column = (self.table["flags"] >> place & 1).astype(bool)
         return chosen
 

@@ -1,0 +1,146 @@
+"""Near copies among many texts: MinHash signatures (Broder 1997), compared where one of their bands is the same.
+
+Signatures and bands lie in files and are sorted band by band: of each text some 16 bytes are in memory at a time.
+"""
+
+import re
+import zlib
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from datasketch import MinHash  # type: ignore[import-untyped]  # datasketch ships no types
+
+from .index import Column
+
+SIMILAR = 0.7
+"""Jaccard similarity of two texts' runs of three words from which they are near copies."""
+BANDS, WIDTH = 25, 5
+"""Two texts of similarity s share a band with probability 1 - (1 - s^5)^25 (Leskovec et al., Mining of Massive
+Datasets, 3.4): 0.99 at 0.7, and 0.55 at 0.5, which the comparison of the whole signatures then refuses."""
+COMPARED = 16
+"""Held-out texts of a band that each training text is compared with: thousands may share one."""
+RUN = 3
+_BATCH = 4096
+"""Runs, texts or pairs that are worked on at once."""
+_WORD = re.compile(r"\w+")
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_MODEL = MinHash(num_perm=BANDS * WIDTH, seed=7, hashfunc=int)
+
+
+def word_hashes(text: str) -> Column:
+    """32 bits of each word, whatever its case; of a text without words, of the text."""
+    words = _WORD.findall(text.casefold()) or [text]
+    return np.fromiter((zlib.crc32(word.encode()) for word in words), dtype=np.uint64, count=len(words))
+
+
+def runs(words: Column, length: int) -> Column:
+    """64 bits of each run of so many words; of fewer words, of all of them."""
+    length = min(length, len(words))
+    hashed = np.zeros(len(words) - length + 1, dtype=np.uint64)
+    for place in range(length):
+        hashed = (hashed + words[place : place + len(hashed)]) * _MULTIPLIER
+    return hashed ^ (hashed >> np.uint64(32))
+
+
+def signature(words: Column) -> Column:
+    """BANDS * WIDTH minima over the runs of a text."""
+    shingles = (runs(words, RUN) & np.uint64(0xFFFFFFFF)).tolist()
+    found = MinHash(permutations=_MODEL.permutations, num_perm=len(_MODEL), hashfunc=int, scheme=_MODEL.scheme)
+    for begin in range(0, len(shingles), _BATCH):
+        found.update_batch(shingles[begin : begin + _BATCH])
+    hashes: Column = found.hashvalues
+    return hashes
+
+
+class Signatures:
+    """Signatures of texts that are given one after another: those to be trained on first."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "signatures"
+        self._bands = [folder / f"band-{number}" for number in range(BANDS)]
+        self._open: list[Column] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._file = self._stack.enter_context(self._path.open("wb"))
+        self._files = [self._stack.enter_context(path.open("wb")) for path in self._bands]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._write()
+        self._stack.close()
+
+    def add(self, words: Column) -> None:
+        """One text."""
+        self._open.append(signature(words))
+        if len(self._open) == _BATCH:
+            self._write()
+
+    def _write(self) -> None:
+        if not self._open:
+            return
+        found = np.stack(self._open)
+        found.tofile(self._file)
+        keys = np.zeros((len(found), BANDS), dtype=np.uint64)
+        for place in range(WIDTH):
+            keys = (keys + found[:, place::WIDTH]) * _MULTIPLIER
+        for number, file in enumerate(self._files):
+            keys[:, number].tofile(file)
+        self._open = []
+
+    def near_copies(self, training: int) -> tuple[Column, Column]:
+        """Which of all texts are near copies of one before, and which of the first `training` of one after those."""
+        texts = self._path.stat().st_size // (4 * BANDS * WIDTH)
+        repeats, across = np.zeros(texts, dtype=bool), np.zeros(training, dtype=bool)
+        for path in self._bands:
+            order, group = _grouped(np.fromfile(path, dtype=np.uint64))
+            same = group[1:] == group[:-1]
+            first, second = order[:-1][same], order[1:][same]
+            alike = ~repeats[second] & ((first < training) == (second < training))
+            repeats[second[alike][self._similar(first[alike], second[alike])]] = True
+            for one, other in _across(order, group, training):
+                left = ~across[one]
+                across[one[left][self._similar(one[left], other[left])]] = True
+        return repeats, across
+
+    def _similar(self, first: Column, second: Column) -> Column:
+        """Whether pairs of texts are near copies, by the share of their signatures that is equal."""
+        found = np.zeros(len(first), dtype=bool)
+        signatures = np.memmap(self._path, dtype=np.uint32, mode="r").reshape(-1, BANDS * WIDTH)
+        for begin in range(0, len(first), _BATCH):
+            chosen = slice(begin, begin + _BATCH)
+            equal = signatures[first[chosen]] == signatures[second[chosen]]
+            found[chosen] = equal.mean(axis=1) >= SIMILAR
+        return found
+
+
+def _grouped(keys: Column) -> tuple[Column, Column]:
+    """Texts that share their key with others, those with the same one together and in order; and each one's group."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    new = np.append(True, ordered[1:] != ordered[:-1])
+    shared = ~(new & np.append(new[1:], True))
+    return order[shared], np.cumsum(new)[shared]
+
+
+def _across(order: Column, group: Column, training: int) -> list[tuple[Column, Column]]:
+    """Each training text with the held-out ones of its group, the first with the first, and so on up to COMPARED."""
+    if not len(order):
+        return []
+    held = order >= training
+    _, begins, which, sizes = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
+    trained = np.bincount(which, weights=~held).astype(np.int64)
+    first, end = (begins + trained)[which[~held]], (begins + sizes)[which[~held]]
+    pairs = []
+    for place in range(COMPARED):
+        there = first + place < end
+        if not there.any():
+            break
+        pairs.append((order[~held][there], order[(first + place)[there]]))
+    return pairs
