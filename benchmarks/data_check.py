@@ -52,8 +52,8 @@ from wardrobe_trainer.check import check
 from wardrobe_trainer.model_files import model_files
 base = Path(sys.argv[1])
 order = {"base": {"folder": str(base), "fingerprint": fingerprint(base, model_files(base))},
-         "dataset_file": sys.argv[2], "source": "pvc://data/x", "sequence_length": 512, "validation_fraction": 0.2, "seed": 7,
-         "output_folder": sys.argv[3]}
+         "dataset_file": sys.argv[2], "source": "pvc://data/x", "sequence_length": 512, "validation_fraction": 0.2,
+         "seed": 7, "output_folder": sys.argv[3]}
 began, spent = time.monotonic(), time.process_time()
 report = check(CheckConfig.model_validate(order))
 near = next((found.breaking for found in report.findings if found.rule == "nearCopies"), 0)
