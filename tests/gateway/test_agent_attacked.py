@@ -6,7 +6,6 @@ import json
 import os
 import random
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,6 @@ from support.forgery import fuzzed, republish
 from support.gateway import Pod, routes, until
 from support.waiting import HANG
 
-from wardrobe_contracts.engine_process import HUNG_FILE, STATE_FILE, Hung, ProcessState
 from wardrobe_contracts.engines import ENGINES, EngineType
 from wardrobe_contracts.manifest import ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, MANIFEST_FILE
 from wardrobe_contracts.probes import PROBES_FILE
@@ -238,53 +236,6 @@ async def test_bodies_are_bounded_one_by_one_and_together(pod: Pod, v1: Artifact
     await until(lambda: pod.agent.engine_admission.queue.inside[""])
     release.set()
     assert [(await one)[0] for one in (long, other)] == [200, 200]
-
-
-# A busy engine
-
-
-@pytest.mark.parametrize("patience", [Patience(check=0.05, silent=0.5)])
-async def test_an_engine_too_busy_to_say_that_it_is_well_is_down_only_without_any_progress(
-    pod: Pod, v1: Artifact
-) -> None:
-    await serve(pod, v1)
-    pod.engine.faults.silent_health = True
-    for _ in range(15):  # more than a second, by the check's own pauses
-        assert (await ask(pod, chat(v1.name)))[0] == 200
-        await asyncio.sleep(0.1)
-    assert pod.agent.state().serves(v1.name)
-    assert pod.agent.state().engine.starts == 1
-    await pod.judged(v1.name, Verdict.PENDING)
-    pod.engine.faults.silent_health = False
-    await pod.proved(v1.name)
-
-
-@pytest.mark.parametrize("patience", [Patience(check=0.05, hung=2.0)])
-async def test_an_engine_that_says_nothing_is_killed_only_without_any_progress(pod: Pod, v1: Artifact) -> None:
-    pod.control.mkdir()
-    (pod.control / STATE_FILE).write_text(ProcessState(incarnation="the first").model_dump_json(by_alias=True))
-    await serve(pod, v1)
-    pod.engine.faults.silent_health = True
-    began = time.monotonic()
-    while time.monotonic() < began + 3:
-        assert (await ask(pod, chat(v1.name)))[0] == 200
-    hung = pod.control / HUNG_FILE
-    assert not hung.exists()
-    await until(hung.exists)
-    assert Hung.model_validate_json(hung.read_bytes()).incarnation == "the first"
-
-
-@pytest.mark.parametrize(  # proofs that are made anew more often than what hangs is killed
-    "patience", [Patience(check=0.05, silent=1e9, hung=2.0, proof=0.3, retry=0.0)]
-)
-async def test_a_proof_that_nobody_answers_is_no_sign_of_life(pod: Pod, v1: Artifact) -> None:
-    pod.control.mkdir()
-    (pod.control / STATE_FILE).write_text(ProcessState(incarnation="the first").model_dump_json(by_alias=True))
-    await serve(pod, v1)
-    pod.engine.faults.silent_health = pod.engine.faults.hangs = True
-    pod.reconciler.adapters.change(v1.name, due=0.0)
-    pod.reconciler.changed()
-    await until((pod.control / HUNG_FILE).exists)
 
 
 # Proofs

@@ -75,6 +75,9 @@ class Faults:
     noise: float = 0.0
     other_tokens: bool = False
     hangs: bool = False
+    """No request is answered until that is over, though the engine says that it is healthy."""
+    late: float = 0.0
+    """Seconds until anything but health is worked on."""
     busy: bool = False
     refuses_to_load: str = ""
     breaks_stream_after: int | None = None
@@ -146,8 +149,9 @@ class FakeEngine:
         self.headers.append(dict(request.headers))
         self.under_way += 1
         try:
-            if self.faults.hangs:
-                await asyncio.Event().wait()
+            while self.faults.hangs:  # noqa: ASYNC110  a switch, as the others are
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(self.faults.late)
             if self.refusing is not None and "lora" not in request.path:
                 return web.json_response({"error": self.refusing[1]}, status=self.refusing[0])
             if self.under_way > self.most:

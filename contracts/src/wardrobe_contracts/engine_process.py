@@ -68,3 +68,5 @@ class Hung(Exchanged):
 
     incarnation: str
     """What runs is another by the time this is read, or this one: only this one is meant."""
+    message: str = ""
+    """What was seen of it."""

@@ -21,7 +21,7 @@ from .copies import Copies
 from .engine_health import CHECK_SECONDS, EngineHealth
 from .engine_process import EngineProcess
 from .engine_restarts import Restarts
-from .outcomes import Busy, Failed, Outcome, Unanswered
+from .outcomes import Busy, Failed, Outcome
 from .probing import UNFORESEEN, Replica, prove_in_time
 from .proof import Judgement
 from .restart_loading import RestartLoading
@@ -215,7 +215,7 @@ class Reconciler:
                     near, far = self.adapters.siblings(step.name), self.adapters.strangers(step.name)
                     replica = Replica(self.settings.variant, self._tolerance, near, far)
                     outcome = await prove_in_time(self.engine, local, replica, self._patience.proof)
-            if not isinstance(outcome, Unanswered):
+            if isinstance(outcome, Judgement) and outcome.numbers is not None:  # or there were no scores
                 self.health.progressed()
             return outcome
         except (EngineBusyError, EngineDownError) as error:
