@@ -79,6 +79,8 @@ class Faults:
     late: float = 0.0
     """Seconds until anything but health is worked on."""
     busy: bool = False
+    deadly: tuple[str, str] | None = None
+    """Path and adapter of the requests that end the process. Another follows it at once."""
     refuses_to_load: str = ""
     breaks_stream_after: int | None = None
     unhealthy: bool = False
@@ -115,6 +117,8 @@ class FakeEngine:
         """Awaited before each token of a stream."""
         self.work: Callable[[int], Awaitable[None]] = _at_once
         """Awaited by each chat, with how many are under way."""
+        self.died: Callable[[], None] = lambda: None
+        """Told when the process has ended."""
         self.metrics: Callable[[web.Request], Awaitable[web.StreamResponse]] = _no_metrics
 
     def restart(self) -> None:
@@ -149,6 +153,11 @@ class FakeEngine:
         self.headers.append(dict(request.headers))
         self.under_way += 1
         try:
+            if (request.path, _adapter_in(body)) == self.faults.deadly:
+                self.restart()
+                self.died()
+                assert request.transport is not None
+                request.transport.abort()
             while self.faults.hangs:  # noqa: ASYNC110  a switch, as the others are
                 await asyncio.sleep(0.01)
             await asyncio.sleep(self.faults.late)
@@ -298,6 +307,11 @@ class FakeEngine:
             await response.write(prefix + json.dumps(frame).encode() + b"\n\n")
         await response.write_eof(last)
         return response
+
+
+def _adapter_in(body: dict[str, Any]) -> str | None:
+    found: str | None = body.get("lora_name") or body.get("model") or body.get("parameters", {}).get("adapter_id")
+    return found
 
 
 async def _at_once(_: int) -> None:

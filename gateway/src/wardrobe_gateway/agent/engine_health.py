@@ -139,9 +139,8 @@ class EngineHealth:
     def _silent(self, since: float, message: str) -> None:
         """Nothing was said since then. The wrapper kills this process and no other: what runs may be another by now."""
         self._silent_from = since
-        owed_since = self._pulse.still_since
-        still = time.monotonic() - max(since if owed_since is None else min(since, owed_since), self._pulse.beat_at)
-        if still < self._patience.hung or self._last_answered is None:
+        nothing_since = max(min(since, self._pulse.still_since or since), self._pulse.beat_at)
+        if time.monotonic() - nothing_since < self._patience.hung or self._last_answered is None:
             return
         why = f"{message}, nor has anything else come of it for {self._patience.hung:g} s"
         log.error("the engine's process %s hangs, and is killed: %s", self._last_answered, why)

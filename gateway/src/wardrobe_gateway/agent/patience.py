@@ -42,6 +42,10 @@ class Patience:
     else notices. It is four times `silent`, since a base is read anew for it, and a node without cores or memory to
     spare makes an engine slow as well."""
 
+    apart: float = 60.0
+    """An adapter at whose load or first proof the engine has ended twice in a row is left out for so long, and for
+    twice as long after each further time, up to an hour: the others are served meanwhile."""
+
     # An engine that takes adapters only when it starts
 
     gather: float = 5.0
