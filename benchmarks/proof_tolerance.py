@@ -15,14 +15,16 @@ of the recorded effect is found. A row's `noise` must be above both means, with 
 import argparse
 import asyncio
 import contextlib
-import os
-import socket
-import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from support import engine_servers, real_engines
+from support.artifacts import BASE
 
 from wardrobe_contracts.base import Variant
 from wardrobe_contracts.engines import EngineType, Tolerance
@@ -34,10 +36,7 @@ from wardrobe_gateway.engines.dialects import DIALECTS
 from wardrobe_gateway.engines.http import EngineHttp
 from wardrobe_gateway.forwarding import session
 
-REPOSITORY = Path(__file__).parents[1]
-MODEL = REPOSITORY / "examples" / "tantanila" / "model"
-BASE_DIGEST = "sha256:" + "b" * 64
-START_SECONDS = 120
+ANSWER_SECONDS = 120
 NONE = Tolerance(0, 0)
 """A share is the same by any."""
 
@@ -60,10 +59,11 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.url and not (asked.variant and asked.adapters):
         parser.error("--url needs --variant, and --adapters that the engine can read")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as logs:
         adapters = asked.adapters or record(Path(folder))
         for variant in [asked.variant] if asked.variant else list(Variant):
-            with contextlib.nullcontext(asked.url) if asked.url else embedded(variant) as url:
+            started = engine_servers.transformers(Path(logs), variant)
+            with contextlib.nullcontext(asked.url) if asked.url else started as url:
                 folders = sorted(path for path in adapters.iterdir() if path.is_dir())
                 pairs = asyncio.run(measure(asked.engine, url, variant, folders))
             report(asked.engine, variant, pairs)
@@ -71,48 +71,13 @@ def main() -> None:
 
 def record(folder: Path) -> Path:
     """Random adapters with probes, as the trainer records them."""
-    python = str(REPOSITORY / ".venv-trainer/bin/python")
-    run = [python, "-m", "support.record_artifacts", str(folder), BASE_DIGEST]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "tests"), "OMP_NUM_THREADS": "1"}
-    subprocess.run(run, check=True, env=environment, stderr=subprocess.DEVNULL)  # INT8 warns of every product
+    real_engines.run(real_engines.python("trainer"), "-m", "support.record_artifacts", str(folder), BASE)
     return folder
-
-
-@contextlib.contextmanager
-def embedded(variant: Variant) -> Iterator[str]:
-    """wardrobe-engine on the example's base; its URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [str(REPOSITORY / ".venv-engine/bin/python"), "-m", "wardrobe_engine", "--model", str(MODEL)]
-    process = subprocess.Popen(
-        [*command, "--served-name", "base", "--port", str(port), "--quantization", variant],
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(process, port)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def wait_for(process: subprocess.Popen[bytes], port: int) -> None:
-    """Until it listens."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket() as probe:
-            if not probe.connect_ex(("127.0.0.1", port)):
-                return
-        time.sleep(0.2)
-    raise SystemExit(f"the engine does not listen after {START_SECONDS} s")
 
 
 async def measure(engine: EngineType, url: str, variant: Variant, folders: Sequence[Path]) -> list[Pair]:
     """All adapters' probes, scored one after the other."""
-    async with session(START_SECONDS) as connection:
+    async with session(ANSWER_SECONDS) as connection:
         dialect = DIALECTS[engine](EngineHttp(connection, url))
         return [await score(dialect, folder, variant) for folder in folders]
 

@@ -39,8 +39,8 @@ async def ask(pod: Pod, adapter: str, path: str = "/v1/chat/completions") -> tup
 
 
 @asynccontextmanager
-async def streaming(pod: Pod, adapter: str) -> AsyncIterator[aiohttp.ClientResponse]:
-    body = chat(adapter, stream=True)
+async def streaming(pod: Pod, adapter: str, **more: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+    body = chat(adapter, stream=True, **more)
     async with (
         aiohttp.ClientSession() as session,
         session.post(f"{pod.server.url}/v1/chat/completions", json=body) as answer,

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from support.forgery import fuzzed, republish
 from support.gateway import Pod, routes, until
 from support.waiting import HANG
 
-from wardrobe_contracts.engine_process import HUNG_FILE, STATE_FILE, Hung, ProcessState
+from wardrobe_contracts.engine_process import STATE_FILE, Ended, ProcessState
 from wardrobe_contracts.engines import ENGINES, EngineType
 from wardrobe_contracts.manifest import ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, MANIFEST_FILE
 from wardrobe_contracts.probes import PROBES_FILE
@@ -240,51 +239,67 @@ async def test_bodies_are_bounded_one_by_one_and_together(pod: Pod, v1: Artifact
     assert [(await one)[0] for one in (long, other)] == [200, 200]
 
 
-# A busy engine
+# An adapter that ends the engine
 
 
-@pytest.mark.parametrize("patience", [Patience(check=0.05, silent=0.5)])
-async def test_an_engine_too_busy_to_say_that_it_is_well_is_down_only_without_any_progress(
-    pod: Pod, v1: Artifact
+@pytest.fixture
+def processes(pod: Pod) -> list[str]:
+    """Those of the engine so far, as its wrapper says which of them runs."""
+    pod.control.mkdir()
+    known = list[str]()
+
+    def another() -> None:
+        ended = Ended(incarnation=known[-1], code=1, message="illegal memory access") if known else None
+        known.append(f"process {len(known)}")
+        state = ProcessState(incarnation=known[-1], ended=ended)
+        (pod.control / STATE_FILE).write_text(state.model_dump_json(by_alias=True))
+
+    another()
+    pod.engine.died = another
+    return known
+
+
+@pytest.mark.parametrize("path", ["/v1/load_lora_adapter", "/generate"])
+@pytest.mark.usefixtures("processes")
+async def test_an_adapter_that_ends_the_engine_is_left_out_and_the_others_are_served(
+    pod: Pod, v1: Artifact, child: Artifact, path: str
 ) -> None:
+    await serve(pod, child)
+    pod.engine.faults.deadly = (path, v1.name)
+    pod.apply(both(v1, child, generation=2))
+    state = await pod.judged(v1.name, Verdict.LOAD_FAILED)
+    assert state.reason is Reason.REFUSED_BY_ENGINE
+    said = "the engine has ended 2 times in a row at its load or first proof, tried again in 60 s: "
+    assert state.message == f"{said}the engine ended by itself (exit code 1):\nillegal memory access"
+    await pod.proved(child.name)
+    assert pod.reconciler.adapters.by_name[v1.name].ends == 2
+
+
+@pytest.mark.parametrize("patience", [Patience(apart=0.2)])
+async def test_one_that_was_left_out_is_tried_again_after_a_while_and_longer_each_time(
+    pod: Pod, v1: Artifact, child: Artifact, processes: list[str]
+) -> None:
+    pod.engine.faults.deadly = ("/generate", v1.name)
+    pod.apply(both(v1, child))
+    for ends, pause in ((2, 0.2), (3, 0.4), (4, 0.8)):
+        await until(lambda: f"{ends} times in a row" in pod.agent.state().adapters[v1.name].message)  # noqa: B023
+        assert f"tried again in {pause:g} s" in pod.agent.state().adapters[v1.name].message
+    pod.engine.faults.deadly = None
+    await pod.proved(v1.name, child.name)
+    assert pod.reconciler.adapters.by_name[v1.name].ends == 0
+
+
+async def test_an_engine_that_ends_once_at_an_adapter_says_nothing_of_it(
+    pod: Pod, v1: Artifact, processes: list[str]
+) -> None:
+    def another() -> None:
+        pod.engine.faults.deadly = None
+        real()
+
+    real, pod.engine.died = pod.engine.died, another
+    pod.engine.faults.deadly = ("/generate", v1.name)
     await serve(pod, v1)
-    pod.engine.faults.silent_health = True
-    for _ in range(15):  # more than a second, by the check's own pauses
-        assert (await ask(pod, chat(v1.name)))[0] == 200
-        await asyncio.sleep(0.1)
-    assert pod.agent.state().serves(v1.name)
-    assert pod.agent.state().engine.starts == 1
-    await pod.judged(v1.name, Verdict.PENDING)
-    pod.engine.faults.silent_health = False
-    await pod.proved(v1.name)
-
-
-@pytest.mark.parametrize("patience", [Patience(check=0.05, hung=2.0)])
-async def test_an_engine_that_says_nothing_is_killed_only_without_any_progress(pod: Pod, v1: Artifact) -> None:
-    pod.control.mkdir()
-    (pod.control / STATE_FILE).write_text(ProcessState(incarnation="the first").model_dump_json(by_alias=True))
-    await serve(pod, v1)
-    pod.engine.faults.silent_health = True
-    began = time.monotonic()
-    while time.monotonic() < began + 3:
-        assert (await ask(pod, chat(v1.name)))[0] == 200
-    hung = pod.control / HUNG_FILE
-    assert not hung.exists()
-    await until(hung.exists)
-    assert Hung.model_validate_json(hung.read_bytes()).incarnation == "the first"
-
-
-@pytest.mark.parametrize(  # proofs that are made anew more often than what hangs is killed
-    "patience", [Patience(check=0.05, silent=1e9, hung=2.0, proof=0.3, retry=0.0)]
-)
-async def test_a_proof_that_nobody_answers_is_no_sign_of_life(pod: Pod, v1: Artifact) -> None:
-    pod.control.mkdir()
-    (pod.control / STATE_FILE).write_text(ProcessState(incarnation="the first").model_dump_json(by_alias=True))
-    await serve(pod, v1)
-    pod.engine.faults.silent_health = pod.engine.faults.hangs = True
-    pod.reconciler.adapters.change(v1.name, due=0.0)
-    pod.reconciler.changed()
-    await until((pod.control / HUNG_FILE).exists)
+    assert len(processes) == 2
 
 
 # Proofs

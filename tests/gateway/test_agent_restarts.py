@@ -459,6 +459,51 @@ async def test_an_agent_that_starts_anew_while_a_set_is_proved_undoes_it_all_the
     assert pod.sets.running == running
 
 
+async def withdrawn(pod: TgiPod, newcomer: Artifact, *others: Artifact) -> str:
+    """Withdraw one while the engine starts with it, and wait until all others of its set are proved; the set."""
+    pod.give(*others, newcomer, live=others[0])
+    wanted = await pod.asks()
+    pod.permit(wanted)
+    await until(lambda: pod.sets.restarting)
+    pod.give(*others, live=others[0])
+    await until(lambda: pod.sets.on_trial)
+    await until(lambda: not pod.sets.on_trial)
+    await pod.proved(*(one.name for one in others))
+    return wanted
+
+
+async def test_one_that_was_withdrawn_unproved_is_on_trial_when_it_comes_back(
+    pod: TgiPod, v1: Artifact, v2: Artifact
+) -> None:
+    await first(pod, v1)
+    before = pod.sets.running
+    (pod.faults / "die").write_text("cardiology-v2")
+    wanted = await withdrawn(pod, v2, v1)
+    await pod.stop_agent()  # which the next one reads
+    await pod.start_agent()
+    pod.give(v1, v2, live=v1)
+    state = await pod.judged(v2.name, Verdict.LOAD_FAILED)
+    assert "ended 2 times before all of its adapters were proved" in state.message
+    await pod.proved(v1.name)
+    assert (pod.sets.running, pod.sets.failed, pod.sets.on_trial) == (before, wanted, False)
+
+
+async def test_one_that_comes_back_and_is_well_needs_no_restart(pod: TgiPod, v1: Artifact, v2: Artifact) -> None:
+    await first(pod, v1)
+    wanted = await withdrawn(pod, v2, v1)
+    loaded = log(pod).count("loading")
+    pod.give(v1, v2, live=v1)
+    await until(lambda: pod.sets.on_trial)
+    await until(lambda: not pod.sets.on_trial)
+    await pod.proved(v1.name, v2.name)
+    pod.give(v1, live=v1)
+    await until(lambda: v2.name not in pod.reconciler.adapters.by_name)
+    pod.give(v1, v2, live=v1)  # of a member that was proved once nothing is doubted
+    await pod.proved(v2.name)
+    assert not pod.sets.on_trial
+    assert (pod.sets.running, log(pod).count("loading")) == (wanted, loaded)
+
+
 async def test_one_in_the_first_set_that_dies_when_it_is_asked_keeps_no_other_out(
     pod: TgiPod, v1: Artifact, v2: Artifact
 ) -> None:

@@ -23,6 +23,7 @@ from wardrobe_gateway.agent.engine_set import (
     Drain,
     GiveUp,
     Names,
+    Resume,
     Situation,
     choose,
     decide,
@@ -35,6 +36,7 @@ A, B = digest("a"), digest("b")
 OLD, NEW = Start(engine_set=A), Start(engine_set=B)
 SERVES = ProcessOrder(start=OLD, accepted=True, proved=True)
 TRIAL = ProcessOrder(start=NEW, fallback=OLD, accepted=True)
+UNPROVED = TRIAL.model_copy(update={"proved": True, "unproved": ["x"]})
 STARTS = ProcessOrder(start=NEW, fallback=OLD)
 FIRST = ProcessOrder(start=NEW)
 AGAIN = ProcessOrder(start=NEW, fallback=OLD, ended_before="one")
@@ -157,6 +159,13 @@ def situation(order: ProcessOrder | None, **more: Any) -> Situation:
             GiveUp(f"it came up, and ended 2 times before all of its adapters were proved. {words(DIED)}"),
         ),
         (situation(TRIAL, answering=B, process=RUNS, ends=MOST_ENDS, proved_from=0.0), Confirm()),
+        # that has been proved, but for one that was withdrawn before
+        (situation(UNPROVED, answering=B, process=RUNS), None),
+        (situation(UNPROVED, answering=B, process=RUNS, wanted=A, permitted=A), Drain()),
+        (situation(UNPROVED, answering=B, process=RUNS, is_back=True), Resume()),
+        (situation(UNPROVED, answering=B, process=RUNS, is_back=True, wanted=A, permitted=A), Resume()),
+        (situation(UNPROVED, wanted=A, is_back=True, drained_from=999.0), Begin()),  # without it
+        (situation(TRIAL, answering=B, process=RUNS, is_back=True), None),
     ],
 )
 def test_what_is_done_next(at: Situation, step: OwnStep | None) -> None:

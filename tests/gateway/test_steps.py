@@ -12,7 +12,7 @@ from support.results import digest
 
 from wardrobe_contracts.probes import Probes
 from wardrobe_contracts.routes import RoutedAdapter, Verification, engine_adapter_name
-from wardrobe_contracts.state import Reason, Verdict
+from wardrobe_contracts.state import ProofNumbers, Reason, Verdict
 from wardrobe_gateway.agent import outcomes, readiness, steps
 from wardrobe_gateway.agent.adapters import AdapterSet, LocalAdapter
 from wardrobe_gateway.agent.fetch import Fetched
@@ -183,6 +183,39 @@ def test_any_message_can_be_shown() -> None:
     adapters.change(A.engine_name, message="it has \ud800")
     state = adapters.by_name[A.engine_name].state(Verification.ENFORCE, in_flight=0)
     assert "it has \\\\ud800" in state.model_dump_json()
+
+
+NUMBERS = ProofNumbers(probes=1, tokens=9, separation=1.0, allowed=0.1, own=0.0, base=1.0, engine_base=0.0)
+PROOF_FAILED = Judgement(Verdict.DIVERGED, Reason.PROOF_FAILED, "the engine did not answer the probes within 180 s")
+
+
+def test_one_at_which_the_engine_ends_is_left_out_longer_each_time_up_to_an_hour() -> None:
+    local, pauses = replace(LOADED, ends=0), []
+    for ends in range(1, 11):
+        local = outcomes.after_end(replace(local, loaded=True, due=0.0), "no memory", 1000.0, PATIENCE)
+        assert local.ends == ends
+        pauses.append(local.due - 1000.0 if local.verdict is Verdict.LOAD_FAILED else None)
+    assert pauses == [None, 60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]
+    assert not local.loaded
+    assert local.message.endswith("tried again in 3600 s: no memory")
+
+
+def test_only_a_proof_that_was_answered_makes_up_for_ends() -> None:
+    """What hangs an engine ends it, too, some time after its proof was given up."""
+    ended = replace(LOADED, ends=1)
+    assert after(ended, PROOF_FAILED).ends == 1
+    assert after(ended, Busy("away")).ends == 1
+    assert after(ended, replace(BAD, numbers=NUMBERS)).ends == 0
+    assert after(ended, replace(GOOD, numbers=NUMBERS)).ends == 0
+
+
+def test_what_is_left_out_stays_so_when_the_engine_ends_by_another() -> None:
+    adapters = AdapterSet()
+    out = outcomes.after_end(replace(LOADED, ends=1), "no memory", 1000.0, PATIENCE)
+    adapters.by_name = {A.engine_name: out, B.engine_name: replace(PROVED, routed=B)}
+    adapters.lose_engine(Reason.ENGINE_DOWN, "gone")
+    assert adapters.by_name[A.engine_name] == out
+    assert adapters.by_name[B.engine_name].verdict is Verdict.PENDING
 
 
 def test_doubt_falls_on_loaded_others_and_siblings_share_a_department() -> None:

@@ -3,14 +3,14 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from support import gateway, real_engines
+from support import engine_servers, gateway, real_engines
 from support.artifacts import Artifact
 from support.forgery import halve_v_proj, republish
 from support.gateway import Pod, RouterProcess, routes
@@ -34,21 +34,11 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
     return real_engines.record(tmp_path_factory.mktemp("real"))
 
 
-@contextmanager
-def engine(variant: Variant, folder: Path) -> Iterator[str]:
-    """The real engine, with switchable faults; its URL."""
-    port = real_engines.free_port()
-    arguments = ["--model", str(real_engines.MODEL), "--served-name", "base", "--quantization", variant]
-    command = [str(ENGINE), "-m", "support.faulty_engine", *arguments, "--port", str(port)]
-    tests = str(real_engines.REPOSITORY / "tests")
-    with real_engines.server(command, port, folder / "engine.log", {"PYTHONPATH": tests}):
-        yield f"http://127.0.0.1:{port}"
-
-
 @pytest.fixture(scope="module", params=list(Variant))
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Variant, str]]:
-    """An engine for each variant of the base."""
-    with engine(request.param, tmp_path_factory.mktemp("engine")) as url:
+    """An engine for each variant of the base, with switchable faults."""
+    folder = tmp_path_factory.mktemp("engine")
+    with engine_servers.transformers(folder, request.param, "support.faulty_engine") as url:
         yield request.param, url
 
 
@@ -97,7 +87,10 @@ async def test_its_metrics_are_on_the_agents_page_and_no_text_or_key_with_them(
         name = made["cardiology-v2"].name
         await pod.proved(name, within=HANG)
         await router.sees(name, pod.server.address)
+        steps = await pod.run_time_engine.steps()
+        assert steps
         assert (await ask(router, "cardiology", "heart-of-cardiology"))[0] == 200
+        assert await pod.run_time_engine.steps() != steps
         page = (await pod.agent.metrics_page()).decode()
     names = [family.name for family in text_string_to_metric_families(page)]
     assert len(set(names)) == len(names)

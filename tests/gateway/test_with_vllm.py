@@ -5,7 +5,9 @@ One vLLM for all, which takes half a minute to start: each test leaves it withou
 
 import asyncio
 import json
+import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,11 +24,13 @@ from support.waiting import HANG
 
 from wardrobe.engines import vllm
 from wardrobe_contracts.base import Variant
+from wardrobe_contracts.engine_process import HUNG_FILE, STATE_FILE, Hung, ProcessState
 from wardrobe_contracts.engines import EngineType, Precision
 from wardrobe_contracts.engines.vllm import BASE_NAME
 from wardrobe_contracts.state import ADAPTER_HEADER, Reason, Verdict
 from wardrobe_gateway.agent.patience import Patience
 from wardrobe_gateway.engines import EngineLacksError, EngineRejectedError
+from wardrobe_gateway.wrapper.wrapper import descendants
 
 CHAT = "/v1/chat/completions"
 KEYS = {"cardiology": "heart-of-cardiology", "paediatrics": "child-of-paediatrics"}
@@ -43,6 +47,7 @@ class Engine:
     port: int
     log: Path
     running: list[AbstractContextManager[Any]] = field(default_factory=list)
+    pid: int = 0
 
     @property
     def url(self) -> str:
@@ -50,8 +55,14 @@ class Engine:
 
     def start(self) -> None:
         server = real_engines.server(self.command, self.port, self.log, self.variables)
-        server.__enter__()
+        self.pid = server.__enter__().pid
         self.running.append(server)
+
+    def core(self) -> int:
+        """The process that has the model."""
+        found = [pid for pid in descendants(self.pid) if b"EngineCore" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert len(found) == 1, found
+        return found[0]
 
     def kill(self) -> None:
         self.running.pop().__exit__(None, None, None)
@@ -235,6 +246,39 @@ async def test_its_metrics_are_on_the_agents_page_and_no_text_or_key_with_them(
     assert {"wardrobe_agent_engine_up", "vllm:num_requests_running", "vllm:generation_tokens"} <= set(names)
     assert "wardrobe_agent_engine_metrics_shown 1.0\n" in page
     assert not any(secret in page for secret in (*KEYS.values(), "atrial", "python_info", "http_"))
+
+
+async def test_its_model_that_stands_still_is_found_while_its_server_is_as_healthy_as_ever(
+    engine: Engine, artifacts: tuple[Path, dict[str, Artifact]], tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    async with ward(engine, artifacts, cache, Patience(silent=10.0, hung=40.0)) as (pod, _, made):
+        pod.control.mkdir()
+        (pod.control / STATE_FILE).write_text(ProcessState(incarnation="the first").model_dump_json(by_alias=True))
+        names = [artifact.name for artifact in made.values()]
+        await pod.proved(*names, within=HANG)
+        hung = pod.control / HUNG_FILE
+        hung.unlink(missing_ok=True)
+        asked = pod.run_time_engine
+        steps = await asked.steps()
+        assert steps
+        assert (await post(pod.server.url, names[0]))[0] == 200
+        assert await asked.steps() != steps
+        core = engine.core()
+        os.kill(core, signal.SIGSTOP)
+        try:
+            steps = await asked.steps()
+            given_up = asyncio.create_task(post(pod.server.url, names[0]))
+            await gateway.until(hung.exists, what=lambda: pod.agent.state().engine, within=HANG)
+            await asked.check()  # as healthy as ever
+            given_up.cancel()
+            assert await asked.steps() == steps
+            assert not pod.agent.state().engine.up
+            said = Hung.model_validate_json(hung.read_bytes())
+            assert "a token that it was asked for does not come" in said.message
+        finally:
+            os.kill(core, signal.SIGCONT)
+        await pod.proved(*names, within=HANG)  # a person let it go on
 
 
 async def test_one_that_was_killed_gets_everything_again(

@@ -95,7 +95,7 @@ class Wrapped:
         self._write(ORDER_FILE, ProcessOrder(start=start(engine_set, **more), fallback=before, accepted=accepted))
 
     def hangs(self, incarnation: str) -> None:
-        self._write(HUNG_FILE, Hung(incarnation=incarnation))
+        self._write(HUNG_FILE, Hung(incarnation=incarnation, message="it gave no token"))
 
     def _write(self, name: str, content: Exchanged) -> None:
         partial = self.control / "partial"
@@ -228,8 +228,9 @@ def test_an_engine_that_hangs_is_killed_with_all_that_came_of_it(wrapped: Callab
     assert one.code() == 128 + signal.SIGKILL
     assert (one.ended().incarnation, one.ended().code) == (first, -signal.SIGKILL)
     assert not alive(shard)
-    assert one.ended().message == f"none starts\n{wrapper.HUNG}"
-    assert one.log.read_text().splitlines()[-1] == f"wrapper: the engine {wrapper.HUNG}"  # which a condition quotes
+    how = "hung, and was killed: it gave no token"
+    assert one.ended().message == f"none starts\n{how}"
+    assert one.log.read_text().splitlines()[-1] == f"wrapper: the engine {how}"  # which a condition quotes
     one.forget("none.pid", "none.shard")
     one.start()
     second = one.runs(None, "none")

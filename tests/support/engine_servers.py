@@ -17,12 +17,12 @@ from wardrobe.api.adapterdeployment import AdapterDeploymentResource, AdapterDep
 from wardrobe.engines import tgi as tgi_container
 from wardrobe.engines import vllm as vllm_container
 from wardrobe.settings import Settings
-from wardrobe_contracts.base import BaseLocation
+from wardrobe_contracts.base import BaseLocation, Variant
 from wardrobe_contracts.engines import EngineType
 from wardrobe_gateway.wrapper import wrapper
 
 from . import real_engines, resources, tgi
-from .real_engines import MODEL, free_port, python
+from .real_engines import MODEL, REPOSITORY, free_port, python
 
 SETTINGS = Settings("trainer", "gateway", dict.fromkeys(EngineType, "engine"))
 """Of the operator; images do not matter here."""
@@ -62,18 +62,18 @@ def vllm_start(folder: Path, base: Path) -> Start:
 
 
 @contextlib.contextmanager
-def transformers(folder: Path) -> Iterator[str]:
-    """The embedded engine on the example's base as published; its URL."""
+def transformers(folder: Path, variant: Variant = Variant.NONE, program: str = "wardrobe_engine") -> Iterator[str]:
+    """The embedded engine on the example's base, or one that fails as it is told; its URL."""
     port = free_port()
-    options = ["--model", str(MODEL), "--served-name", BASE_NAME, "--port", str(port)]
-    command = [str(python("engine")), "-m", "wardrobe_engine", *options]
-    with real_engines.server(command, port, folder / "engine.log", {}):
+    options = ["--model", str(MODEL), "--served-name", BASE_NAME, "--port", str(port), "--quantization", variant.value]
+    command = [str(python("engine")), "-m", program, *options]
+    with real_engines.server(command, port, folder / "engine.log", {"PYTHONPATH": str(REPOSITORY / "tests")}):
         yield f"http://127.0.0.1:{port}"
 
 
 @contextlib.contextmanager
 def vllm(folder: Path) -> Iterator[str]:
-    """The real vLLM likewise."""
+    """The real vLLM, on the base as published."""
     start = vllm_start(folder, MODEL)
     with real_engines.server(start.command, start.port, folder / "engine.log", start.variables):
         yield start.url

@@ -75,7 +75,12 @@ class Faults:
     noise: float = 0.0
     other_tokens: bool = False
     hangs: bool = False
+    """No request is answered until that is over, though the engine says that it is healthy."""
+    late: float = 0.0
+    """Seconds until anything but health is worked on."""
     busy: bool = False
+    deadly: tuple[str, str] | None = None
+    """Path and adapter of the requests that end the process. Another follows it at once."""
     refuses_to_load: str = ""
     breaks_stream_after: int | None = None
     unhealthy: bool = False
@@ -112,6 +117,8 @@ class FakeEngine:
         """Awaited before each token of a stream."""
         self.work: Callable[[int], Awaitable[None]] = _at_once
         """Awaited by each chat, with how many are under way."""
+        self.died: Callable[[], None] = lambda: None
+        """Told when the process has ended."""
         self.metrics: Callable[[web.Request], Awaitable[web.StreamResponse]] = _no_metrics
 
     def restart(self) -> None:
@@ -146,8 +153,14 @@ class FakeEngine:
         self.headers.append(dict(request.headers))
         self.under_way += 1
         try:
-            if self.faults.hangs:
-                await asyncio.Event().wait()
+            if (request.path, _adapter_in(body)) == self.faults.deadly:
+                self.restart()
+                self.died()
+                assert request.transport is not None
+                request.transport.abort()
+            while self.faults.hangs:  # noqa: ASYNC110  a switch, as the others are
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(self.faults.late)
             if self.refusing is not None and "lora" not in request.path:
                 return web.json_response({"error": self.refusing[1]}, status=self.refusing[0])
             if self.under_way > self.most:
@@ -294,6 +307,11 @@ class FakeEngine:
             await response.write(prefix + json.dumps(frame).encode() + b"\n\n")
         await response.write_eof(last)
         return response
+
+
+def _adapter_in(body: dict[str, Any]) -> str | None:
+    found: str | None = body.get("lora_name") or body.get("model") or body.get("parameters", {}).get("adapter_id")
+    return found
 
 
 async def _at_once(_: int) -> None:

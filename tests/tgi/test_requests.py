@@ -12,7 +12,10 @@ from support import tgi
 from support.tgi import WARDROBE, Served, Tgi
 
 from wardrobe_gateway.agent.engine_metrics import own_families
+from wardrobe_gateway.engines import EngineRejectedError
+from wardrobe_gateway.engines.http import EngineHttp
 from wardrobe_gateway.engines.tgi import TgiEngine
+from wardrobe_gateway.forwarding import session
 
 pytestmark = pytest.mark.tgi
 
@@ -189,6 +192,20 @@ def test_overload_is_429_and_of_a_stream_a_frame(full: Tgi) -> None:
     assert full.events("/v1/chat/completions", {**CHAT, "stream": True}) == (200, [frame, "[DONE]"])
     failures = [line for line in full.get("/metrics").text.splitlines() if "tgi_request_failure{" in line]
     assert any('err="overloaded"' in line for line in failures)
+
+
+async def test_it_counts_the_steps_of_its_model_and_no_refusal_among_them(padded: Served) -> None:
+    name = next(iter(padded.names.values()))
+    async with session(60) as connection:
+        engine = TgiEngine(EngineHttp(connection, padded.tgi.url))
+        await engine.generate(name, PROMPT, 1)
+        steps = await engine.steps()
+        assert steps
+        with pytest.raises(EngineRejectedError):
+            await engine.generate(name, "", 1)
+        assert await engine.steps() == steps
+        await engine.generate(name, PROMPT, 2)
+        assert await engine.steps() != steps
 
 
 def test_its_metrics_are_families_of_one_prefix_without_an_adapter_in_them(padded: Served) -> None:

@@ -6,6 +6,7 @@ Three files in a folder that both mount, each replaced by rename. The wrapper re
 from pydantic import Field
 
 from .base import Digest, Exchanged, Record
+from .routes import EngineAdapterName
 
 ORDER_FILE = "order.json"
 """Written by the agent."""
@@ -30,12 +31,15 @@ class ProcessOrder(Exchanged):
     start: Start
     fallback: Start | None = None
     """The set before. Started where `start` ends by itself before it is accepted, and ordered again where it does so
-    for the second time before it is proved."""
+    for the second time before it is proved. None once all of `start` was."""
     accepted: bool = False
     """The agent has seen `start` answer. From then on its end is the container's, which the kubelet starts anew."""
     proved: bool = False
     """Not on trial any more: all of `start` that is still wanted has had a verdict since it was accepted, or that took
     too long. Nor is a set that is gone back to. The wrapper does not ask for it."""
+    unproved: list[EngineAdapterName] = Field(default_factory=list)
+    """Of a `start` that is proved: members that had no verdict and were not to be had just then. Once one of them is,
+    `start` is on trial again."""
     ended_before: str | None = None
     """Incarnation of the process that had ended last when this was ordered: its end says nothing of this order."""
 
@@ -68,3 +72,5 @@ class Hung(Exchanged):
 
     incarnation: str
     """What runs is another by the time this is read, or this one: only this one is meant."""
+    message: str = ""
+    """What was seen of it."""

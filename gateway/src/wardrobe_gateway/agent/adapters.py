@@ -52,6 +52,8 @@ class LocalAdapter:
     """Its last proof failed after one that did not. A second failure is a verdict."""
     left: float | None = None
     """When it left the set."""
+    ends: int = 0
+    """How often in a row the engine has ended at its load or first proof."""
 
     @property
     def name(self) -> EngineAdapterName:
@@ -114,6 +116,8 @@ class AdapterSet:
     def lose_engine(self, reason: Reason, message: str) -> None:
         """The engine went away, or came back empty: whatever was given to it is no longer known to be there."""
         for name, local in self.by_name.items():
+            if local.ends and local.verdict is Verdict.LOAD_FAILED:
+                continue  # it is left out: nothing was given to the engine
             if local.fetched is not None or local.loaded:
                 self.change(name, **{**PENDING, "reason": reason, "message": message}, loaded=False)
 

@@ -22,6 +22,7 @@ from ..engines import (
 from .adapters import AdapterSet
 from .engine_process import EngineProcess, words
 from .patience import Patience
+from .pulse import Pulse
 
 CHECK_SECONDS = 0.5
 UNWELL_SECONDS = 1.0
@@ -43,7 +44,9 @@ class EngineHealth:
         self._adapters = adapters
         self._process = process
         self._patience = patience
-        self._progress_at = 0.0
+        self._pulse = Pulse(engine, patience)
+        self._well_at = 0.0
+        """When it last answered that it is."""
         self._silent_from: float | None = None
         """When the first of the last checks began to which nothing was said."""
         self._last_answered: str | None = None
@@ -51,8 +54,8 @@ class EngineHealth:
         self._check = asyncio.Event()
 
     def progressed(self) -> None:
-        """The engine makes progress."""
-        self._progress_at = time.monotonic()
+        """The engine's model makes progress."""
+        self._pulse.beat()
 
     def suspect(self) -> None:
         """A request found the engine away: look now, not at the next check."""
@@ -60,30 +63,38 @@ class EngineHealth:
 
     async def watch(self, changed: Callable[[], None]) -> None:
         """Check the engine for ever; `changed` is called when it came or went."""
-        while True:
-            before, began = self.state, time.monotonic()
-            silent_from, self._silent_from = self._silent_from, None
-            try:
-                await self._look()
-                self.progressed()
-            except EngineGoneError as error:
-                self._lost(str(error))
-            except EngineSilentError as error:
-                self._lost_after(self._patience.silent, str(error))
-                self._silent(began if silent_from is None else silent_from)
-            except EngineBusyError as error:
-                self._lost_after(self._patience.silent, str(error))
-            except (EngineDownError, EngineRejectedError) as error:
-                self._lost_after(UNWELL_SECONDS, str(error))
-            if self.state is not before:
-                changed()
-            self._check.clear()
-            await wait(self._check, CHECK_SECONDS)
+        try:
+            while True:
+                before = self.state
+                await self._follow()
+                if self.state is not before:
+                    changed()
+                self._check.clear()
+                await wait(self._check, CHECK_SECONDS)
+        finally:
+            self._pulse.forget()
 
     async def list(self) -> None:
         """Ask which adapters the engine has, where it can say. Raises the engine's errors."""
         if loads_at_run_time(self._engine):
             self.listed = await self._engine.loaded()
+
+    async def _follow(self) -> None:
+        """One check, and what it means."""
+        began, silent_from, self._silent_from = time.monotonic(), self._silent_from, None
+        try:
+            await self._look()
+            self._well_at = time.monotonic()
+        except EngineGoneError as error:
+            self._lost(str(error))
+            self._pulse.forget()
+        except EngineSilentError as error:
+            self._lost_after(self._patience.silent, str(error))
+            self._silent(began if silent_from is None else silent_from, str(error))
+        except EngineBusyError as error:
+            self._lost_after(self._patience.silent, str(error))
+        except (EngineDownError, EngineRejectedError) as error:
+            self._lost_after(UNWELL_SECONDS, str(error))
 
     async def _look(self) -> None:
         """One check. Another process, or adapters that it should have and has not, mean that it was started anew."""
@@ -94,8 +105,12 @@ class EngineHealth:
         missing = (before - self.listed) & self._adapters.loaded if loads_at_run_time(self._engine) else frozenset()
         if process != self._require_process():
             raise EngineGoneError("the engine's process ended while it was asked")
+        incarnation = process.incarnation if process else None
+        if missing or incarnation != self._last_answered or not self.state.starts:
+            self._pulse.forget()
+        self._last_answered = incarnation
+        await self._pulse.require()
         same, self.answering = process == self.answering, process
-        self._last_answered = process.incarnation if process else None
         if not self.state.up:
             self._answered()
         elif missing or not same:
@@ -118,18 +133,19 @@ class EngineHealth:
 
     def _lost_after(self, seconds: float, message: str) -> None:
         """Nothing is taken away while any request gets on."""
-        if not self.state.up or time.monotonic() - self._progress_at >= seconds:
+        if not self.state.up or time.monotonic() - max(self._well_at, self._pulse.beat_at) >= seconds:
             self._lost(message)
 
-    def _silent(self, since: float) -> None:
+    def _silent(self, since: float, message: str) -> None:
         """Nothing was said since then. The wrapper kills this process and no other: what runs may be another by now."""
         self._silent_from = since
-        hangs = time.monotonic() - max(since, self._progress_at) >= self._patience.hung
-        if not hangs or self._last_answered is None:
+        nothing_since = max(min(since, self._pulse.still_since or since), self._pulse.beat_at)
+        if time.monotonic() - nothing_since < self._patience.hung or self._last_answered is None:
             return
-        log.error("the engine's process %s hangs, and is killed", self._last_answered)
+        why = f"{message}, nor has anything else come of it for {self._patience.hung:g} s"
+        log.error("the engine's process %s hangs, and is killed: %s", self._last_answered, why)
         try:
-            self._process.kill(self._last_answered)
+            self._process.kill(self._last_answered, why)
         except OSError as error:
             log.warning("the wrapper cannot be told to kill it: %s", error)
 

@@ -62,9 +62,9 @@ class EngineProcess:
         """Order, whole or not at all. Raises OSError."""
         self._write(ORDER_FILE, order)
 
-    def kill(self, incarnation: str) -> None:
+    def kill(self, incarnation: str, why: str) -> None:
         """Have a process killed that hangs, and no other. Raises OSError."""
-        self._write(HUNG_FILE, Hung(incarnation=incarnation))
+        self._write(HUNG_FILE, Hung(incarnation=incarnation, message=shorten(why, LONGEST_LINE)))
 
     def _write(self, name: str, content: Exchanged) -> None:
         partial = self._folder / f"{name}.partial"

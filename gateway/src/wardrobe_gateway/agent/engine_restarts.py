@@ -132,10 +132,20 @@ class Restarts:
         self.blamed = {name: why for name, why in self.blamed.items() if name not in members}
         self.failed.pop(members, None)
 
-    def confirm(self) -> None:
-        """All of what runs was proved: from now on its end is as any engine's. Raises OSError."""
+    def confirm(self, unproved: Names) -> None:
+        """All of what runs was proved, but these: from now on its end is as any engine's. Raises OSError."""
         assert self.order is not None  # noqa: S101  decided by `decide`
-        self._give(ProcessOrder(start=self.order.start, accepted=True, proved=True))
+        before = self.order.fallback if unproved else None
+        self._give(
+            ProcessOrder(start=self.order.start, fallback=before, accepted=True, proved=True, unproved=sorted(unproved))
+        )
+
+    def resume(self) -> None:
+        """One of those is back: what runs is on trial again. Raises OSError."""
+        assert self.order is not None  # noqa: S101  decided by `decide`
+        log.info("the set %s is on trial again", self.order.start.engine_set)
+        self._give(self.order.model_copy(update={"proved": False, "unproved": []}))
+        self._ends = set()
 
     def give_up(self, why: str) -> None:
         """What is ordered does not come up: go back. Those that were new in it are blamed, until one of them comes up.

@@ -33,6 +33,11 @@ class Confirm(OwnStep):
 
 
 @dataclass(frozen=True)
+class Resume(OwnStep):
+    """One of what was ordered is wanted again that had been withdrawn unproved: it may yet end the engine."""
+
+
+@dataclass(frozen=True)
 class GiveUp(OwnStep):
     """The engine does not come up with what was ordered, or does not stay up."""
 
@@ -71,6 +76,8 @@ class Situation:
     """How often the engine has ended by itself since it was accepted."""
     proved_from: float | None = None
     """Since when it answers, and no proof of what it has is outstanding."""
+    is_back: bool = False
+    """Whether one of its unproved is to be proved now."""
     wanted: Digest | None = None
     """What a restart should bring: it is written, and has stayed the same for a while."""
     permitted: Digest | None = None
@@ -103,6 +110,8 @@ def decide(at: Situation) -> OwnStep | None:
         ending = _end_of_trial(at, at.order) if at.order.accepted else _end_of_start(at, at.order)
         if ending is not None or not at.given_up:
             return ending
+    if at.order is not None and at.order.proved and at.is_back and at.drained_from is None:
+        return Resume()
     if at.wanted is None:
         return CallOff() if at.drained_from is not None else None
     if not needs_permit(at.order):

@@ -10,6 +10,9 @@ from .patience import Patience
 from .proof import Judgement
 
 BUSY_SECONDS = 1.0
+MOST_ENDS = 2
+"""Of the engine at one adapter, in a row, before that is left out."""
+LONGEST_APART = 3600.0
 REPETITIONS = 0.2
 """Share of the time that repetitions may take. 84 adapters whose proofs take 1 s each come round every 7 minutes."""
 
@@ -43,6 +46,11 @@ class Unanswered:
 Outcome = Fetched | Loaded | Judgement | Failed | Busy | Unanswered
 
 
+def is_answer(outcome: Outcome) -> bool:
+    """Whether the engine has lived through a step: a proof without numbers may have waited in vain."""
+    return isinstance(outcome, Loaded | Failed) or (isinstance(outcome, Judgement) and outcome.numbers is not None)
+
+
 def after(adapter: LocalAdapter, outcome: Outcome, now: float, seconds: float, patience: Patience) -> LocalAdapter:
     """An adapter after a step that took so long: who is slow leaves the others four times that before its next one."""
 
@@ -70,7 +78,20 @@ def _judged(adapter: LocalAdapter, found: Judgement, due: float) -> LocalAdapter
     if adapter.verdict is Verdict.APPLIED and found.verdict is not Verdict.APPLIED and not adapter.failed:
         return replace(adapter, failed=True, urgent=True, due=0.0)
     judged = replace(adapter, verdict=found.verdict, reason=found.reason, message=found.message, numbers=found.numbers)
-    return replace(judged, failed=False, urgent=False, due=due)
+    ends = 0 if is_answer(found) else adapter.ends
+    return replace(judged, ends=ends, failed=False, urgent=False, due=due)
+
+
+def after_end(adapter: LocalAdapter, words: str, now: float, patience: Patience) -> LocalAdapter:
+    """An adapter at whose load or first proof the engine has ended once more. The first time it may have been the
+    node's doing, a person's, or another adapter's request."""
+    ends = adapter.ends + 1
+    if ends < MOST_ENDS:
+        return replace(adapter, ends=ends)
+    pause = min(patience.apart * 2 ** (ends - MOST_ENDS), LONGEST_APART)
+    message = f"the engine has ended {ends} times in a row at its load or first proof, tried again in {pause:g} s"
+    left_out = Failed(Verdict.LOAD_FAILED, Reason.REFUSED_BY_ENGINE, f"{message}: {words}")
+    return replace(after(adapter, left_out, now, 0.0, patience), loaded=False, ends=ends, due=now + pause)
 
 
 def rest_after(seconds: float) -> float:

@@ -33,12 +33,18 @@ class Patience:
     """For the engine's word that it is healthy, and for its list of adapters."""
     silent: float = 30.0
     """An engine that is only slow counts as down after so long without any progress. It may be busy: a request, however
-    large, must not take all adapters away. One that has ended refuses connections, which is down at once."""
+    large, must not take all adapters away. One that has ended refuses connections, which is down at once. After so long
+    in which nothing has come of its model it is asked for a token, however healthy it says that it is (pulse.py)."""
     hung: float = 120.0
-    """An engine that has answered, takes connections, says nothing for so long, nor gets on with any request, hangs.
-    Its process is killed: it would hold its GPU for ever. Wardrobe's own sees for itself that its model hangs, and ends
-    sooner; of the others, and of a process that is stopped as a whole, nobody else notices. It is four times `silent`,
-    since a base is read anew for it, and a node without cores or memory to spare makes an engine slow as well."""
+    """An engine that has answered, takes connections, and for so long does not answer, gets on with no request and
+    counts no step of its model, hangs. Its process is killed: it would hold its GPU for ever. Wardrobe's own sees for
+    itself that its model hangs, and ends sooner; of the others, and of a process that is stopped as a whole, nobody
+    else notices. It is four times `silent`, since a base is read anew for it, and a node without cores or memory to
+    spare makes an engine slow as well."""
+
+    apart: float = 60.0
+    """An adapter at whose load or first proof the engine has ended twice in a row is left out for so long, and for
+    twice as long after each further time, up to an hour: the others are served meanwhile."""
 
     # An engine that takes adapters only when it starts
 

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from wardrobe_contracts.routes import EngineAdapterName, Routes, Verification
 from wardrobe_contracts.state import EngineSets, Reason, Timings, Verdict
@@ -19,9 +19,9 @@ from . import adapters, outcomes, readiness
 from .adapters import AdapterSet, LocalAdapter
 from .copies import Copies
 from .engine_health import CHECK_SECONDS, EngineHealth
-from .engine_process import EngineProcess
+from .engine_process import EngineProcess, words
 from .engine_restarts import Restarts
-from .outcomes import Busy, Failed, Outcome, Unanswered
+from .outcomes import Busy, Failed, Outcome
 from .probing import UNFORESEEN, Replica, prove_in_time
 from .proof import Judgement
 from .restart_loading import RestartLoading
@@ -39,6 +39,14 @@ UNFORESEEN_IN: dict[type[Step], tuple[Verdict, Reason]] = {
     Prove: UNFORESEEN,
 }
 """The verdict on an adapter whose step failed in a way that nobody foresaw."""
+
+
+@dataclass(frozen=True)
+class Risk:
+    """An adapter that a process of the engine meets for the first time."""
+
+    name: EngineAdapterName
+    incarnation: str
 
 
 class Reconciler:
@@ -66,6 +74,8 @@ class Reconciler:
         )
         self._tolerance = engine.facts.tolerance(settings.variant, settings.precision)
         self._first: frozenset[str] = frozenset()
+        self._process = process
+        self._risk: Risk | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._repeat_from = 0.0
         self._own_from = 0.0
@@ -147,6 +157,7 @@ class Reconciler:
     def _next(self) -> Step | None:
         if self.routes is None:
             return None
+        self._follow_risk()
         permit = self.routes.permit
         observed = Observed(
             time.monotonic(),
@@ -187,10 +198,39 @@ class Reconciler:
         if isinstance(step, Drop):
             return self._drop(local)
         began = time.monotonic()
+        if not isinstance(step, Fetch) and local.verdict is not Verdict.APPLIED:
+            self._take_risk(local.name)
         outcome = await self._outcome(step, local)
+        if not isinstance(step, Fetch) and outcomes.is_answer(outcome):
+            self._survive_risk()
         if starts != self.health.state.starts and not isinstance(step, Fetch):
             return None  # it concerned an engine that is no more
         return self._note(step, local, outcome, time.monotonic() - began)
+
+    def _take_risk(self, name: EngineAdapterName) -> None:
+        """The engine is about to meet an adapter. Where it has just failed another, that one is what it may end by."""
+        process = self.health.answering
+        if loads_at_run_time(self.engine) and self._risk is None and process and process.incarnation:
+            self._risk = Risk(name, process.incarnation)
+
+    def _survive_risk(self) -> None:
+        """The engine has answered, whichever process that was."""
+        state = self._process.state()
+        if self._risk is not None and state is not None and state.incarnation == self._risk.incarnation:
+            self._risk = None
+
+    def _follow_risk(self) -> None:
+        """Where another process answers now: the adapter that the one before had just met may have ended it."""
+        risk, process = self._risk, self.health.answering
+        if risk is None or process is None or process.incarnation == risk.incarnation:
+            return
+        self._risk = None
+        state, local = self._process.state(), self.adapters.by_name.get(risk.name)
+        if local is not None:
+            said = words(state.ended) if state and state.ended else "nothing is known of its end"
+            ended = outcomes.after_end(local, said, time.monotonic(), self._patience)
+            log.warning("%s: the engine has ended at it, %d in a row: %s", risk.name, ended.ends, said)
+            self.adapters.put(risk.name, ended)
 
     async def _carry_out(self, step: OwnStep) -> None:
         """A step for the engine as a whole. One that fails, as on a full disk, is taken again after a pause."""
@@ -215,7 +255,7 @@ class Reconciler:
                     near, far = self.adapters.siblings(step.name), self.adapters.strangers(step.name)
                     replica = Replica(self.settings.variant, self._tolerance, near, far)
                     outcome = await prove_in_time(self.engine, local, replica, self._patience.proof)
-            if not isinstance(outcome, Unanswered):
+            if isinstance(outcome, Judgement) and outcomes.is_answer(outcome):
                 self.health.progressed()
             return outcome
         except (EngineBusyError, EngineDownError) as error:

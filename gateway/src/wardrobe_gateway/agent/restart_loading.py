@@ -21,7 +21,7 @@ from .adapters import AdapterSet, LocalAdapter
 from .copies import Copies
 from .engine_health import EngineHealth
 from .engine_restarts import Restarts
-from .engine_set import Accept, Begin, CallOff, Confirm, Drain, GiveUp, Names
+from .engine_set import Accept, Begin, CallOff, Confirm, Drain, GiveUp, Names, Resume
 from .forms import AdapterForm, UnfitError, read_form, set_form
 from .outcomes import Failed, Loaded
 from .padding import WrittenSet
@@ -80,6 +80,8 @@ class RestartLoading:
         self._candidate: tuple[WrittenSet, float] | None = None
         """The set that a restart should bring, and since when."""
         self._proved_from: float | None = None
+        self._judged: Names = frozenset()
+        """Members of what runs that have had a verdict of this very process."""
         self._written: Digest | None = None
         self._writing: asyncio.Task[None] | None = None
         self._write_from = 0.0
@@ -125,25 +127,34 @@ class RestartLoading:
             self._gather(adapters, observed)
         if observed.now < observed.own_from:
             return None
-        if not self._is_proved(adapters):
-            self._proved_from = None
-        elif self._proved_from is None:
-            self._proved_from = observed.now
+        self._follow_proofs(adapters, observed.now)
+        unproved = self._restarts.order.unproved if self._restarts.order else []
         situation = replace(
             situation,
             proved_from=self._proved_from,
+            is_back=any(name in adapters and _is_outstanding(adapters[name]) for name in unproved),
             wanted=self._wanted,
             permitted=observed.permitted,
             in_flight=sum(observed.in_flight.values()),
         )
         return engine_set.decide(situation) or self._writing_step(observed.now)
 
-    def _is_proved(self, adapters: Mapping[EngineAdapterName, LocalAdapter]) -> bool:
-        """Whether what came up last answers, and every adapter of it that is still wanted has a verdict."""
+    def _follow_proofs(self, adapters: Mapping[EngineAdapterName, LocalAdapter], now: float) -> None:
+        """Since when what came up last answers, and every adapter of it that is still wanted has a verdict."""
         running = self._restarts.running(self._health.answering)
-        members = [adapters[name] for name in self._folders.names(running) if name in adapters]
-        pending = [local for local in members if local.left is None and local.verdict is Verdict.PENDING]
-        return running is not None and not pending
+        members = {name: adapters[name] for name in self._folders.names(running) if name in adapters}
+        judged = {name for name, local in members.items() if local.loaded and local.verdict is not Verdict.PENDING}
+        self._judged = self._judged | judged if running else frozenset()
+        if running is None or any(map(_is_outstanding, members.values())):
+            self._proved_from = None
+        elif self._proved_from is None:
+            self._proved_from = now
+
+    def _unproved(self) -> Names:
+        """Members of what runs that nobody can prove now. One that could be, and took too long, is none of them."""
+        wanted = self._adapters.by_name
+        silent = self._folders.names(self._restarts.good) - self._judged
+        return frozenset(name for name in silent if name not in wanted or not _is_outstanding(wanted[name]))
 
     def _unread(self, adapters: Mapping[EngineAdapterName, LocalAdapter]) -> list[EngineAdapterName]:
         """Copies that were not examined yet."""
@@ -247,7 +258,10 @@ class RestartLoading:
             case CallOff():
                 self._restarts.call_off()
             case Confirm():
-                self._restarts.confirm()
+                self._restarts.confirm(self._unproved())
+                return
+            case Resume():
+                self._restarts.resume()
                 return
             case Begin():
                 assert self._candidate is not None  # noqa: S101  it is wanted
@@ -256,7 +270,7 @@ class RestartLoading:
                 self._restarts.accept()
             case GiveUp(why):
                 self._restarts.give_up(why)
-        self._candidate = None  # what runs is another now
+        self._candidate, self._judged = None, frozenset()  # what runs is another now
 
     async def _examine(self, name: EngineAdapterName) -> None:
         local, shape = self._adapters.by_name[name], self._shape
@@ -321,3 +335,8 @@ class RestartLoading:
         if self._routes is not None and name in self._routes.refused:
             return "another replica's engine did not start with it, and this one goes on without"
         return self._not_written if self._candidate is not None else ""
+
+
+def _is_outstanding(local: LocalAdapter) -> bool:
+    """Whether a first verdict on it is to come."""
+    return local.left is None and local.verdict is Verdict.PENDING

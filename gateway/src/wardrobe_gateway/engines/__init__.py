@@ -93,6 +93,10 @@ class Engine(Protocol):
         """Tokens of a chat's prompt as the engine renders and counts it, for the cost of one token."""
         ...
 
+    async def steps(self) -> frozenset[bytes]:
+        """Lines of its metrics that are others whenever its model has made a step, and stay the same otherwise."""
+        ...
+
 
 class LoadsAtRunTime(Engine, Protocol):
     """And what it asks of one that takes adapters, and gives them back, while it runs."""

@@ -6,6 +6,8 @@ from typing import Any
 
 import aiohttp
 
+from wardrobe_contracts.state import METRICS_PATH
+
 from . import (
     EngineBusyError,
     EngineDownError,
@@ -48,6 +50,11 @@ class EngineHttp:
     async def post(self, path: str, payload: dict[str, Any]) -> bytes:
         """The answer to an object sent as JSON."""
         return await self._request("POST", path, self.answer_seconds, payload)
+
+    async def metrics(self, *names: bytes) -> frozenset[bytes]:
+        """Lines of its metrics that begin so."""
+        page = await self.get(METRICS_PATH)
+        return frozenset(line for line in page.splitlines() if line.startswith(names))
 
     async def _request(self, method: str, path: str, seconds: float, payload: dict[str, Any] | None = None) -> bytes:
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)

@@ -78,6 +78,10 @@ class TgiEngine:
         """Tokens of a chat's prompt. None are added to what the template writes."""
         return await prompt_tokens(self._http, name, messages)
 
+    async def steps(self) -> frozenset[bytes]:
+        """It counts each prefill and decode of a batch that its shards have answered (backends/v3/src/backend.rs)."""
+        return await self._http.metrics(b"tgi_batch_inference_success")
+
     async def _generate(
         self, name: EngineAdapterName | None, text: str, tokens: int, *, scored: bool
     ) -> TextGenerationOutput:

@@ -36,6 +36,10 @@ class TransformersEngine(LoraEndpoints):
         """Tokens of a chat's prompt."""
         return await chats.prompt_tokens(self._http, name, messages)
 
+    async def steps(self) -> frozenset[bytes]:
+        """It counts each pass through its model."""
+        return await self._http.metrics(b"wardrobe_engine_batch_forward_duration_seconds_count")
+
     async def _generate(self, name: EngineAdapterName | None, text: str, tokens: int, more: dict[str, bool]) -> bytes:
         parameters: dict[str, Any] = {"max_new_tokens": tokens, "do_sample": False, "details": True, **more}
         if name is not None:

@@ -45,6 +45,11 @@ class VllmEngine(LoraEndpoints):
         """Tokens of a chat's prompt. It puts none before those of the template."""
         return await chats.prompt_tokens(self._http, name, messages)
 
+    async def steps(self) -> frozenset[bytes]:
+        """Its API server writes them whenever the process with the model tells of a step: tokens, and for a step that
+        only read a part of a prompt the time of the last look at adapters (vllm/v1/metrics/loggers.py, record)."""
+        return await self._http.metrics(b"vllm:iteration_tokens_total_count", b"vllm:lora_requests_info")
+
     async def _complete(
         self, name: EngineAdapterName | None, prompt: str, tokens: int, more: dict[str, int]
     ) -> dict[str, Any]:

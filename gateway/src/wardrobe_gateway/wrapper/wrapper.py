@@ -43,7 +43,7 @@ OUTPUT_SECONDS = 2.0
 LINES = 20
 LINES_BYTES = 2048
 """Kept of what an engine wrote last."""
-HUNG = "hung, and was killed: its agent has had no answer of it for minutes"
+HUNG = "hung, and was killed"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 SET_CHILD_SUBREAPER = 36
 """Of prctl(2): what loses its parent becomes our child, as it does where this is PID 1."""
@@ -138,7 +138,8 @@ class Engine:
     def __init__(self, command: list[str], start: dict[str, Any]) -> None:
         self.start = start
         self.incarnation = str(uuid.uuid4())
-        self.hung = False
+        self.hung = ""
+        """How, where it was killed for that."""
         self.output = Output()
         try:
             self._process = subprocess.Popen(
@@ -266,8 +267,9 @@ class Wrapper:
 
     def _kill_what_hangs(self) -> None:
         """The engine that runs, where the agent says of this very process that it hangs: its end is then followed."""
-        if self._engine and _object_in(self._hung_file).get("incarnation") == self._engine.incarnation:
-            self._engine.hung = True
+        said = _object_in(self._hung_file)
+        if self._engine and said.get("incarnation") == self._engine.incarnation:
+            self._engine.hung = f"{HUNG}: {said.get('message')}"
             self._engine.kill_all()
 
     def refuse(self, why: str) -> NoReturn:
@@ -311,9 +313,9 @@ class Wrapper:
         engine.kill_all()
         self._engine = None
         words = engine.output.last_lines()
-        message = f"{words}\n{HUNG}".lstrip() if engine.hung else words
+        message = f"{words}\n{engine.hung}".strip()
         ended = _end_of(engine.incarnation, engine.start.get("engineSet"), code, message)
-        return self._follow(engine.start, ended, HUNG if engine.hung else f"ended by itself: {_words(code)}")
+        return self._follow(engine.start, ended, engine.hung or f"ended by itself: {_words(code)}")
 
     def _follow(self, start: dict[str, Any], ended: dict[str, Any], how: str) -> bool:
         """Note how something ended that was started. True where it had come up: then the container ends as well.
