@@ -11,7 +11,7 @@ ENGINE := .venv-engine/bin
 PYTEST := $(ROOT)/pytest --ignore=tests/models --ignore=tests/trainer --ignore=tests/engine
 
 # Checks of tests and benchmarks by the environment that runs them; the root's are all others.
-TRAINER-RUNS := tests/support/record_artifacts.py tests/support/s3_bucket.py benchmarks/data_check.py benchmarks/other_department.py benchmarks/train_gpu.py benchmarks/train_speed.py
+TRAINER-RUNS := tests/support/record_artifacts.py tests/support/s3_bucket.py benchmarks/assess_cost.py benchmarks/data_check.py benchmarks/other_department.py benchmarks/train_gpu.py benchmarks/train_speed.py
 ENGINE-RUNS := $(addprefix tests/support/,ask_with_clients.py faulty_engine.py say.py) benchmarks/engine_batch.py
 ELSEWHERE := $(TRAINER-RUNS) $(ENGINE-RUNS) $(wildcard $(addsuffix /*.py,$(addprefix tests/,engine models tgi_stand_in trainer)))
 ROOT-RUNS = $(filter-out $(ELSEWHERE),$(wildcard tests/*.py tests/*/*.py benchmarks/*.py benchmarks/*/*.py))
@@ -152,6 +152,9 @@ bench-train: setup-trainer ## Tokens a second beside plain TRL, and what interru
 
 bench-data: setup-trainer ## What checking a dataset costs, and what it finds (about 8 min; ROWS=1000000: about an hour)
 	$(TRAINER)/python benchmarks/data_check.py
+
+bench-assess: setup-trainer ## What measuring an adapter costs beside two bare forward passes (about 2 min)
+	$(TRAINER)/python benchmarks/assess_cost.py
 
 bench-gpu: setup-trainer ## Memory and speed of training bases of 1B and 8B on a GPU, beside plain TRL (needs a GPU)
 	$(TRAINER)/python benchmarks/train_gpu.py

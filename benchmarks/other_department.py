@@ -13,7 +13,7 @@ from transformers.utils import logging
 from wardrobe_contracts.base import Accelerator, Variant
 from wardrobe_contracts.check import HELDOUT_FILE
 from wardrobe_trainer.dataset import read_rows
-from wardrobe_trainer.evaluate import prepare, score
+from wardrobe_trainer.evaluate import prepare, sums
 from wardrobe_trainer.heldout import read_frame
 from wardrobe_trainer.loading import load_base
 from wardrobe_trainer.scoring import log_probabilities
@@ -40,7 +40,7 @@ def loss(model: str, adapter: str, data: Path) -> float:
     base = load_base(Path(model), Variant.NONE, Accelerator.CPU)
     candidate = PeftModel.from_pretrained(base, adapter, is_trainable=False).eval()
     log_probs = log_probabilities(candidate, [row.passage for row in rows])
-    return score(log_probs, [[True] * len(row.body) for row in rows]).loss
+    return sum(sums(log_probs, rows).whole) / sum(len(row.body) for row in rows)
 
 
 if __name__ == "__main__":

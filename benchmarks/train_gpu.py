@@ -110,9 +110,11 @@ print("FOUND", sum(len(row["input_ids"]) for row in rows) * schedule.epochs / se
 ASSESS = """
 import sys, torch
 from wardrobe_contracts.assessment import AssessConfig
-from wardrobe_trainer.assess import assess
+from wardrobe_trainer.measuring import measure
+from wardrobe_trainer.variants import VariantOrder
 config = AssessConfig.model_validate_json(sys.argv[1])
-assess(config)
+for variant in config.variants:
+    measure(VariantOrder(config=config, variant=variant, candidate="sha256:" + "0" * 64))
 print("FOUND", torch.cuda.max_memory_allocated() if config.accelerator == "GPU" else 0)
 """
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 WHOLE = {
     "basemodels": ("basemodel-all-fields.yaml",),
     "finetunejobs": ("finetunejob-all-fields.yaml", "finetunejob-full.yaml"),
-    "adapters": ("adapters/as-made.yaml",),
+    "adapters": ("adapters/rejected.yaml",),
     "adapterdeployments": ("adapterdeployment-all-fields.yaml",),
 }
 """Good objects that have every field, the first all but what it cannot have beside others."""

@@ -144,10 +144,19 @@ def test_a_deployment_may_be_as_large_as_its_bounds(shared_api: Any) -> None:
     assert len(shared_api.try_create(deployment)["spec"]["departments"]) == 64
 
 
-def test_default_variants_of_a_base(shared_api: Any) -> None:
+def test_a_base_names_variants_only_where_somebody_does(shared_api: Any) -> None:
+    """What it serves in is what its deployments say."""
     base = example("tantanila/basemodel.yaml")
     del base["spec"]["variants"]
-    assert shared_api.try_create(base)["spec"]["variants"] == ["None", "INT8", "NF4"]
+    assert "variants" not in shared_api.try_create(base)["spec"]
+
+
+def test_how_a_run_is_measured_by_default(shared_api: Any) -> None:
+    run = smallest_run()
+    assert shared_api.try_create(run)["spec"]["evaluation"] == {"maxRows": 2000}
+    run["spec"]["evaluation"] = {"gate": [{"metric": "Loss", "against": "Base"}]}
+    rule = {"metric": "Loss", "against": "Base", "maxRegression": "0"}
+    assert shared_api.try_create(run)["spec"]["evaluation"]["gate"] == [rule]
 
 
 @pytest.mark.parametrize("rate", ["2e-4", "1.5e-5", "0.0002", "0.5", "9e-1", "0.000000001"])
@@ -340,6 +349,7 @@ def test_columns_of_a_run(api: Any) -> None:
         "goodput": "0.933",
         "adapter": "cardiology-v1",
         "score": "4.07 → 2.48 (-39 %)",
+        "verdict": "Accepted",
         "dataset": {
             "digest": SHA,
             "rows": 555,
@@ -365,14 +375,14 @@ def test_columns_of_a_run(api: Any) -> None:
     }
     assert api.write_status({**run, "status": status})["status"] == status
     names, row = table(api.kubectl("get", "ftj"))
-    assert names == ["NAME", "SUCCEEDED", "REASON", "PROGRESS", "RESTARTS", "SCORE", "ADAPTER", "AGE"]
+    assert names == ["NAME", "SUCCEEDED", "REASON", "PROGRESS", "RESTARTS", "SCORE", "VERDICT", "ADAPTER", "AGE"]
     summary, score = status["progress"]["summary"], status["score"]  # type: ignore[index]
-    assert row[:-1] == ["cardiology", "Unknown", "Running", summary, "1", score, "cardiology-v1"]
-    assert table(api.kubectl("get", "ftj", "-o=wide"))[1][7:9] == ["QLoRA", "tantanila-base"]
+    assert row[:-1] == ["cardiology", "Unknown", "Running", summary, "1", score, "Accepted", "cardiology-v1"]
+    assert table(api.kubectl("get", "ftj", "-o=wide"))[1][8:10] == ["QLoRA", "tantanila-base"]
 
 
 def test_columns_of_an_adapter(api: Any) -> None:
-    adapter = example("adapters/as-made.yaml")
+    adapter = example("adapters/rejected.yaml")
     api.create(adapter)
     status = {
         "observedGeneration": 1,
@@ -382,13 +392,13 @@ def test_columns_of_an_adapter(api: Any) -> None:
     }
     api.write_status({**adapter, "status": status})
     names, row = table(api.kubectl("get", "adapters"))
-    assert names == ["NAME", "READY", "REASON", "SCORE", "IN", "USE", "BASE", "METHOD", "AGE"]
-    ready, users = ["cardiology-v1", "True", "Accepted", status["score"]], '["clinic","tantanila"]'
-    assert [*row[:4], "".join(row[4:6]), *row[6:-1]] == [*ready, users, "tantanila-base", "QLoRA"]
-    assert table(api.kubectl("get", "adapters", "-o=wide"))[1][8] == adapter["spec"]["digest"]
+    assert names == ["NAME", "READY", "REASON", "SCORE", "VERDICT", "IN", "USE", "BASE", "METHOD", "AGE"]
+    ready, users = ["cardiology-v2", "True", "Accepted", status["score"], "Rejected"], '["clinic","tantanila"]'
+    assert [*row[:5], "".join(row[5:7]), *row[7:-1]] == [*ready, users, "tantanila-base", "QLoRA"]
+    assert table(api.kubectl("get", "adapters", "-o=wide"))[1][9] == adapter["spec"]["digest"]
     del status["usedBy"]
     api.write_status({**adapter, "status": status})
-    assert table(api.kubectl("get", "adapters"))[1][4:6] == ["", ""], "not in use"
+    assert table(api.kubectl("get", "adapters"))[1][5:7] == ["", ""], "not in use"
 
 
 def test_columns_of_a_deployment(api: Any) -> None:

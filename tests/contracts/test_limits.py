@@ -11,7 +11,9 @@ from wardrobe_contracts.assessment import AssessConfig, Assessment
 from wardrobe_contracts.base import Variant
 from wardrobe_contracts.check import CheckConfig
 from wardrobe_contracts.exits import TERMINATION_MESSAGE_LIMIT, ExitCode, Reason
+from wardrobe_contracts.gate import Against, Judgement, Metric, Outcome, Verdict
 from wardrobe_contracts.inspection import MOST_SIZE, TOKEN_LIMIT, InspectConfig
+from wardrobe_contracts.manifest import Comparison, Evaluation, IncumbentScores, Interval, NotAssessed, Score
 from wardrobe_contracts.problem import Problem
 from wardrobe_contracts.result import Failed, Result
 from wardrobe_contracts.training import Reached, TrainConfig
@@ -56,6 +58,66 @@ def test_a_result_fits_the_termination_message_at_the_largest_that_the_crd_allow
     assert read.digest == largest.digest
 
 
+def test_a_judged_assessment_fits_and_loses_no_verdict() -> None:
+    """With as many incumbents as departments can name, losses beyond reason and every rule failed for long reasons."""
+    wide = Interval(low=-999999.9999, high=999999.9999)
+    score = Score(loss=999999.9999, perplexity=1e26, tokens=10**12)
+    part = Comparison(base=score, candidate=score, difference=wide)
+    incumbents = [
+        IncumbentScores(
+            name=f"{'c' * 40}-v{number}",
+            digest=results.digest("7"),
+            whole=score,
+            body=score,
+            whole_difference=wide,
+            body_difference=wide,
+        )
+        for number in range(999_936, 1_000_000)
+    ]
+    evaluations = [
+        Evaluation(variant=variant, whole=part, body=part, incumbents=incumbents) for variant in list(Variant)[:2]
+    ]
+    judged = Judgement(
+        metric=Metric.BODY_PERPLEXITY,
+        against=Against.INCUMBENT,
+        max_regression=0.1234,
+        outcome=Outcome.FAILED,
+        variant=Variant.INT8,
+        adapter=incumbents[0].name,
+        reference=999999.9999,
+        candidate=999999.9999,
+        regression=-999999.999999,
+        low=-999999.999999,
+        high=999999.999999,
+    )
+    unknown = judged.model_copy(update={**dict.fromkeys(NUMBERS), "message": "\0" * 5000})
+    lost = [
+        NotAssessed(variant=variant, reason=Reason.OUT_OF_MEMORY, message="m" * 5000, needed_bytes=10**14)
+        for variant in list(Variant)[2:]
+    ]
+    largest = results.ASSESSMENT.model_copy(
+        update={
+            "target_modules": ["m" * 128] * 64,
+            "evaluations": evaluations,
+            "not_assessed": lost,
+            "verdict": Verdict.REJECTED,
+            "gate": [judged, judged, judged, unknown],
+            "evaluated_rows": 10**6,
+            "indistinguishable": list(Variant),
+        }
+    )
+    said = Result.success("done", largest).termination_message()
+    assert len(said.encode()) <= TERMINATION_MESSAGE_LIMIT
+    read = Result.model_validate_json(said).payload
+    assert isinstance(read, Assessment)
+    assert read.verdict is Verdict.REJECTED
+    assert read.gate[:3] == [judged] * 3
+    assert [found.whole for found in read.evaluations] == [part] * 2
+    again = Result.success("done", read).termination_message()
+    assert Result.model_validate_json(again).payload == read, "the record holds what the Adapter was made from"
+
+
+NUMBERS = ("reference", "candidate", "regression", "low", "high")
 texts = st.text() | st.builds(lambda text, times: text * times, st.text(min_size=1), st.integers(1, 5000))
 RECORD_LIMIT = 1500
 """Of what was lost to the infrastructure, as the operator keeps it."""

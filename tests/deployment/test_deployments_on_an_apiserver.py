@@ -126,6 +126,24 @@ def test_adapters_say_who_uses_them_and_a_rollback_costs_few_requests(hospital: 
     hospital.used("cardiology-v1")
 
 
+def test_a_rejected_version_answers_once_its_digest_is_accepted(hospital: Hospital, operator: Operator) -> None:
+    rejected = resources.adapter("cardiology-v3")
+    numbers = {"variant": "NF4", "reference": "2.4", "candidate": "2.6", "regression": "0.083333"}
+    rule = {"metric": "Loss", "against": "Base", "maxRegression": "0.02", "outcome": "Failed"} | numbers
+    rejected["spec"] |= {"verdict": "Rejected", "gate": [rule]}
+    hospital.namespace.apply(rejected)
+    hospital.namespace.apply(resources.deployment(NAME, cardiology="cardiology-v1"))
+    hospital.live("cardiology-v1")
+    hospital.point("cardiology", "cardiology-v3")
+    message = hospital.said("AdapterRejected", "False")
+    digest = rejected["spec"]["digest"]
+    assert "Loss on NF4 is 2.6 where the base has 2.4: +8.3%, and +2.0% is allowed" in message
+    assert f"set spec.departments.cardiology.acceptRejected to {digest}" in message
+    assert hospital.status()["live"] == "cardiology→cardiology-v1"
+    hospital.patch({"departments": {"cardiology": {"acceptRejected": digest}}})
+    hospital.live("cardiology-v3")
+
+
 def test_a_frozen_agent_among_three_holds_up_neither_a_rollback_nor_for_long_a_new_adapter(
     hospital: Hospital, operator: Operator
 ) -> None:

@@ -303,6 +303,94 @@ def test_an_adapter_that_is_refused_changes_nothing_but_what_is_said() -> None:
         assert "spec.departments.cardiology.adapter" in rolled.departments["cardiology"].message
 
 
+RULE = {"metric": "Loss", "against": "Incumbent", "maxRegression": "0.02", "outcome": "Failed"}
+COMPARED = {
+    "variant": "NF4",
+    "adapter": "cardiology-v1",
+    "reference": "2.4",
+    "candidate": "2.48",
+    "regression": "0.0333",
+}
+
+
+def judged(name: str, verdict: str, **rule: str) -> AdapterResource:
+    manifest = resources.adapter(name)
+    manifest["spec"] |= {"verdict": verdict, "gate": [RULE | (rule or COMPARED)]}
+    return AdapterResource.parse(resources.stored(manifest, uid=name, usedBy=["tantanila"]))
+
+
+def accepting(digest: str | None, adapter: str = "cardiology-v2", **others: str) -> AdapterDeploymentSpec:
+    wanted = spec(cardiology=adapter, **others)
+    found = wanted.departments["cardiology"].model_copy(update={"accept_rejected": digest})
+    return wanted.model_copy(update={"departments": {**wanted.departments, "cardiology": found}})
+
+
+PROVES_BOTH = replica(cardiology_v1=Verdict.APPLIED, cardiology_v2=Verdict.APPLIED)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "accepted", "answers"),
+    [
+        ("Accepted", None, "cardiology-v2"),
+        ("Accepted", digest_of("cardiology-v1"), "cardiology-v2"),
+        ("Rejected", None, "cardiology-v1"),
+        ("Rejected", digest_of("cardiology-v1"), "cardiology-v1"),
+        ("Rejected", digest_of("cardiology-v2"), "cardiology-v2"),
+    ],
+)
+def test_who_is_answered_by_a_version_with_a_verdict(verdict: str, accepted: str | None, answers: str) -> None:
+    adapters = (V1, judged("cardiology-v2", verdict))
+    rolled = serving(accepting(accepted), PROVES_BOTH, current=ON_V1, history=HISTORY, adapters=adapters)
+    assert routed(rolled) == {"cardiology": engine_name(answers)}
+    refused = rolled.departments["cardiology"].reason is Waiting.ADAPTER_REJECTED
+    assert refused == (answers == "cardiology-v1")
+    assert ("cardiology-v2" in {found.adapter for found in rolled.routes.adapters}) != refused, "nor is it loaded"
+
+
+def test_why_a_rejected_version_does_not_answer_and_what_would_make_it() -> None:
+    rejected = judged("cardiology-v2", "Rejected")
+    rolled = serving(TO_V2, PROVES_BOTH, current=ON_V1, history=HISTORY, adapters=(V1, rejected))
+    assert rolled.departments["cardiology"].message == (
+        "spec.departments.cardiology.adapter is 'cardiology-v2': its gate rejected Adapter cardiology-v2 (Loss on NF4 "
+        "is 2.48 where cardiology-v1 has 2.4: +3.3%, and +2.0% is allowed). Name another adapter; or, to have this one "
+        "all the same, set spec.departments.cardiology.acceptRejected to "
+        f"{digest_of('cardiology-v2')}; cardiology-v1 goes on answering"
+    )
+    unknown = judged("cardiology-v2", "Rejected", adapter="cardiology-v1", message="it is gone")
+    rolled = serving(TO_V2, PROVES_BOTH, current=ON_V1, history=HISTORY, adapters=(V1, unknown))
+    assert "(Loss against cardiology-v1: it is gone)" in rolled.departments["cardiology"].message
+
+
+def test_one_department_accepts_only_for_itself() -> None:
+    adapters = (V1, judged("cardiology-v2", "Rejected"))
+    wanted = accepting(digest_of("cardiology-v2"), night="cardiology-v2")
+    rolled = serving(wanted, PROVES_BOTH, current=ON_V1, history=HISTORY, adapters=adapters)
+    assert routed(rolled) == {"cardiology": engine_name("cardiology-v2"), "night": None}
+    [loaded] = [found for found in rolled.routes.adapters if found.adapter == "cardiology-v2"]
+    assert loaded.departments == ["cardiology"]
+
+
+def test_an_acceptance_that_is_withdrawn_takes_no_answers_away() -> None:
+    adapters = (V1, judged("cardiology-v2", "Rejected"))
+    before = serving(
+        accepting(digest_of("cardiology-v2")), PROVES_BOTH, current=ON_V1, history=HISTORY, adapters=adapters
+    ).routes
+    past = History(2, {"cardiology": ["cardiology-v2", "cardiology-v1"]})
+    rolled = serving(accepting(None), PROVES_BOTH, current=before, history=past, adapters=adapters)
+    assert routed(rolled) == {"cardiology": engine_name("cardiology-v2")}
+    assert rolled.departments["cardiology"].reason is Waiting.ADAPTER_REJECTED
+    assert rolled.routes == before
+
+
+def test_a_version_that_was_found_too_large_for_the_variant_says_so() -> None:
+    manifest = resources.adapter("cardiology-v2", variants=("None",))
+    lost = {"variant": "NF4", "reason": "OutOfMemory", "message": "it needs 90 GiB"}
+    manifest["spec"]["notAssessed"] = [lost]
+    found = AdapterResource.parse(resources.stored(manifest))
+    rolled = serving(TO_V2, PROVES_BOTH, current=ON_V1, history=HISTORY, adapters=(V1, found))
+    assert "was not assessed on NF4 (it needs 90 GiB), so" in rolled.departments["cardiology"].message
+
+
 def test_an_adapter_that_can_name_no_more_users_waits() -> None:
     both = replica(cardiology_v1=Verdict.APPLIED, cardiology_v2=Verdict.APPLIED)
     full = adapter("cardiology-v2", used_by=tuple(f"other-{number}" for number in range(USERS_LIMIT)))

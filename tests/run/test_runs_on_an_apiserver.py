@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from kubernetes import client
-from support import cluster, in_process, kubelet, resources
+from support import cluster, in_process, kubelet, resources, results
 from support.cluster import Body, Namespace, as_text, without_times
 from support.fake_cluster import KilledError
 from support.waiting import eventually
@@ -15,6 +15,8 @@ from support.waiting import eventually
 from devcluster.controlplane import ControlPlane
 from wardrobe.api.meta import Key
 from wardrobe.writes import Create, Write
+from wardrobe_contracts.assessment import AssessConfig
+from wardrobe_contracts.base import Task, Variant
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.result import Result
 from wardrobe_contracts.training import Reached
@@ -153,6 +155,37 @@ def pod_runs(namespace: Namespace, task: str) -> bool:
         pod["metadata"]["labels"]["wardrobe.dev/task"] == task and pod["status"].get("phase") == "Running"
         for pod in namespace.pods()
     )
+
+
+def test_a_run_is_measured_beside_what_answers_and_makes_a_version_with_a_verdict(
+    control_plane: ControlPlane, namespace: Namespace, serving: kubelet.Kubelet
+) -> None:
+    """The apiserver picks the base's deployments, and takes the Adapter with all that a gate has to say."""
+    orders: list[AssessConfig] = []
+
+    def answer(task: Task, pod: Body) -> Result:
+        if task != "assess":
+            return kubelet.succeed(task, pod)
+        [order] = [one["value"] for one in pod["spec"]["containers"][0]["env"] if one["name"] == "WARDROBE_CONFIG"]
+        orders.append(AssessConfig.model_validate_json(order))
+        return Result.success("done", results.judged())
+
+    serving.answer = answer
+    for name in ("cardiology-v1", "cardiology-v2"):
+        namespace.apply(resources.adapter(name))
+    namespace.apply(resources.deployment("tantanila", {"quantization": "INT8"}, ward="cardiology-v1"))
+    elsewhere = {"baseModel": {"name": "another"}, "quantization": "FP4"}
+    namespace.apply(resources.deployment("elsewhere", elsewhere, ward="cardiology-v2"))
+    apply_story(namespace)
+    asyncio.run(live(control_plane.kubeconfig, namespace))
+    [order] = orders
+    assert order.variants == [Variant.INT8, Variant.NF4]
+    assert [incumbent.name for incumbent in order.incumbents] == ["cardiology-v1"]
+    made = namespace.get("Adapter", "cardiology-v3") or {}
+    assert made["spec"]["verdict"] == "Rejected"
+    assert [rule["outcome"] for rule in made["spec"]["gate"]] == ["Failed", "Passed"]
+    assert made["spec"]["notAssessed"][0]["variant"] == "None"
+    assert "its gate rejected it" in namespace.condition("FineTuneJob", "heart", "Succeeded")["message"]
 
 
 class Queueing(in_process.CountingKube):

@@ -21,6 +21,11 @@ from .waiting import HANG
 REPOSITORY = Path(__file__).parents[2]
 
 
+def served_base() -> Manifest:
+    """A base whose adapters are measured on all that tests serve in, though nothing serves while they are trained."""
+    return resources.base_model(variants=["None", "INT8", "NF4"])
+
+
 @contextlib.contextmanager
 def for_benchmark() -> Iterator[Path]:
     """The kubeconfig of the node that is up, or of one for the block, with Wardrobe's kinds."""
@@ -120,7 +125,7 @@ def trained(kubeconfig: Path, folder: Callable[[], Path]) -> Trained:
 
 
 def _key() -> str:
-    manifests = [resources.base_model(), *map(deployed.small_run, deployed.RUNS)]
+    manifests = [served_base(), *map(deployed.small_run, deployed.RUNS)]
     return kept_adapters.digest(REPOSITORY, TANTANILA / "model", _datasets(), manifests)
 
 
@@ -133,7 +138,7 @@ def _datasets() -> dict[str, str]:
 def for_training(namespaces: Namespaces) -> Namespace:
     """A namespace with all that the runs of `deployed.RUNS` ask for."""
     namespace = namespaces.prepare(_datasets())
-    namespace.apply(resources.base_model())
+    namespace.apply(served_base())
     return namespace
 
 
@@ -151,7 +156,7 @@ def train(namespace: Namespace) -> Trained:
 
 def adopt(namespace: Namespace, adapters: list[Manifest]) -> None:
     """Adapters of another namespace, as somebody would promote them from another cluster."""
-    namespace.apply(resources.base_model())
+    namespace.apply(served_base())
     for adapter in adapters:
         kept = {key: adapter[key] for key in ("apiVersion", "kind", "spec")}
         namespace.apply({**kept, "metadata": {"name": adapter["metadata"]["name"]}})

@@ -21,7 +21,7 @@ from wardrobe_contracts.base import Accelerator, Variant
 from wardrobe_contracts.digests import of_files, sha256_file
 from wardrobe_contracts.manifest import ADAPTER_CONFIG_FILE, ADAPTER_FILES
 from wardrobe_contracts.probes import PROBES_FILE, ProbeScores
-from wardrobe_trainer import probes
+from wardrobe_trainer import drafts, probes
 from wardrobe_trainer.loading import load_base
 from wardrobe_trainer.tokens import load_chat
 
@@ -64,15 +64,15 @@ def main() -> None:
     questions = [probes.ask(chat, json.loads(line)["messages"][:-1]) for line in lines]
     for name, recipe in adapters.items():
         write(folder / name, recipe)
-        drafts: list[probes.Draft] = []
+        drafted: list[drafts.Draft] = []
         scores: dict[Variant, list[ProbeScores]] = {}
         for variant in variants:
             base = load_base(TANTANILA / "model", variant, Accelerator.CPU)
             model = PeftModel.from_pretrained(base, folder / name).eval()
-            drafts = drafts or probes.draft(chat, model, questions)
-            scores[variant] = probes.score(model, drafts)
+            drafted = drafted or probes.draft(chat, model, questions)
+            scores[variant] = probes.score(model, drafted)
         digest = of_files({file: sha256_file(folder / name / file) for file in ADAPTER_FILES})
-        made = probes.assemble(drafts, scores, adapter=digest, base=base_digest, seed=recipe.seed)
+        made = drafts.assemble(drafted, scores, adapter=digest, base=base_digest, seed=recipe.seed)
         (folder / name / PROBES_FILE).write_text(made.model_dump_json(by_alias=True))
 
 

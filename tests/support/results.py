@@ -4,8 +4,9 @@ from wardrobe_contracts.assessment import Assessment
 from wardrobe_contracts.base import Task, Variant
 from wardrobe_contracts.check import CheckReport, Frame, TokenLengths
 from wardrobe_contracts.exits import ExitCode, Reason
+from wardrobe_contracts.gate import Against, Judgement, Metric, Outcome, Verdict
 from wardrobe_contracts.inspection import Inspection, Shape, TokenizerFacts
-from wardrobe_contracts.manifest import Comparison, Evaluation, Score
+from wardrobe_contracts.manifest import Comparison, Evaluation, IncumbentScores, Interval, NotAssessed, Score
 from wardrobe_contracts.problem import Problem
 from wardrobe_contracts.release import Release
 from wardrobe_contracts.result import Payload, Result
@@ -93,6 +94,59 @@ ASSESSMENT = Assessment(
     evaluations=[evaluation(variant) for variant in Variant],
     probes=8,
 )
+
+
+FAILED = Judgement(
+    metric=Metric.LOSS,
+    against=Against.INCUMBENT,
+    max_regression=0.02,
+    outcome=Outcome.FAILED,
+    variant=Variant.NF4,
+    adapter="cardiology-v1",
+    reference=2.4,
+    candidate=2.48,
+    regression=0.033333,
+    low=0.01,
+    high=0.05,
+)
+PASSED = Judgement(
+    metric=Metric.LOSS,
+    against=Against.BASE,
+    max_regression=0,
+    outcome=Outcome.PASSED,
+    variant=Variant.NF4,
+    reference=4.07,
+    candidate=2.48,
+    regression=-0.390663,
+    low=-0.4,
+    high=-0.38,
+)
+
+
+def judged() -> Assessment:
+    """Of a version that its gate rejected, on one variant of two, beside one incumbent, on fewer rows than held out."""
+    found = evaluation(Variant.NF4)
+    difference = Interval(low=-1.7, high=-1.5)
+    other = IncumbentScores(
+        name="cardiology-v1",
+        digest=digest("7"),
+        whole=Score.of(2400, 1000),
+        body=Score.of(2600, 800),
+        whole_difference=Interval(low=0.03, high=0.13),
+        body_difference=Interval(low=-0.1, high=0.18),
+    )
+    whole = found.whole.model_copy(update={"difference": difference})
+    body = found.body.model_copy(update={"difference": difference})
+    lost = NotAssessed(variant=Variant.NONE, reason=Reason.OUT_OF_MEMORY, message="too large", needed_bytes=7)
+    return ASSESSMENT.model_copy(
+        update={
+            "evaluations": [found.model_copy(update={"whole": whole, "body": body, "incumbents": [other]})],
+            "not_assessed": [lost],
+            "evaluated_rows": 50,
+            "verdict": Verdict.REJECTED,
+            "gate": [FAILED, PASSED],
+        }
+    )
 
 
 RELEASE = Release(digest=digest("9"), files=7, size_bytes=11_800_000, evaluation=evaluation(Variant.NONE))

@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from wardrobe_contracts.exits import ExitCode, Reason
-from wardrobe_trainer.adapter_files import RETRAIN, normalised_config, require_fits, validate
+from wardrobe_trainer.adapter_config import RETRAIN, normalised_config
+from wardrobe_trainer.adapter_files import require_fits, validate
 from wardrobe_trainer.problems import TaskError
 
 Edit = Callable[..., None]

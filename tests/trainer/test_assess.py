@@ -20,6 +20,7 @@ from wardrobe_contracts.base import Accelerator, Variant
 from wardrobe_contracts.check import CheckConfig, CheckReport
 from wardrobe_contracts.digests import of_files, sha256_file
 from wardrobe_contracts.exits import ExitCode, Reason
+from wardrobe_contracts.gate import Outcome, Verdict
 from wardrobe_contracts.inspection import Inspection
 from wardrobe_contracts.manifest import Manifest
 from wardrobe_contracts.probes import Message, Probe, Probes, ProbeScores
@@ -27,13 +28,16 @@ from wardrobe_contracts.result import RESULT_FILE, Result
 from wardrobe_contracts.training import TrainConfig
 from wardrobe_models.chat import Chat
 from wardrobe_trainer import assess as module
-from wardrobe_trainer import probes
+from wardrobe_trainer import drafts, probes
 from wardrobe_trainer.assess import assess
 from wardrobe_trainer.check import check
+from wardrobe_trainer.comparison import Counts, Sums
 from wardrobe_trainer.dataset import read_rows
 from wardrobe_trainer.loading import load_base
+from wardrobe_trainer.measuring import measure
 from wardrobe_trainer.problems import TaskError
 from wardrobe_trainer.train import train
+from wardrobe_trainer.variants import Found, Measured, VariantOrder
 
 MakeOrder = Callable[..., AssessConfig]
 
@@ -191,9 +195,9 @@ def test_probes_can_be_scored_again(on_all: tuple[Assessment, Path], chat: Chat,
 
 
 def test_probes_are_what_the_candidate_says(on_all: tuple[Assessment, Path], chat: Chat, base_folder: Path) -> None:
-    """Greedy on the unquantized base: each token is the likeliest there (but for those that re-reading joined)."""
+    """Greedy on the variant trained on: each token is the likeliest there (but for those that re-reading joined)."""
     folder, _, recorded = artifact(*on_all)
-    model = PeftModel.from_pretrained(load_base(base_folder, Variant.NONE, Accelerator.CPU), folder).eval()
+    model = PeftModel.from_pretrained(load_base(base_folder, Variant.NF4, Accelerator.CPU), folder).eval()
     likeliest = []
     for probe in recorded.probes:
         ids = torch.tensor(chat.ids(probe.prompt + probe.completion))
@@ -212,7 +216,7 @@ def test_the_same_adapter_published_twice(
     def never(*arguments: object) -> None:
         raise AssertionError("nothing is measured again")
 
-    monkeypatch.setattr(module, "measure", never)
+    monkeypatch.setattr(module, "measure_all", never)
     assert assess(order(line_folder=str(line), run="cardiology-2-0001")) == assessment
     assert {path: path.stat().st_mtime_ns for path in line.rglob("*")} == before
 
@@ -247,6 +251,94 @@ def test_a_damaged_artifact_in_the_place(on_all: tuple[Assessment, Path], order:
     (next(copy.iterdir()) / "probes.json").write_text("{}")
     with pytest.raises(TaskError, match=r"probes\.json differ from the manifest"):
         assess(order())
+
+
+@pytest.fixture
+def weaker(trained: Path, tmp_path: Path) -> Path:
+    """The candidate with half its effect."""
+    folder = Path(shutil.copytree(trained / "1" / "adapter", tmp_path / "weaker"))
+    tensors = load_file(folder / "adapter_model.safetensors")
+    halved = {name: tensor / 2 if "lora_B" in name else tensor for name, tensor in tensors.items()}
+    save_file(halved, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+GATE = [
+    {"metric": "Loss", "against": "Incumbent", "max_regression": 0.02},
+    {"metric": "Loss", "against": "Base", "max_regression": 0},
+]
+
+
+def test_a_version_worse_than_what_answers_is_published_rejected_and_its_scores_are_kept(
+    on_all: tuple[Assessment, Path],
+    order: MakeOrder,
+    weaker: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    before, line = on_all
+    incumbent = {"name": "cardiology-v1", "digest": before.digest}
+    common = {"candidate_folder": str(weaker), "scores_folder": str(tmp_path / "scores"), "max_rows": 4}
+
+    def judged(folder: str) -> tuple[Assessment, Manifest]:
+        at = Path(shutil.copytree(line, tmp_path / folder))
+        found = assess(order(**common, line_folder=str(at), incumbents=[incumbent], gate=GATE))
+        return found, artifact(found, at)[1]
+
+    found, manifest = judged("first")
+    assert found.verdict is manifest.verdict is Verdict.REJECTED
+    assert [rule.outcome for rule in found.gate] == [Outcome.FAILED, Outcome.PASSED]
+    assert found.gate == manifest.gate
+    [plain] = found.evaluations
+    [answers] = plain.incumbents
+    assert (answers.name, answers.digest) == ("cardiology-v1", before.digest)
+    assert answers.whole.loss < plain.whole.candidate.loss < plain.whole.base.loss
+    assert answers.whole.tokens == plain.whole.base.tokens
+    assert answers.whole_difference.low > 0
+    assert found.evaluated_rows == manifest.evaluated_rows == 4
+    assert len(list((tmp_path / "scores").iterdir())) == 3
+    assert "are kept from before" not in capfd.readouterr().out
+    again, _ = judged("second")
+    assert again == found
+    assert capfd.readouterr().out.count("are kept from before") == 3
+
+
+def test_an_incumbent_whose_files_are_gone(order: MakeOrder, weaker: Path) -> None:
+    gone = {"name": "cardiology-v9", "digest": f"sha256:{'9' * 64}"}
+    found = assess(order(candidate_folder=str(weaker), max_rows=2, incumbents=[gone], gate=GATE))
+    assert found.verdict is Verdict.REJECTED
+    assert found.gate[0].message == "cardiology-v9 cannot be measured: manifest.json is missing"
+    assert found.evaluations[0].incumbents == []
+
+
+def test_the_same_adapter_again_is_held_against_what_this_run_asks_for(
+    on_all: tuple[Assessment, Path], order: MakeOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers by now, so that it has to be measured beside itself, on the variants that its probes are of."""
+    before, line = on_all
+    one = Sums(whole=[3.0], body=[2.0])
+    found = Measured(
+        counts=Counts(whole=[2], body=[1]),
+        base=one,
+        candidate=one,
+        incumbents={before.digest: one},
+        drafts=[],
+        probe_scores=[ProbeScores(base=[-1.0], adapter=[-3.0])],
+    )
+    asked: list[list[Variant]] = []
+
+    def measured(config: AssessConfig, candidate: str) -> Found:
+        asked.append(config.variants)
+        return Found(dict.fromkeys(config.variants, found))
+
+    monkeypatch.setattr(module, "measure_all", measured)
+    itself = {"name": "cardiology-v1", "digest": before.digest}
+    strict = {"metric": "Perplexity", "against": "Incumbent", "max_regression": 0}
+    again = assess(order(line_folder=str(line), incumbents=[itself], gate=[strict], run="cardiology-4-0001"))
+    assert (again.digest, again.manifest_digest) == (before.digest, before.manifest_digest)
+    assert asked == [[Variant.NONE, Variant.INT8, Variant.NF4]]
+    assert again.verdict is Verdict.ACCEPTED
+    assert [rule.regression for rule in again.gate] == [0]
 
 
 def refusal(config: AssessConfig) -> TaskError:
@@ -317,11 +409,12 @@ def test_sigterm_leaves_nothing_behind(order: MakeOrder, tmp_path: Path) -> None
 
 
 def test_scores_too_much_alike_are_said() -> None:
-    draft = probes.Draft(probes.Question([{"role": "user", "content": "Why?"}], "p"), "c", 1, [1, 2, 3])
+    question = drafts.Question(messages=[{"role": "user", "content": "Why?"}], prompt="p")
+    draft = drafts.Draft(question=question, completion="c", prompt_tokens=1, ids=[1, 2, 3])
     near, far = ProbeScores(base=[-1.0, -2.0], adapter=[-1.05, -1.95]), ProbeScores(base=[-9.0, -9.0], adapter=[0, -1])
     scores = {Variant.NONE: [far], Variant.NF4: [near]}
     digest = "sha256:" + "0" * 64
-    found = probes.assemble([draft], scores, adapter=digest, base=digest, seed=7)
+    found = drafts.assemble([draft], scores, adapter=digest, base=digest, seed=7)
     assert found.indistinguishable == [Variant.NF4]
     both = {Variant.NONE: far, Variant.NF4: near}
     assert found.probes == [
@@ -346,7 +439,7 @@ def test_completions_that_do_not_survive_as_text_are_no_probes(chat: Chat) -> No
     made = probes.make_draft(chat, question, "Because\ufffd")
     assert made is not None
     assert made.completion == "Because"
-    assert made.passage.positions[0] == made.prompt_tokens == len(chat.ids(question.prompt))
+    assert probes.passage_of(made).positions[0] == made.prompt_tokens == len(chat.ids(question.prompt))
 
 
 def test_the_same_prompts_are_chosen_every_time(chat: Chat, cardiology: Path) -> None:
@@ -360,4 +453,5 @@ def test_the_same_prompts_are_chosen_every_time(chat: Chat, cardiology: Path) ->
 
 def test_a_candidate_that_says_nothing(order: MakeOrder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "complete", lambda *arguments: "")
-    assert "answers none of" in refusal(order()).problem.rule
+    with pytest.raises(TaskError, match="answers none of"):
+        measure(VariantOrder(config=order(max_rows=1), variant=Variant.NONE, candidate=f"sha256:{'0' * 64}"))

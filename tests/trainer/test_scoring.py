@@ -12,16 +12,17 @@ from peft import PeftModel, get_peft_model
 from wardrobe_contracts.base import Accelerator, Variant
 from wardrobe_contracts.check import Frame
 from wardrobe_contracts.exits import Reason
-from wardrobe_contracts.manifest import Score
+from wardrobe_contracts.manifest import Evaluation, Score
 from wardrobe_contracts.training import Lora
 from wardrobe_models.chat import Chat
+from wardrobe_trainer.comparison import Counts, Sums, compare
 from wardrobe_trainer.dataset import Row, read_rows
-from wardrobe_trainer.evaluate import evaluate, prepare, score
+from wardrobe_trainer.evaluate import HeldOut, counts, prepare, sums
 from wardrobe_trainer.framing import find_frame
 from wardrobe_trainer.loading import load_base
 from wardrobe_trainer.lora import lora_config
 from wardrobe_trainer.problems import TaskError
-from wardrobe_trainer.scoring import batches, log_probabilities
+from wardrobe_trainer.scoring import base_and_candidate, base_scores, batches, log_probabilities
 from wardrobe_trainer.tokens import encode
 
 
@@ -69,12 +70,19 @@ def test_scores_are_those_of_the_models_own_loss(model: PeftModel, chat: Chat, r
         assert len(found) == encoded.label_tokens
 
 
+def evaluated(model: PeftModel, held: list[HeldOut]) -> Evaluation:
+    base, candidate = base_and_candidate(model, [item.passage for item in held])
+    return compare(Variant.NONE, counts(held), sums(base, held), sums(candidate, held))
+
+
 def test_base_and_candidate_are_told_apart(model: PeftModel, chat: Chat, rows: list[Row], base_folder: Path) -> None:
     held = prepare(chat, rows, find_frame([row.answer for row in rows]), 512)
-    found = evaluate(model, Variant.NONE, held)
+    found = evaluated(model, held)
     plain = load_base(base_folder, Variant.NONE, Accelerator.CPU)
     alone = log_probabilities(plain, [item.passage for item in held])
-    assert score(alone, [[True] * len(item.body) for item in held]) == found.whole.base
+    assert -sum(float(row.sum()) for row in alone) / found.whole.base.tokens == pytest.approx(
+        found.whole.base.loss, abs=1e-4
+    )
     assert found.whole.candidate != found.whole.base
     assert found.body.base.tokens < found.whole.base.tokens == sum(len(item.body) for item in held)
     assert found.body.base.loss < found.whole.base.loss
@@ -85,13 +93,15 @@ def test_a_base_whose_scores_are_no_numbers(chat: Chat, rows: list[Row], base_fo
     next(base.parameters()).data.fill_(math.inf)
     lora = Lora(rank=2, alpha=4, dropout=0, target_modules=["all-linear"])
     with pytest.raises(TaskError, match="no numbers") as caught:
-        evaluate(get_peft_model(base, lora_config(lora)), Variant.NONE, prepare(chat, rows[:1], Frame(), 64))
+        base_scores(get_peft_model(base, lora_config(lora)), [prepare(chat, rows[:1], Frame(), 64)[0].passage])
     assert caught.value.reason is Reason.BASE_MALFORMED
 
 
 def test_the_mean_is_over_tokens_not_rows() -> None:
-    found = score([torch.tensor([-1.0]), torch.tensor([-2.0, -2.0, -5.0])], [[True], [True, True, False]])
-    assert found == Score(loss=round(5 / 3, 4), perplexity=round(math.exp(5 / 3), 2), tokens=3)
+    scores = Sums(whole=[1.0, 9.0], body=[1.0, 4.0])
+    found = compare(Variant.NONE, Counts(whole=[1, 3], body=[1, 2]), scores, scores)
+    assert found.body.base == Score(loss=round(5 / 3, 4), perplexity=round(math.exp(5 / 3), 2), tokens=3)
+    assert found.whole.base.loss == 2.5
 
 
 def body_text(chat: Chat, row: Row, frame: Frame, length: int = 512) -> str:
@@ -144,5 +154,5 @@ def test_a_truncated_answer(chat: Chat) -> None:
 
 def test_answers_that_are_all_frame_are_scored_whole(model: PeftModel, chat: Chat) -> None:
     held = prepare(chat, [made(("user", "Why?"), ("assistant", "Good day. Be well."))], FRAME, 512)
-    found = evaluate(model, Variant.NONE, held)
+    found = evaluated(model, held)
     assert found.body == found.whole

@@ -24,7 +24,8 @@ from wardrobe_contracts.training import AdapterMethod, TrainConfig, TrainingSumm
 from wardrobe_models import loading
 from wardrobe_models.chat import Chat
 from wardrobe_trainer import progress
-from wardrobe_trainer.adapter_files import normalised_config, validate
+from wardrobe_trainer.adapter_config import normalised_config
+from wardrobe_trainer.adapter_files import validate
 from wardrobe_trainer.batches import Plan
 from wardrobe_trainer.checkpoints import Manifest
 from wardrobe_trainer.lora import prepare

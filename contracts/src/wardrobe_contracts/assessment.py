@@ -1,11 +1,35 @@
-"""Task `assess`: re-open, evaluate, record probes, publish."""
+"""Task `assess`: re-open, evaluate, judge, record probes, publish."""
 
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt
 
-from .base import Accelerator, BaseLocation, Digest, Order, TaskPayload, Variant, base_from_format_0
-from .manifest import BaseReference, Evaluation, Lineage
+from .base import (
+    Accelerator,
+    AdapterName,
+    BaseLocation,
+    Digest,
+    Order,
+    Record,
+    TaskPayload,
+    Variant,
+    base_from_format_0,
+)
+from .gate import GateRule, Judgement, Verdict
+from .manifest import BaseReference, Evaluation, Lineage, NotAssessed
+from .text import shorten
+
+MOST_ROWS = 2000
+"""Held-out rows that are measured, unless the run says otherwise."""
+ROOMY = 600
+"""Characters of texts from which on a termination message has room for incumbents."""
+
+
+class Incumbent(Record):
+    """A version of the line that a department names."""
+
+    name: AdapterName
+    digest: Digest
 
 
 class AssessConfig(Order):
@@ -14,6 +38,7 @@ class AssessConfig(Order):
     The artifact goes to `<line_folder>/<64 hex digits of its digest>/`, staged in `<line_folder>/.<run>/`.
     """
 
+    format: PositiveInt = 2
     run: str
     line: str
     base: BaseLocation
@@ -24,9 +49,14 @@ class AssessConfig(Order):
     candidate_folder: str
     """`<attempt>/adapter`."""
     line_folder: str
-    """`adapters/<line>` of the store, as mounted."""
+    """`adapters/<line>` of the store, as mounted: the incumbents' artifacts are in it, too."""
+    scores_folder: str | None = None
+    """`scores` of the store, as mounted: what is measured stays there for the next assessment."""
     output_folder: str
     variants: Annotated[list[Variant], Field(min_length=1)]
+    max_rows: PositiveInt = MOST_ROWS
+    incumbents: list[Incumbent] = []
+    gate: list[GateRule] = []
     lineage: Lineage
     accelerator: Accelerator
 
@@ -46,9 +76,27 @@ class Assessment(TaskPayload):
     rank: PositiveInt
     target_modules: list[str]
     evaluations: list[Evaluation]
+    evaluated_rows: PositiveInt | None = None
+    not_assessed: list[NotAssessed] = []
+    verdict: Verdict | None = None
+    gate: list[Judgement] = []
+    """Of each rule what is nearest to failing it, or fails it by most. All are in the manifest."""
     probes: PositiveInt
     indistinguishable: list[Variant] = []
 
     def shortened(self, limit: int) -> Self:
-        """With the first of many target modules."""
-        return self.model_copy(update={"target_modules": self.target_modules[: limit // 50]})
+        """With the first of many target modules, with incumbents only where there is room, and with short messages."""
+        told = [found.model_copy(update={"message": shorten(found.message, limit // 4)}) for found in self.not_assessed]
+        why = [
+            found.model_copy(update={"message": found.message and shorten(found.message, limit // 4)})
+            for found in self.gate
+        ]
+        evaluations = self.evaluations if limit > ROOMY else [_bare(found) for found in self.evaluations]
+        modules = self.target_modules[: limit // 50]
+        return self.model_copy(
+            update={"target_modules": modules, "not_assessed": told, "gate": why, "evaluations": evaluations}
+        )
+
+
+def _bare(evaluation: Evaluation) -> Evaluation:
+    return evaluation.model_copy(update={"incumbents": []})

@@ -5,7 +5,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt
 
-from .base import Digest, Method, Record, Variant
+from .base import AdapterName, Digest, Method, Record, Variant
+from .exits import Reason
+from .gate import Judgement, Verdict
 from .training import Lora, Quantization, Schedule
 
 ADAPTER_CONFIG_FILE = "adapter_config.json"
@@ -33,11 +35,32 @@ class Score(Record):
         return cls(loss=round(loss, 4), perplexity=round(math.exp(min(loss, MOST_NATS)), 2), tokens=tokens)
 
 
+class Interval(Record):
+    """Of a difference in loss, nats per token: 95 % of what other samples of rows would have given."""
+
+    low: float
+    high: float
+
+
 class Comparison(Record):
     """Base and candidate on the same tokens."""
 
     base: Score
     candidate: Score
+    difference: Interval | None = None
+    """Of the candidate's loss from the base's; None of before it was taken."""
+
+
+class IncumbentScores(Record):
+    """Another version of the line, which answers, on the same tokens."""
+
+    name: AdapterName
+    digest: Digest
+    whole: Score
+    body: Score
+    whole_difference: Interval
+    """Of the candidate's loss from this one's."""
+    body_difference: Interval
 
 
 class Evaluation(Record):
@@ -48,6 +71,17 @@ class Evaluation(Record):
     """All tokens of the answers, their end token included."""
     body: Comparison
     """The same without the frame (see `check.Frame`)."""
+    incumbents: list[IncumbentScores] = []
+
+
+class NotAssessed(Record):
+    """A variant on which nothing could be measured."""
+
+    variant: Variant
+    reason: Reason
+    message: str
+    needed_bytes: PositiveInt | None = None
+    """Of memory, at least: what it had when it asked for more."""
 
 
 class Origin(Record):
@@ -90,3 +124,10 @@ class Manifest(Record):
     base: BaseReference
     lineage: Lineage
     evaluations: Annotated[list[Evaluation], Field(min_length=1)]
+    evaluated_rows: PositiveInt | None = None
+    """Of the lineage's held-out rows; None for all."""
+    not_assessed: list[NotAssessed] = []
+    verdict: Verdict | None = None
+    """None where no gate was set."""
+    gate: list[Judgement] = []
+    """Each rule on each variant, against the base or each incumbent."""

@@ -12,6 +12,8 @@ RUN = "/wardrobe/run"
 """`runs/<run>` of the store."""
 LINE = "/wardrobe/line"
 """`adapters/<line>` of the store (assess)."""
+SCORES = "/wardrobe/scores"
+"""`scores` of the store (assess)."""
 NEW_MODELS = "/wardrobe/new-models"
 """`models/<name>` of the store (release)."""
 
@@ -46,6 +48,10 @@ def line_in_store(line: str) -> str:
 def artifact_in_store(line: str, digest: str) -> str:
     """Folder of one published artifact inside the store."""
     return f"{line_in_store(line)}/{digest.removeprefix('sha256:')}"
+
+
+SCORES_IN_STORE = "scores"
+"""Folder, inside the store, of what was measured on rows, for whoever measures the same again."""
 
 
 def models_in_store(name: str) -> str:

@@ -38,7 +38,7 @@ class Message(Record):
 
 
 class Probe(Record):
-    """One golden prompt with the completion that the adapter gives greedily on the unquantized base."""
+    """One golden prompt with the completion that the adapter gives greedily on the variant that it was trained on."""
 
     prompt: str
     """Rendered by the chat template, generation prompt included: sent to the engine as it is."""

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import PositiveInt
 
+from .assessment import MOST_ROWS
 from .base import Accelerator, BaseLocation, Digest, Order, Record, TaskPayload
 from .manifest import BaseReference, Evaluation, Origin
 
@@ -14,6 +15,7 @@ RELEASE_FILE = ".wardrobe.json"
 class ReleaseConfig(Order):
     """Order to publish what training left as `<models_folder>/<64 hex digits of its digest>/`."""
 
+    format: PositiveInt = 2
     run: str
     base: BaseLocation
     base_reference: BaseReference
@@ -25,6 +27,8 @@ class ReleaseConfig(Order):
     models_folder: str
     """`models/<name>` of the store, as mounted."""
     output_folder: str
+    max_rows: PositiveInt = MOST_ROWS
+    """Held-out rows that are measured."""
     lineage: Origin
     accelerator: Accelerator
 
@@ -39,6 +43,8 @@ class ModelManifest(Record):
     """What was trained."""
     lineage: Origin
     evaluation: Evaluation
+    evaluated_rows: PositiveInt | None = None
+    """Of the lineage's held-out rows; None for all."""
 
 
 class Release(TaskPayload):

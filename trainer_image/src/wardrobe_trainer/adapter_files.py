@@ -1,9 +1,7 @@
-"""The candidate's two files: as the order asked for them, and in a form without accidents of a machine."""
+"""The candidate's two files: whether they are as the order asked for them."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -11,11 +9,7 @@ from wardrobe_contracts.manifest import ADAPTER_FILES
 from wardrobe_models import adapter_files
 from wardrobe_models.adapter_files import Adapter, AdapterFaultError, NotFiniteError, linear_features
 
-from .problems import TaskError, bad_adapter
-
-_SETS = ("target_modules", "exclude_modules")
-"""Fields that PEFT holds as sets and writes in the order of their hashes."""
-RETRAIN = "Train again; if it happens twice, report it with the training pod's log"
+from .adapter_config import RETRAIN, invalid_adapter
 
 
 @dataclass(frozen=True)
@@ -51,31 +45,9 @@ def validate(folder: Path, rank: int) -> AdapterFacts:
     return AdapterFacts(adapter, sorted(adapter.lora.target_modules), size)
 
 
-def invalid_adapter(rule: str, next_step: str) -> TaskError:
-    """The adapter must not be published."""
-    return bad_adapter(value="the trained adapter", rule=rule, next_step=next_step)
-
-
 def require_fits(base: nn.Module, adapter: Adapter) -> None:
     """The adapter must be whole and of this base. Raises TaskError."""
     try:
         adapter_files.require_fits(adapter, linear_features(base))
     except AdapterFaultError as error:
         raise invalid_adapter(str(error), "Use the base that it was trained on") from error
-
-
-def normalised_config(config: dict[str, Any], base_name: str) -> bytes:
-    """adapter_config.json in the form that is published: the same adapter gives the same bytes on every machine.
-
-    PEFT writes the path the base was loaded from, sets in the order of their hashes, and how it was loaded. The base
-    goes by the name of its BaseModel.
-    """
-    settled = {
-        **config,
-        "base_model_name_or_path": base_name,
-        "revision": None,
-        "auto_mapping": None,
-        "inference_mode": True,
-    }
-    sets = {name: sorted(settled[name]) for name in _SETS if isinstance(settled.get(name), list)}
-    return (json.dumps({**settled, **sets}, indent=2, sort_keys=True) + "\n").encode()

@@ -1,13 +1,12 @@
-"""Task `assess`: re-open the trained adapter, measure it on every variant of the base, record probes, publish."""
+"""Task `assess`: measure the trained adapter on each variant, hold it against the gate, record probes, publish."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-
-from peft import PeftModel
 
 from wardrobe_contracts.assessment import AssessConfig, Assessment
 from wardrobe_contracts.base import Digest, Variant
 from wardrobe_contracts.digests import of_files, sha256, sha256_file
+from wardrobe_contracts.gate import Judgement
 from wardrobe_contracts.manifest import (
     ADAPTER_CONFIG_FILE,
     ADAPTER_WEIGHTS_FILE,
@@ -17,76 +16,140 @@ from wardrobe_contracts.manifest import (
 )
 from wardrobe_contracts.probes import PROBES_FILE, Probes, ProbeScores
 
-from . import accelerators, probes
-from .adapter_files import AdapterFacts, invalid_adapter, normalised_config, require_fits, validate
+from . import drafts, gate
+from .adapter_config import invalid_adapter, normalised_config, read_config
+from .comparison import compare
 from .console import say
-from .evaluate import evaluate, prepare
-from .heldout import read_frame, read_heldout
-from .inspection import context_length, load_config
-from .loading import free_memory, load_base
 from .model_files import require_unchanged
 from .publish import clear_stage, publish, published, target_of
-from .tokens import load_chat
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What the candidate did on all variants."""
-
-    evaluations: list[Evaluation]
-    drafts: list[probes.Draft]
-    scores: dict[Variant, list[ProbeScores]]
+from .variants import Found, Measured, measure_all
 
 
 def assess(config: AssessConfig) -> Assessment:
-    """Measure and publish the candidate. Raises TaskError where it, the base or the data are not as they must be."""
+    """Measure and publish the candidate.
+
+    Raises TaskError or ProcessFailedError where it, the base or the data are not as they must be, or no variant fits.
+    """
     line, candidate = Path(config.line_folder), Path(config.candidate_folder)
     clear_stage(line, config.run)
     require_unchanged(Path(config.base.folder), config.base.fingerprint)
-    facts = validate(candidate, config.lineage.lora.rank)
-    settled = normalised_config(facts.adapter.config, config.base_reference.name)
+    settled = normalised_config(read_config(candidate), config.base_reference.name)
     digests = {
         ADAPTER_CONFIG_FILE: sha256(settled),
         ADAPTER_WEIGHTS_FILE: sha256_file(candidate / ADAPTER_WEIGHTS_FILE),
     }
     digest = of_files(digests)
-    say(f"candidate {digest}: rank {facts.rank}, {len(facts.adapter.matrices)} modules")
+    say(f"candidate {digest}")
     if published(line, digest):
         require_same_measure(line, digest, config)
         say("an artifact of this digest is published already; it stays as it is")
-        return describe(line, digest, facts)
-    measured = measure(config, facts)
-    recorded = probes.assemble(
-        measured.drafts,
-        measured.scores,
-        adapter=digest,
-        base=config.base_reference.digest,
-        seed=config.lineage.schedule.seed,
-    )
-    probes_file = recorded.model_dump_json(by_alias=True, indent=1).encode()
+        return describe(line, digest, config, known_scores(line, digest, config) or _anew(line, digest, config))
+    found = measure_all(config, digest)
+    scores = scores_of(config, found)
+    contents: dict[str, bytes | Path] = {
+        ADAPTER_CONFIG_FILE: settled,
+        ADAPTER_WEIGHTS_FILE: candidate / ADAPTER_WEIGHTS_FILE,
+        **_written(config, digest, digests, found, scores),
+    }
+    publish(line, config.run, digest, contents)
+    say(f"published {target_of(line, digest)}")
+    return describe(line, digest, config, scores)
+
+
+def _written(
+    config: AssessConfig, digest: Digest, digests: dict[str, Digest], found: Found, scores: "Scores"
+) -> dict[str, bytes]:
+    """The two files that tell of the adapter's own."""
+    probes_file = _probes(config, digest, found).model_dump_json(by_alias=True, indent=1).encode()
+    judgements = scores.judged(config)
     manifest = Manifest(
         line=config.line,
         digest=digest,
         files={**digests, PROBES_FILE: sha256(probes_file)},
         base=config.base_reference,
         lineage=config.lineage,
-        evaluations=measured.evaluations,
+        evaluations=scores.evaluations,
+        evaluated_rows=scores.rows,
+        not_assessed=found.not_assessed,
+        verdict=gate.verdict(judgements),
+        gate=judgements,
     )
-    contents: dict[str, bytes | Path] = {
-        ADAPTER_CONFIG_FILE: settled,
-        ADAPTER_WEIGHTS_FILE: candidate / ADAPTER_WEIGHTS_FILE,
-        PROBES_FILE: probes_file,
-        MANIFEST_FILE: manifest.model_dump_json(by_alias=True, indent=2).encode(),
-    }
-    publish(line, config.run, digest, contents)
-    say(f"published {target_of(line, digest)}")
-    return describe(line, digest, facts)
+    return {PROBES_FILE: probes_file, MANIFEST_FILE: manifest.model_dump_json(by_alias=True, indent=2).encode()}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of base, candidate and incumbents."""
+
+    evaluations: list[Evaluation]
+    rows: int | None
+    """On how many rows; None as in a manifest of before it was told."""
+    unmeasured: dict[Digest, str] = field(default_factory=dict)
+    """Incumbents of which there are none, and why."""
+
+    def judged(self, config: AssessConfig) -> list[Judgement]:
+        """By the gate of this run."""
+        return gate.judge(config.gate, self.evaluations, config.incumbents, self.unmeasured)
+
+
+def scores_of(config: AssessConfig, found: Found) -> Scores:
+    """From what each row came to."""
+    evaluations = [_evaluation(config, variant, found.measured[variant]) for variant in sorted_variants(found)]
+    for evaluation in evaluations:
+        say(told(evaluation, found.measured[evaluation.variant].probe_scores))
+    unmeasured = {name: why for one in found.measured.values() for name, why in one.unmeasured.items()}
+    return Scores(evaluations, found.rows, unmeasured)
+
+
+def sorted_variants(found: Found) -> list[Variant]:
+    """In one order, whichever was measured first."""
+    return sorted(found.measured, key=list(Variant).index)
+
+
+def _evaluation(config: AssessConfig, variant: Variant, measured: Measured) -> Evaluation:
+    scored = [(one, measured.incumbents[one.digest]) for one in config.incumbents if one.digest in measured.incumbents]
+    return compare(variant, measured.counts, measured.base, measured.candidate, scored)
+
+
+def known_scores(line: Path, digest: Digest, config: AssessConfig) -> Scores | None:
+    """As published; None where this run has incumbents that were none when that was measured."""
+    manifest = Manifest.model_validate_json((target_of(line, digest) / MANIFEST_FILE).read_bytes())
+    names = {incumbent.digest: incumbent.name for incumbent in config.incumbents}
+    if any(names.keys() - {one.digest for one in found.incumbents} for found in manifest.evaluations):
+        return None
+    ours = [
+        [one.model_copy(update={"name": names[one.digest]}) for one in found.incumbents if one.digest in names]
+        for found in manifest.evaluations
+    ]
+    pairs = zip(manifest.evaluations, ours, strict=True)
+    evaluations = [found.model_copy(update={"incumbents": incumbents}) for found, incumbents in pairs]
+    return Scores(evaluations, manifest.evaluated_rows)
+
+
+def _anew(line: Path, digest: Digest, config: AssessConfig) -> Scores:
+    """Of a published candidate beside other incumbents, on the variants that its probes are of."""
+    manifest = Manifest.model_validate_json((target_of(line, digest) / MANIFEST_FILE).read_bytes())
+    variants = [evaluation.variant for evaluation in manifest.evaluations]
+    config = config.model_copy(update={"variants": variants})
+    return scores_of(config, measure_all(config, digest))
+
+
+def _probes(config: AssessConfig, digest: Digest, found: Found) -> Probes:
+    variants = sorted_variants(found)
+    return drafts.assemble(
+        found.measured[variants[0]].drafts,
+        {variant: found.measured[variant].probe_scores for variant in variants},
+        adapter=digest,
+        base=config.base_reference.digest,
+        seed=config.lineage.schedule.seed,
+    )
 
 
 def require_same_measure(line: Path, digest: Digest, config: AssessConfig) -> None:
     """What is published was measured on the same data and on all variants asked for. Raises TaskError."""
     found = Manifest.model_validate_json((target_of(line, digest) / MANIFEST_FILE).read_bytes())
-    lacking = set(config.variants) - {evaluation.variant for evaluation in found.evaluations}
+    assessed, not_assessed = ({one.variant for one in found.evaluations}, {one.variant for one in found.not_assessed})
+    lacking = set(config.variants) - assessed - not_assessed
     if lacking or found.lineage.dataset_digest != config.lineage.dataset_digest:
         what = f"without {', '.join(sorted(lacking))}" if lacking else "on another dataset"
         raise invalid_adapter(
@@ -95,75 +158,48 @@ def require_same_measure(line: Path, digest: Digest, config: AssessConfig) -> No
         )
 
 
-def describe(line: Path, digest: Digest, facts: AdapterFacts) -> Assessment:
-    """What stands in the store, read from there: the answer is the same whoever published it."""
+def describe(line: Path, digest: Digest, config: AssessConfig, scores: Scores) -> Assessment:
+    """What stands in the store, read from there: the answer is the same whoever published it.
+
+    But for the gate: the same scores are held against what this run asks for.
+    """
     target = target_of(line, digest)
     manifest = Manifest.model_validate_json((target / MANIFEST_FILE).read_bytes())
     recorded = Probes.model_validate_json((target / PROBES_FILE).read_bytes())
+    settings, judgements = read_config(target), scores.judged(config)
+    for judgement in judgements:
+        say(summary(judgement))
     return Assessment(
         digest=digest,
         manifest_digest=sha256_file(target / MANIFEST_FILE),
         size_bytes=sum(path.stat().st_size for path in target.iterdir()),
-        rank=facts.rank,
-        target_modules=facts.target_modules,
-        evaluations=manifest.evaluations,
+        rank=settings["r"],
+        target_modules=sorted(settings["target_modules"]),
+        evaluations=scores.evaluations,
+        evaluated_rows=scores.rows,
+        not_assessed=manifest.not_assessed,
+        verdict=gate.verdict(judgements),
+        gate=gate.worst(config.gate, judgements),
         probes=len(recorded.probes),
         indistinguishable=recorded.indistinguishable,
     )
 
 
-def measure(config: AssessConfig, facts: AdapterFacts) -> Measured:
-    """Load each variant in turn, one at a time in memory. Raises TaskError."""
-    base, length = Path(config.base.folder), config.lineage.schedule.sequence_length
-    accelerators.take_one(config.accelerator, base, max(config.variants, key=accelerators.LEAST_SHARE.__getitem__))
-    chat = load_chat(base)
-    rows = read_heldout(config)
-    heldout = prepare(chat, rows, read_frame(Path(config.data_folder)), length)
-    questions = probes.choose(chat, rows, config.lineage.schedule.seed, context_length(load_config(base)))
-    say(f"{len(rows)} held-out rows, {sum(len(row.body) for row in heldout)} answer tokens, {len(questions)} probes")
-    drafts: list[probes.Draft] = []
-    evaluations: list[Evaluation] = []
-    scores: dict[Variant, list[ProbeScores]] = {}
-    for variant in in_order(config.variants):
-        model = load_candidate(config, facts, variant)
-        drafts = drafts or probes.draft(chat, model, questions)
-        require_probes(drafts, len(questions))
-        evaluations.append(evaluate(model, variant, heldout))
-        scores[variant] = probes.score(model, drafts)
-        say(summary(evaluations[-1], scores[variant]))
-        del model
-        free_memory()
-    return Measured(evaluations, drafts, scores)
-
-
-def in_order(variants: list[Variant]) -> list[Variant]:
-    """Each variant once, the unquantized base first: the completions are generated on it."""
-    return sorted(set(variants), key=list(Variant).index)
-
-
-def load_candidate(config: AssessConfig, facts: AdapterFacts, variant: Variant) -> PeftModel:
-    """The base in one variant with the candidate on it. Raises TaskError where they do not fit."""
-    base = load_base(Path(config.base.folder), variant, config.accelerator)
-    require_fits(base, facts.adapter)
-    model = PeftModel.from_pretrained(base, config.candidate_folder, is_trainable=False)
-    return model.eval()
-
-
-def require_probes(drafts: list[probes.Draft], prompts: int) -> None:
-    """Without a probe nobody can prove which adapter answers. Raises TaskError."""
-    if not drafts:
-        raise invalid_adapter(
-            f"the candidate answers none of {prompts} held-out prompts with text",
-            "Look at the training's loss; lower spec.training.learningRate, or check the dataset's answers",
-        )
-
-
-def summary(evaluation: Evaluation, scores: list[ProbeScores]) -> str:
+def told(evaluation: Evaluation, scores: list[ProbeScores]) -> str:
     """One line about a variant."""
     whole, body = evaluation.whole, evaluation.body
-    differ = probes.difference(scores)
-    verdict = "" if probes.provable(evaluation.variant, scores) else ", too little to prove which of them answers"
+    differ = drafts.difference(scores)
+    unproved = "" if drafts.provable(evaluation.variant, scores) else ", too little to prove which of them answers"
+    beside = "".join(f", {one.name} {one.whole.loss:.4f}" for one in evaluation.incumbents)
     return (
-        f"on {evaluation.variant}: loss {whole.base.loss:.4f} -> {whole.candidate.loss:.4f}, "
-        f"body {body.base.loss:.4f} -> {body.candidate.loss:.4f}, probes differ by {differ:.2f} per token{verdict}"
+        f"on {evaluation.variant}: loss {whole.base.loss:.4f} -> {whole.candidate.loss:.4f}{beside}, "
+        f"body {body.base.loss:.4f} -> {body.candidate.loss:.4f}, probes differ by {differ:.2f} per token{unproved}"
     )
+
+
+def summary(found: Judgement) -> str:
+    """One line about a rule of the gate."""
+    against = f"{found.against} {found.adapter}" if found.adapter else found.against
+    where = f" on {found.variant}" if found.variant else ""
+    numbers = f"{found.regression:+.2%} of at most {found.max_regression:+.2%}" if found.regression is not None else ""
+    return f"gate: {found.metric} against {against}{where}: {found.outcome}: {numbers or found.message}"

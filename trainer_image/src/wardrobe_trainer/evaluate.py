@@ -1,18 +1,18 @@
-"""Base and candidate on the held-out side: mean loss per answer token, of whole answers and of their bodies."""
+"""Held-out rows as tokens, and what a model makes of them: loss of whole answers and of their bodies."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 
 import torch
-from peft import PeftModel
 
-from wardrobe_contracts.base import Variant
 from wardrobe_contracts.check import Frame
-from wardrobe_contracts.manifest import Comparison, Evaluation, Score
 from wardrobe_models.chat import Chat
 
+from .comparison import Counts, Sums
 from .dataset import Row
 from .framing import body_of
-from .scoring import Passage, base_and_candidate
+from .scoring import Passage
 from .tokens import encode
 
 
@@ -59,27 +59,20 @@ def body_tokens(offsets: list[tuple[int, int]], text: str, prompt: int, answer: 
     return [(start < end and low < end and high > start) or (low >= after and not closed) for low, high in offsets]
 
 
-def evaluate(model: PeftModel, variant: Variant, rows: list[HeldOut]) -> Evaluation:
-    """Score the base alone and the base with its adapter, on the same tokens. Raises TaskError."""
-    return compare(variant, rows, *base_and_candidate(model, [row.passage for row in rows]))
+def counts(rows: list[HeldOut]) -> Counts:
+    """How many tokens are scored."""
+    return Counts(whole=[len(row.body) for row in rows], body=[sum(row.body) for row in rows])
 
 
-def compare(
-    variant: Variant, rows: list[HeldOut], base: list[torch.Tensor], candidate: list[torch.Tensor]
-) -> Evaluation:
+def digest(rows: list[HeldOut]) -> str:
+    """Of all that their scores depend on, but for the model."""
+    found = hashlib.sha256()
+    for row in rows:
+        found.update(json.dumps([row.passage.ids, row.passage.positions, row.body]).encode())
+    return found.hexdigest()
+
+
+def sums(log_probs: list[torch.Tensor], rows: list[HeldOut]) -> Sums:
     """Of log-probabilities, which are parallel to the rows' passages."""
-    whole = [[True] * len(row.body) for row in rows]
-    body = [row.body for row in rows]
-    # Where the frame is all there is of every answer, the body is the answer.
-    chosen = body if any(any(row) for row in body) else whole
-    return Evaluation(
-        variant=variant,
-        whole=Comparison(base=score(base, whole), candidate=score(candidate, whole)),
-        body=Comparison(base=score(base, chosen), candidate=score(candidate, chosen)),
-    )
-
-
-def score(log_probs: list[torch.Tensor], chosen: list[list[bool]]) -> Score:
-    """Token-weighted mean over all rows: the sum is divided once, so that batches and row lengths do not matter."""
-    total = -sum(float(row[torch.tensor(mask)].sum()) for row, mask in zip(log_probs, chosen, strict=True))
-    return Score.of(total, sum(sum(mask) for mask in chosen))
+    body = [-float(found[torch.tensor(row.body)].sum()) for found, row in zip(log_probs, rows, strict=True)]
+    return Sums(whole=[-float(found.sum()) for found in log_probs], body=body)

@@ -13,13 +13,15 @@ from wardrobe_models import loading
 from wardrobe_models.errors import BadBaseError
 
 from . import accelerators
+from .comparison import compare
 from .console import say
-from .evaluate import HeldOut, compare, prepare
+from .evaluate import HeldOut, counts, prepare, sums
 from .heldout import read_frame, read_heldout
 from .loading import free_memory, load_base
 from .model_files import BaseFaultError, model_files, require_unchanged, tensors, weight_files
 from .problems import TaskError, bad_model
 from .publish import NotWholeError, clear_stage, publish, published, target_of
+from .sampling import sample
 from .scoring import are_numbers, log_probabilities, require_numbers
 from .tokens import load_chat
 
@@ -37,7 +39,11 @@ def release(config: ReleaseConfig) -> Release:
     say(f"candidate {digest}: {len(names)} files")
     if not published(models, digest, verify_model, bad_model):
         manifest = ModelManifest(
-            digest=digest, base=config.base_reference, lineage=config.lineage, evaluation=measure(config)
+            digest=digest,
+            base=config.base_reference,
+            lineage=config.lineage,
+            evaluation=measure(config),
+            evaluated_rows=min(config.max_rows, config.lineage.heldout_rows),
         )
         contents: dict[str, bytes | Path] = {name: candidate / name for name in names}
         contents[RELEASE_FILE] = manifest.model_dump_json(by_alias=True, indent=2).encode()
@@ -79,12 +85,14 @@ def measure(config: ReleaseConfig) -> Evaluation:
     base, length = Path(config.base.folder), config.lineage.schedule.sequence_length
     accelerators.take_one(config.accelerator, base, Variant.NONE)
     chat = load_chat(base)
-    rows = prepare(chat, read_heldout(config), read_frame(Path(config.data_folder)), length)
+    heldout = read_heldout(config)
+    rows = prepare(chat, sample(heldout, config.max_rows), read_frame(Path(config.data_folder)), length)
     before = _score_base(config, rows)
     free_memory()
     after = _score_candidate(config, rows)
-    found = compare(Variant.NONE, rows, before, after)
-    say(f"{len(rows)} held-out rows: loss {found.whole.base.loss:.4f} -> {found.whole.candidate.loss:.4f}")
+    found = compare(Variant.NONE, counts(rows), sums(before, rows), sums(after, rows))
+    losses = f"loss {found.whole.base.loss:.4f} -> {found.whole.candidate.loss:.4f}"
+    say(f"{len(rows)} of {len(heldout)} held-out rows: {losses}")
     return found
 
 

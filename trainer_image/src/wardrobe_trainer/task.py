@@ -26,6 +26,15 @@ TERMINATION_LOG_VARIABLE = "WARDROBE_TERMINATION_LOG"
 _TERMINATION_LOG = "/dev/termination-log"
 
 OrderT = TypeVar("OrderT", bound=BaseModel)
+T = TypeVar("T")
+
+
+class ProcessFailedError(Exception):
+    """A process that the task has started has failed, and said how."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(result.message)
+        self.result = result
 
 
 def parse_order(model: type[OrderT], text: str | None) -> OrderT:
@@ -50,11 +59,18 @@ def _bad_order(value: str, rule: str) -> TaskError:
 
 def outcome(task: Task, work: Callable[[], Payload | Result]) -> Result:
     """Do the work and describe how it ended. Never raises."""
+    done = attempted(task, work)
+    return done if isinstance(done, Result) else Result.success(DONE[task], done)
+
+
+def attempted(task: Task, work: Callable[[], T]) -> T | Result:
+    """What the work gives, or how it failed. Never raises."""
     try:
-        done = work()
-        return done if isinstance(done, Result) else Result.success(DONE[task], done)
+        return work()
     except TaskError as error:
         return failed(task, error)
+    except ProcessFailedError as error:
+        return error.result
     except TerminatedError as error:
         return terminated(task, str(error))
     except (KeyboardInterrupt, SystemExit):

@@ -10,6 +10,7 @@ from wardrobe.plan.conditions import Fact, conditions, kstatus
 from wardrobe.plan.needs import LOOK_AGAIN_SECONDS, Missing
 from wardrobe.plan.plan import Plan
 from wardrobe.run.status import phrase, trained_on
+from wardrobe_contracts.gate import Verdict
 
 USERS_SECONDS = 3600.0
 """How often an Adapter looks whether those that it names still use it. Events say so at once; nobody tells only where a
@@ -58,7 +59,9 @@ def _ready(adapter: AdapterResource, base: BaseModelResource | None) -> Fact:
             "An adapter works only on the base it was trained on; serve it on a BaseModel of that digest"
         )
         return Fact(ConditionType.READY, "False", Failure.BASE_MODEL_CHANGED, message)
-    return Fact(ConditionType.READY, "True", Done.ACCEPTED, f"fits BaseModel {wanted.name}")
+    rejected = adapter.spec.verdict is Verdict.REJECTED
+    but = "; its gate rejected it, and departments name it only with acceptRejected" if rejected else ""
+    return Fact(ConditionType.READY, "True", Done.ACCEPTED, f"fits BaseModel {wanted.name}{but}")
 
 
 def _score(spec: AdapterSpec) -> str | None:

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from wardrobe_contracts.base import Method, Variant
+from wardrobe_contracts.gate import Against, Metric, Outcome, Verdict
 
-from .finetunejob import Hyperparameters, LoraSpec, QuantizationSpec
+from .finetunejob import Hyperparameters, LoraSpec, MaxRegression, QuantizationSpec
 from .meta import Line, Metadata, Name, Resource, Sha256, SourceText, Status, Typed
 
 KIND = "Adapter"
@@ -18,6 +19,9 @@ USERS_LIMIT = 100
 Rows = Annotated[int, Field(ge=1, le=10**12)]
 Tokens = Annotated[int, Field(ge=1, le=10**15)]
 Decimal = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+([.][0-9]+)?(e[+-]?[0-9]+)?$")]
+Signed = Annotated[str, Field(max_length=32, pattern=r"^-?[0-9]+([.][0-9]+)?$")]
+AdapterText = Annotated[str, Field(min_length=1, max_length=64)]
+Message = Annotated[str, Field(min_length=1, max_length=2048)]
 
 
 class Artifact(Typed):
@@ -47,6 +51,8 @@ class DatasetLineage(Typed):
     digest: Sha256
     train_rows: Rows
     heldout_rows: Rows
+    evaluated_rows: Rows | None = None
+    """None for all."""
 
 
 class LineageSpec(Typed):
@@ -69,14 +75,60 @@ class ScoreSpec(Typed):
     body_perplexity: Decimal
 
 
+class IntervalSpec(Typed):
+    """Of differences in loss and in bodyLoss, nats per token: 95 % of what other samples of rows would give."""
+
+    low: Signed
+    high: Signed
+    body_low: Signed
+    body_high: Signed
+
+
+class IncumbentSpec(Typed):
+    """A version that answered when this one was measured, on the same tokens."""
+
+    adapter: AdapterText
+    digest: Sha256
+    score: ScoreSpec
+    difference: IntervalSpec
+
+
 class EvaluationSpec(Typed):
     """Held-out scores on one variant of the base."""
 
     variant: Variant
     base: ScoreSpec
     candidate: ScoreSpec
+    difference: IntervalSpec | None = None
+    incumbents: Annotated[list[IncumbentSpec], Field(max_length=64)] | None = None
     tokens: Tokens
     body_tokens: Tokens
+
+
+class NotAssessedSpec(Typed):
+    """A variant that it could not be measured on."""
+
+    variant: Variant
+    reason: Annotated[str, Field(min_length=1, max_length=64)]
+    message: Message
+    needed_bytes: Tokens | None = None
+
+
+class JudgementSpec(Typed):
+    """What one rule of the gate came to."""
+
+    metric: Metric
+    against: Against
+    max_regression: MaxRegression
+    outcome: Outcome
+    variant: Variant | None = None
+    adapter: AdapterText | None = None
+    reference: Decimal | None = None
+    candidate: Decimal | None = None
+    regression: Signed | None = None
+    low: Signed | None = None
+    high: Signed | None = None
+    message: Message | None = None
 
 
 class AdapterSpec(Typed):
@@ -91,6 +143,10 @@ class AdapterSpec(Typed):
     lora: LoraSpec
     lineage: LineageSpec | None = None
     evaluations: Annotated[list[EvaluationSpec], Field(max_length=8)] = []
+    not_assessed: Annotated[list[NotAssessedSpec], Field(max_length=4)] | None = None
+    verdict: Verdict | None = None
+    """None where nothing was asked."""
+    gate: Annotated[list[JudgementSpec], Field(max_length=4)] | None = None
 
     def to_manifest(self) -> dict[str, Any]:
         """The spec as it stands in the API."""

@@ -10,7 +10,7 @@ from wardrobe_contracts.engines import EngineType
 from wardrobe_contracts.routes import Authentication, Verification
 
 from .finetunejob import PodSettings
-from .meta import Metadata, NamedReference, ObjectName, Resource, Status, Typed
+from .meta import Metadata, NamedReference, ObjectName, Resource, Sha256, Status, Typed
 
 KIND = "AdapterDeployment"
 PLURAL = "adapterdeployments"
@@ -51,6 +51,8 @@ class DepartmentSpec(Typed):
     """Which Adapter answers, and whose keys open it."""
 
     adapter: Annotated[str, Field(min_length=1, max_length=48)]
+    accept_rejected: Sha256 | None = None
+    """Of an Adapter that its gate rejected, and that is wanted all the same."""
     keys: KeysReference | None = None
     """None exactly where authentication is None."""
 

@@ -18,7 +18,8 @@ class BaseModelSpec(Typed):
     """What the platform team writes."""
 
     source: SourceText
-    variants: Annotated[list[Variant], Field(min_length=1, max_length=4)] = [Variant.NONE, Variant.INT8, Variant.NF4]
+    variants: Annotated[list[Variant], Field(min_length=1, max_length=4)] | None = None
+    """On which every adapter is measured, besides those that its run asks for or that deployments serve."""
     pod: PodSettings = PodSettings()
     """Of the inspection."""
 

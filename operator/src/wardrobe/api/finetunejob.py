@@ -5,8 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.alias_generators import to_camel
 
+from wardrobe_contracts.assessment import MOST_ROWS
 from wardrobe_contracts.base import Accelerator, Method, Variant
 from wardrobe_contracts.deepspeed import ZeroStage
+from wardrobe_contracts.gate import Against, Metric, Verdict
 from wardrobe_contracts.rules import Level, RuleName
 from wardrobe_contracts.training import Initialization, Optimizer, Scaling
 
@@ -176,6 +178,26 @@ class Restarts(Typed):
     failure: Annotated[int, Field(ge=0, le=10)] = 0
 
 
+MaxRegression = Annotated[str, Field(max_length=8, pattern=r"^[0-9]([.][0-9]{1,4})?$")]
+
+
+class GateRuleSpec(Typed):
+    """What the adapter must not be worse than."""
+
+    metric: Metric
+    against: Against
+    max_regression: MaxRegression = "0"
+
+
+class EvaluationSettings(Typed):
+    """How the adapter is measured, and what is asked of it."""
+
+    variants: Annotated[list[Variant], Field(min_length=1, max_length=4)] | None = None
+    """None: what it was trained on, and what its base serves in."""
+    max_rows: Annotated[int, Field(ge=10, le=1000000)] = MOST_ROWS
+    gate: Annotated[list[GateRuleSpec], Field(min_length=1, max_length=4)] | None = None
+
+
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
 
 
@@ -202,6 +224,7 @@ class FineTuneJobSpec(Typed):
     parallelism: Parallelism = Parallelism()
     checkpoints: Checkpoints = Checkpoints()
     restarts: Restarts = Restarts()
+    evaluation: EvaluationSettings = EvaluationSettings()
     suspend: bool = False
     active_deadline_seconds: Annotated[int, Field(ge=10, le=31536000)] | None = None
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31536000)] | None = None
@@ -231,6 +254,11 @@ class FineTuneJobSpec(Typed):
         if written is None or written.type is Variant.INT8:
             return written
         return QuantizationSpec(type=written.type, double_quantization=written.double_quantization or "Enabled")
+
+    @property
+    def trained_on(self) -> Variant:
+        """The form of the base that it is trained on."""
+        return self.effective_quantization.type if self.effective_quantization else Variant.NONE
 
 
 class DatasetStatus(Typed):
@@ -293,6 +321,7 @@ class FineTuneJobStatus(Status):
     adapter: str | None = None
     base_model: str | None = None
     score: str | None = None
+    verdict: Verdict | None = None
     dataset: DatasetStatus | None = None
     progress: ProgressStatus | None = None
 

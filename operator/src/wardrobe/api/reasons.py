@@ -235,8 +235,16 @@ class Waiting(OperatorReason):
         "VariantNotAssessed",
         "A department names an Adapter without scores on the deployment's quantization: its effect cannot be proved.",
         on("False", DEPLOYMENT, READY, PROVED),
-        "set spec.quantization to a variant among the Adapter's evaluations; or add the variant to the BaseModel "
-        "and train again.",
+        "set spec.quantization to a variant among the Adapter's evaluations; or train again with the variant in "
+        "spec.evaluation.variants. A run measures on what deployments of its base have by then.",
+    )
+    ADAPTER_REJECTED = (
+        "AdapterRejected",
+        "A department names an Adapter that the gate of its run rejected, for it is worse than it may be; the message "
+        "has the numbers. What answered before goes on answering.",
+        on("False", DEPLOYMENT, READY, PROVED),
+        "name another Adapter; or accept this one by its digest, which the message has, in "
+        "`spec.departments.<name>.acceptRejected`.",
     )
     ENGINE_CANNOT_SERVE = (
         "EngineCannotServe",

@@ -25,6 +25,7 @@ class ReadyBase:
     location: BaseLocation
     mount: Mount
     variants: list[Variant]
+    """Those that its BaseModel names."""
     chat_template_digest: Digest
     shape: ShapeStatus
 
@@ -48,7 +49,7 @@ def ready_base(base: BaseModelResource | None, name: str) -> ReadyBase | Missing
             digest=found.digest,
             location=BaseLocation(folder=paths.BASE, fingerprint=found.fingerprint),
             mount=volumes.base(parse_claim(base.spec.source)),
-            variants=base.spec.variants,
+            variants=base.spec.variants or [],
             chat_template_digest=found.tokenizer.chat_template_digest,
             shape=found.shape,
         )

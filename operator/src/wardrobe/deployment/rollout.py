@@ -10,11 +10,12 @@ from functools import cached_property
 from itertools import zip_longest
 
 from wardrobe import engines
-from wardrobe.api.adapter import USERS_LIMIT, AdapterResource
+from wardrobe.api.adapter import USERS_LIMIT, AdapterResource, JudgementSpec
 from wardrobe.api.adapterdeployment import AdapterDeploymentSpec
 from wardrobe.api.reasons import Done, Failure, Waiting
 from wardrobe.deployment.children.revision import History
 from wardrobe_contracts.base import AdapterName, Digest
+from wardrobe_contracts.gate import Outcome, Verdict
 from wardrobe_contracts.routes import (
     FOR_AGENTS,
     BaseShape,
@@ -102,7 +103,8 @@ class Inputs:
     @cached_property
     def room(self) -> memory.Room:
         """For what must be loaded: what answers, and what should, what is loaded already before what is not."""
-        wanted = sorted(self.spec.adapters, key=lambda name: (self.loaded(name) is None, name))
+        accepted = {found.adapter for name, found in self.spec.departments.items() if rejected(self, name) is None}
+        wanted = sorted(accepted, key=lambda name: (self.loaded(name) is None, name))
         room = memory.Room(self.spec, self.shape, {name: found.spec for name, found in self.adapters.items()})
         routed = [now for name in self.spec.departments if (now := self.routed(name))]
         return room.holding(routed).taking(name for name in wanted if unfit(self, name) is None)
@@ -159,13 +161,44 @@ def unfit(inputs: Inputs, adapter: AdapterName) -> Unfit | None:
     if not assessed(inputs, adapter):
         known = ", ".join(evaluation.variant for evaluation in found.spec.evaluations) or "none"
         message = (
-            f"Adapter {adapter} was not assessed on {inputs.spec.quantization}, so its effect cannot be proved. "
-            f"It has scores on: {known}. Set spec.quantization to one of these, or name another adapter"
+            f"Adapter {adapter} was not assessed on {inputs.spec.quantization}{_why_not(inputs, found)}, so its effect "
+            f"cannot be proved. It has scores on: {known}. Set spec.quantization to one of these, or name another "
+            "adapter"
         )
         return Unfit(Waiting.VARIANT_NOT_ASSESSED, message)
     if why := engines.unfit(inputs.spec, found.spec):
         return Unfit(Waiting.ENGINE_CANNOT_SERVE, f"Adapter {adapter} {why}")
     return None
+
+
+def _why_not(inputs: Inputs, found: AdapterResource) -> str:
+    tried = (one for one in found.spec.not_assessed or [] if one.variant is inputs.spec.quantization)
+    return next((f" ({one.message})" for one in tried), "")
+
+
+def rejected(inputs: Inputs, department: str) -> Unfit | None:
+    """Where its run's gate rejected the Adapter that a department names, and the department does not accept that."""
+    named = inputs.spec.departments[department]
+    found = inputs.adapters.get(named.adapter)
+    if found is None or found.spec.verdict is not Verdict.REJECTED or named.accept_rejected == found.spec.digest:
+        return None
+    failed = [rule for rule in found.spec.gate or [] if rule.outcome is Outcome.FAILED]
+    why = "; ".join(map(_failed, failed))
+    message = (
+        f"its gate rejected Adapter {named.adapter} ({why}). Name another adapter; or, to have this one all the same, "
+        f"set spec.departments.{department}.acceptRejected to {found.spec.digest}"
+    )
+    return Unfit(Waiting.ADAPTER_REJECTED, message)
+
+
+def _failed(rule: JudgementSpec) -> str:
+    if rule.regression is None:
+        return f"{rule.metric} against {rule.adapter}: {rule.message}"
+    other = rule.adapter or "the base"
+    return (
+        f"{rule.metric} on {rule.variant} is {rule.candidate} where {other} has {rule.reference}: "
+        f"{float(rule.regression):+.1%}, and {float(rule.max_regression):+.1%} is allowed"
+    )
 
 
 def roll_out(inputs: Inputs, generation: int) -> Rollout:
@@ -248,7 +281,7 @@ def _department(inputs: Inputs, name: str) -> Department:
     field = f"spec.departments.{name}.adapter is {wanted!r}"
     gap = isinstance(inputs.turn, Turn) and inputs.turn.gap
     meanwhile = _meanwhile(now) if any(replica.counts for replica in inputs.replicas) and not gap else ""
-    if why := unfit(inputs, wanted):
+    if why := unfit(inputs, wanted) or rejected(inputs, name):
         message = f"{field}: {why.message}{meanwhile}"
         return Department(wanted, now, inputs.previous(name, now), why.reason, message)
     enough = proofs.served if wanted in inputs.past(name) else proofs.proved
@@ -336,7 +369,8 @@ def _loaded(inputs: Inputs, departments: Mapping[str, Department], kept: frozens
     """What every replica keeps, and for whom."""
     wanted_by: dict[str, list[str]] = {}
     for name, found in departments.items():
-        for adapter in dict.fromkeys([found.routed, found.wanted, *found.previous]):
+        wanted = None if found.reason is Waiting.ADAPTER_REJECTED else found.wanted
+        for adapter in dict.fromkeys([found.routed, wanted, *found.previous]):
             if adapter in kept:
                 wanted_by.setdefault(adapter, []).append(name)
     return [

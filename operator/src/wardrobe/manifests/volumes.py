@@ -53,6 +53,11 @@ def line(name: str) -> Mount:
     return Mount(_claim(paths.STORE_CLAIM), paths.LINE, paths.line_in_store(name), read_only=False)
 
 
+def scores() -> Mount:
+    """The folder of the store for what was measured, which all runs of the namespace share."""
+    return Mount(_claim(paths.STORE_CLAIM), paths.SCORES, paths.SCORES_IN_STORE, read_only=False)
+
+
 def new_models(name: str) -> Mount:
     """The folder of the store for models of one name, for the same reason."""
     sub_path = paths.models_in_store(name)

@@ -9,8 +9,12 @@ from wardrobe.api.adapter import (
     BaseModelIdentity,
     DatasetLineage,
     EvaluationSpec,
+    IncumbentSpec,
+    IntervalSpec,
     JobIdentity,
+    JudgementSpec,
     LineageSpec,
+    NotAssessedSpec,
     ScoreSpec,
 )
 from wardrobe.api.finetunejob import FineTuneJobResource
@@ -20,8 +24,13 @@ from wardrobe_contracts import paths
 from wardrobe_contracts.assessment import Assessment
 from wardrobe_contracts.base import AdapterName, Method
 from wardrobe_contracts.check import CheckReport
-from wardrobe_contracts.manifest import Evaluation, Score
+from wardrobe_contracts.gate import Judgement
+from wardrobe_contracts.manifest import Evaluation, IncumbentScores, Interval, NotAssessed, Score
+from wardrobe_contracts.text import shorten
 from wardrobe_contracts.training import TrainingSummary
+
+MESSAGE_LIMIT = 2048
+"""Characters, as the Adapter's schema says."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,11 @@ class Outcome:
 def adapter_name(line: str, version: int) -> AdapterName:
     """`cardiology-v3`."""
     return f"{line}-v{version}"
+
+
+def line_of(name: AdapterName) -> str:
+    """`cardiology`; nothing of what is no version's name."""
+    return name.rpartition("-v")[0]
 
 
 def adapter_manifest(
@@ -55,8 +69,11 @@ def adapter_manifest(
         manifest_digest=assessment.manifest_digest,
         base_model=BaseModelIdentity(name=base.name, digest=base.digest),
         lora=run.spec.effective_lora,
-        lineage=_lineage(run, outcome.report, outcome.summary),
+        lineage=_lineage(run, outcome.report, outcome.summary, assessment.evaluated_rows),
         evaluations=evaluations(assessment),
+        not_assessed=[_not_assessed(found) for found in assessment.not_assessed] or None,
+        verdict=assessment.verdict,
+        gate=[_judgement(found) for found in assessment.gate] or None,
     )
     return {
         "apiVersion": API_VERSION,
@@ -79,7 +96,9 @@ def evaluations(assessment: Assessment) -> list[EvaluationSpec]:
     return [_evaluation(found) for found in assessment.evaluations]
 
 
-def _lineage(run: FineTuneJobResource, report: CheckReport, summary: TrainingSummary) -> LineageSpec:
+def _lineage(
+    run: FineTuneJobResource, report: CheckReport, summary: TrainingSummary, evaluated_rows: int | None
+) -> LineageSpec:
     assert run.spec.method is not Method.FULL  # noqa: S101  which makes no Adapter
     return LineageSpec(
         job=JobIdentity(name=run.metadata.name, uid=run.metadata.uid),
@@ -88,6 +107,7 @@ def _lineage(run: FineTuneJobResource, report: CheckReport, summary: TrainingSum
             digest=report.dataset_digest,
             train_rows=report.train_rows,
             heldout_rows=report.heldout_rows,
+            evaluated_rows=evaluated_rows,
         ),
         method=run.spec.method,
         quantization=run.spec.effective_quantization,
@@ -101,9 +121,58 @@ def _evaluation(found: Evaluation) -> EvaluationSpec:
         variant=found.variant,
         base=_score(found.whole.base, found.body.base),
         candidate=_score(found.whole.candidate, found.body.candidate),
+        difference=_difference(found.whole.difference, found.body.difference),
+        incumbents=[_incumbent(one) for one in found.incumbents] or None,
         tokens=found.whole.base.tokens,
         body_tokens=found.body.base.tokens,
     )
+
+
+def _incumbent(found: IncumbentScores) -> IncumbentSpec:
+    return IncumbentSpec(
+        adapter=found.name,
+        digest=found.digest,
+        score=_score(found.whole, found.body),
+        difference=_interval(found.whole_difference, found.body_difference),
+    )
+
+
+def _difference(whole: Interval | None, body: Interval | None) -> IntervalSpec | None:
+    return _interval(whole, body) if whole and body else None
+
+
+def _interval(whole: Interval, body: Interval) -> IntervalSpec:
+    return IntervalSpec(
+        low=_number(whole.low), high=_number(whole.high), body_low=_number(body.low), body_high=_number(body.high)
+    )
+
+
+def _not_assessed(found: NotAssessed) -> NotAssessedSpec:
+    return NotAssessedSpec(
+        variant=found.variant,
+        reason=found.reason.value,
+        message=shorten(found.message, MESSAGE_LIMIT),
+        needed_bytes=found.needed_bytes,
+    )
+
+
+def _judgement(found: Judgement) -> JudgementSpec:
+    numbers = {name: getattr(found, name) for name in ("reference", "candidate", "regression", "low", "high")}
+    return JudgementSpec(
+        metric=found.metric,
+        against=found.against,
+        max_regression=f"{found.max_regression:.4f}",
+        outcome=found.outcome,
+        variant=found.variant,
+        adapter=found.adapter,
+        message=found.message and shorten(found.message, MESSAGE_LIMIT),
+        **{name: None if number is None else _number(number) for name, number in numbers.items()},
+    )
+
+
+def _number(value: float) -> str:
+    """Without an exponent."""
+    return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def _score(whole: Score, body: Score) -> ScoreSpec:

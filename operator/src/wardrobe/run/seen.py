@@ -1,6 +1,6 @@
 """What was observed of a run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from wardrobe.api.adapter import AdapterSpec
 from wardrobe.api.basemodel import BaseModelResource
@@ -12,6 +12,7 @@ from wardrobe_contracts.base import AdapterName
 
 from .lines import Line, claim
 from .published import evaluations
+from .serving import Serving
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ NOT_ASKED = Missing(Waiting.PENDING, "the line's numbers were not asked for")
 
 @dataclass(frozen=True)
 class Seen:
-    """Everything. `base`, `numbering` and `namesake` only where the stage asked for them."""
+    """Everything. `base`, `numbering`, `namesake` and `serving` only where the stage asked for them."""
 
     attempts: Attempts
     base: BaseModelResource | None = None
@@ -54,6 +55,7 @@ class Seen:
     numbering: Numbering | Missing = NOT_ASKED
     namesake: str | None = None
     """Source of the BaseModel that has the name of the one that method Full makes; None where there is none."""
+    serving: Serving = field(default_factory=Serving)
 
 
 def is_its_own(spec: AdapterSpec | None, run_uid: str, assessment: Assessment) -> bool:

@@ -19,11 +19,13 @@ from wardrobe.stage.attempts import Attempts
 from wardrobe_contracts.assessment import Assessment
 from wardrobe_contracts.base import Variant
 from wardrobe_contracts.check import CheckReport
+from wardrobe_contracts.gate import Verdict
 from wardrobe_contracts.manifest import Evaluation
 from wardrobe_contracts.release import Release
 
 from .checkpointed import checkpointed
 from .lifecycle import start_time
+from .remarks import remarks
 from .stages import stages_of
 from .stages.stage import Published, RunStage, RunStep
 from .stages.train import TRAIN
@@ -38,7 +40,7 @@ LISTED = 32
 def status(run: FineTuneJobResource, stage: RunStage, step: RunStep, attempts: Attempts, now: str) -> FineTuneJobStatus:
     """The whole status of a run that is at `stage`; what was pulled of its progress meanwhile is left as it is."""
     state = step.state
-    top = _top(stage, state)
+    top = _top(stage, state, attempts)
     stages = stages_of(run)
     marks = dict.fromkeys(found.words.condition for found in stages)
     facts = [top, *(_mark(mark, stages, stage, state, attempts) for mark in marks), *kstatus(top)]
@@ -56,14 +58,16 @@ def status(run: FineTuneJobResource, stage: RunStage, step: RunStep, attempts: A
         adapter=_made(state, adapter.KIND),
         base_model=_made(state, basemodel.KIND),
         score=_score(run, attempts),
+        verdict=_verdict(attempts),
         dataset=_dataset(attempts),
         progress=_progress(run, stage, state),
     )
 
 
-def _top(stage: RunStage, state: State) -> Fact:
+def _top(stage: RunStage, state: State, attempts: Attempts) -> Fact:
     if isinstance(state, Published):
-        return Fact(ConditionType.SUCCEEDED, "True", Done.SUCCEEDED, f"{state.kind} {state.name} is published")
+        message = f"{state.kind} {state.name} is published{remarks(attempts)}"
+        return Fact(ConditionType.SUCCEEDED, "True", Done.SUCCEEDED, message)
     fact = _current(stage, state)
     reason = stage.words.running if fact.reason == Waiting.RUNNING else fact.reason
     return Fact(ConditionType.SUCCEEDED, fact.status, reason, f"{stage.words.doing}: {fact.message}")
@@ -178,6 +182,11 @@ def _score(run: FineTuneJobResource, attempts: Attempts) -> str | None:
         return score([released.payload.evaluation], None)
     assessed = attempts.success(Assessment)
     return score(assessed.payload.evaluations, run.spec.effective_quantization) if assessed else None
+
+
+def _verdict(attempts: Attempts) -> Verdict | None:
+    assessed = attempts.success(Assessment)
+    return assessed.payload.verdict if assessed else None
 
 
 def score(evaluations: list[Evaluation], quantization: QuantizationSpec | None) -> str:

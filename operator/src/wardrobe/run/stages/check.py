@@ -8,6 +8,7 @@ from wardrobe.base.ready import ReadyBase, files_of
 from wardrobe.plan.needs import Need
 from wardrobe.run import dataset
 from wardrobe.run.orders import CHECK_FOLDER
+from wardrobe.run.seen import Seen
 from wardrobe.stage.attempts import Attempts
 from wardrobe_contracts import paths
 from wardrobe_contracts.check import CheckConfig, CheckReport
@@ -30,7 +31,7 @@ def needs(run: FineTuneJobResource, base: BaseModelResource | None, attempts: At
     ]
 
 
-def _work(run: FineTuneJobResource, _: Attempts, base: ReadyBase, __: int) -> Work:
+def _work(run: FineTuneJobResource, _: Seen, base: ReadyBase, __: int) -> Work:
     data = dataset.of(run)
     order = CheckConfig(
         base=base.location,

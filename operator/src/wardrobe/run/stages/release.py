@@ -5,7 +5,7 @@ from wardrobe.api.reasons import ConditionType, Done, Waiting
 from wardrobe.base.ready import ReadyBase
 from wardrobe.manifests import volumes
 from wardrobe.run.orders import CHECK_FOLDER, attempt_folder, origin
-from wardrobe.stage.attempts import Attempts
+from wardrobe.run.seen import Seen
 from wardrobe_contracts import paths, training
 from wardrobe_contracts.check import CheckReport
 from wardrobe_contracts.release import Release, ReleaseConfig
@@ -15,7 +15,8 @@ from .stage import JobStage, Words, Work
 from .train import TRAIN
 
 
-def _work(run: FineTuneJobResource, attempts: Attempts, base: ReadyBase, _: int) -> Work:
+def _work(run: FineTuneJobResource, seen: Seen, base: ReadyBase, _: int) -> Work:
+    attempts = seen.attempts
     checked, trained = attempts.found(CheckReport), attempts.found(TrainingSummary)
     trained_in = attempt_folder(attempts.known().begun_at(TRAIN.task, trained.number))
     order = ReleaseConfig(
@@ -27,6 +28,7 @@ def _work(run: FineTuneJobResource, attempts: Attempts, base: ReadyBase, _: int)
         candidate_folder=f"{trained_in}/{training.MODEL_FOLDER}",
         models_folder=paths.NEW_MODELS,
         output_folder=f"{paths.RUN}/release",
+        max_rows=run.spec.evaluation.max_rows,
         lineage=origin(run, checked.payload, trained.payload),
         accelerator=run.spec.parallelism.accelerator,
     )

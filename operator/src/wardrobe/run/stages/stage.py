@@ -64,6 +64,8 @@ class Wants:
     numbering: bool = False
     name: bool = False
     """Whether the name of what method Full makes is free."""
+    serving: bool = False
+    """What answers on the base."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class JobStage(Stage, Generic[P]):
     brings: type[P]
     """What its result is read as."""
     words: Words
-    work: Callable[[FineTuneJobResource, Attempts, ReadyBase, int], Work]
+    work: Callable[[FineTuneJobResource, Seen, ReadyBase, int], Work]
     """What attempt n (from 1) is given."""
     came_to: Callable[[P, int], str] | None = None
     """Its result, which attempt n brought, in words; None where a later stage tells the condition."""
@@ -116,6 +118,8 @@ class JobStage(Stage, Generic[P]):
     """What its pods ask for; None for what the person gave."""
     restarts_failures: bool = False
     """Whether the person may want it tried again where it failed by itself."""
+    asks_what_serves: bool = False
+    """Whether its work depends on what answers on the base."""
 
     def is_over(self, run: FineTuneJobResource, attempts: Attempts) -> bool:
         """Once its newest attempt has brought what it is for."""
@@ -124,7 +128,8 @@ class JobStage(Stage, Generic[P]):
     def wants(self, run: FineTuneJobResource, attempts: Attempts) -> Wants:
         """The base, where a Job is to be made, and a free name for another."""
         due = isinstance(turn(attempts, self, self._retries(run)), Turn)
-        return Wants(base=due, name=due and run.spec.output.base_model is not None)
+        name = due and run.spec.output.base_model is not None
+        return Wants(base=due, name=name, serving=due and self.asks_what_serves)
 
     def step(self, run: FineTuneJobResource, seen: Seen, settings: Settings) -> JobStep:
         """Make the Job, make the next where infrastructure took it, or say how it stands."""
@@ -134,7 +139,7 @@ class JobStage(Stage, Generic[P]):
         base = usable_base(run, seen, self.task)
         if not isinstance(base, ReadyBase):
             return Step(base)
-        work = self.work(run, seen.attempts, base, found.number)
+        work = self.work(run, seen, base, found.number)
         return take(seen.attempts, self, found, job.build(self._job(run, base, found.number, work), settings))
 
     def message(self, attempts: Attempts) -> str:

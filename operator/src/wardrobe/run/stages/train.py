@@ -7,6 +7,7 @@ from wardrobe.api.finetunejob import FineTuneJobResource
 from wardrobe.api.reasons import ConditionType, Done, Waiting
 from wardrobe.base.ready import ReadyBase
 from wardrobe.run.orders import CHECK_FOLDER, attempt_folder, method, processes, schedule
+from wardrobe.run.seen import Seen
 from wardrobe.stage.attempts import Attempts
 from wardrobe_contracts import deepspeed, paths
 from wardrobe_contracts.base import Method
@@ -24,8 +25,9 @@ KILLED_BEFORE_SECONDS = 10
 """The launcher ends what has not ended by itself before the kubelet ends the launcher, which then says nothing."""
 
 
-def _work(run: FineTuneJobResource, attempts: Attempts, base: ReadyBase, number: int) -> Work:
+def _work(run: FineTuneJobResource, seen: Seen, base: ReadyBase, number: int) -> Work:
     """In a folder of its own, or in that of the attempt whose work is done and whose result is lost."""
+    attempts = seen.attempts
     spec, group, grace = run.spec, processes(run), _grace(run, attempts)
     zero_stage = spec.parallelism.zero_stage
     checkpointing = spec.training.activation_checkpointing
