@@ -117,6 +117,7 @@ def order(
             candidate_folder=changes.get("candidate", str(candidate)),
             models_folder=str(tmp_path / "models"),
             output_folder=str(tmp_path / "release"),
+            max_rows=4,
             lineage=Origin(
                 job="tune",
                 job_uid="1",
@@ -145,6 +146,7 @@ def test_a_model_is_published_under_the_digest_that_inspection_finds(
     assert found.evaluation.whole.candidate.loss < found.evaluation.whole.base.loss
     manifest = ModelManifest.model_validate_json((target / RELEASE_FILE).read_bytes())
     assert (manifest.base.name, manifest.lineage.job) == ("base", "tune")
+    assert found.evaluated_rows == manifest.evaluated_rows == 4 < manifest.lineage.heldout_rows
     assert [path.name for path in Path(config.models_folder).iterdir()] == [target.name], "nothing half remains"
     assert release(config) == found, "and whoever publishes it again finds it"
 

@@ -55,3 +55,5 @@ class Release(TaskPayload):
     files: PositiveInt
     size_bytes: PositiveInt
     evaluation: Evaluation
+    evaluated_rows: PositiveInt | None = None
+    """Of the held-out rows; None for all."""

@@ -55,12 +55,13 @@ def release(config: ReleaseConfig) -> Release:
 def describe(models: Path, digest: Digest) -> Release:
     """What stands in the store, read from there: the answer is the same whoever published it. Raises TaskError."""
     target = target_of(models, digest)
-    names = _files(target)
+    names, manifest = _files(target), _manifest(target)
     return Release(
         digest=digest,
         files=len(names),
         size_bytes=sum((target / name).stat().st_size for name in names),
-        evaluation=_manifest(target).evaluation,
+        evaluation=manifest.evaluation,
+        evaluated_rows=manifest.evaluated_rows,
     )
 
 

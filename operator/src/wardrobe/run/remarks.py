@@ -6,25 +6,31 @@ from wardrobe.stage.attempts import Attempts
 from wardrobe_contracts.assessment import Assessment
 from wardrobe_contracts.check import CheckReport
 from wardrobe_contracts.gate import Judgement, Outcome, Verdict
+from wardrobe_contracts.release import Release
 
 
 def remarks(attempts: Attempts) -> str:
     """What follows the version's name: nothing where all went as anybody expects."""
-    assessed, checked = attempts.success(Assessment), attempts.success(CheckReport)
-    if assessed is None:
+    assessed, released = attempts.success(Assessment), attempts.success(Release)
+    made = assessed or released
+    if made is None:
         return ""
-    heldout = checked.payload.heldout_rows if checked else None
-    return "".join(f"; {remark}" for remark in _of(assessed.payload, heldout))
+    told = [*(_of(assessed.payload) if assessed else ()), *_rows(made.payload.evaluated_rows, attempts)]
+    return "".join(f"; {remark}" for remark in told)
 
 
-def _of(found: Assessment, heldout: int | None) -> Iterator[str]:
+def _of(found: Assessment) -> Iterator[str]:
     if found.verdict is Verdict.REJECTED:
         failed = ", ".join(failure(rule) for rule in found.gate if rule.outcome is Outcome.FAILED)
         yield f"its gate rejected it ({failed}), so that departments name it only with acceptRejected: {found.digest}"
     for one in found.not_assessed:
         yield f"it is not assessed on {one.variant}: {one.message}"
-    if found.evaluated_rows is not None and heldout is not None and found.evaluated_rows < heldout:
-        yield f"it was measured on {found.evaluated_rows} of {heldout} held-out rows"
+
+
+def _rows(evaluated: int | None, attempts: Attempts) -> Iterator[str]:
+    checked = attempts.success(CheckReport)
+    if evaluated is not None and checked and evaluated < checked.payload.heldout_rows:
+        yield f"it was measured on {evaluated} of {checked.payload.heldout_rows} held-out rows"
 
 
 def failure(rule: Judgement) -> str:
