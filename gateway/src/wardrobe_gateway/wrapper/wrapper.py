@@ -60,9 +60,11 @@ def main() -> int:
     if options.base_links or options.chat_template:
         try:
             if options.base_links:
-                link_base(*options.base_links, options.chat_prelude)
+                source, target = options.base_links
+                link_base(source, target, options.chat_prelude)
             if options.chat_template:
-                write_template(*options.chat_template, options.chat_prelude)
+                source, target = options.chat_template
+                write_template(source, target, options.chat_prelude)
         except (BaseError, OSError) as error:
             wrapper.refuse(str(error))
     return wrapper.run(None if options.when_ordered else {"start": {}, "accepted": True})
