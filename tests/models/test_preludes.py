@@ -4,6 +4,7 @@ from datetime import date
 
 import pytest
 
+from wardrobe_contracts.inspection import Scalar
 from wardrobe_models import templates
 from wardrobe_models.templates import UnreadableTemplateError, VariableError
 
@@ -20,7 +21,7 @@ def test_nothing_stands_before_a_template_that_needs_nothing() -> None:
 
 
 def test_variables_are_literals_on_one_line_each() -> None:
-    variables = {"style": 'a "b"\n{{ c }}', "mood": False, "date_string": 1.5}
+    variables: dict[str, Scalar] = {"style": 'a "b"\n{{ c }}', "mood": False, "date_string": 1.5}
     lines = templates.prelude(READS, variables, DAY).splitlines()
     assert lines == [
         "{% set date_string = 1.5 %}",
