@@ -89,8 +89,8 @@ def chat_of(base: Chat, name: str, prelude: str = "") -> Chat:
 
 
 def _id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
-    [found] = tokenizer.convert_tokens_to_ids([token])
-    return found
+    vocabulary: dict[str, int] = tokenizer.get_vocab()
+    return vocabulary[token]
 
 
 def served(chat: Chat, messages: list[Message]) -> list[tuple[list[int], str]]:

@@ -463,7 +463,8 @@ def _tokenizer_files(source: Path, prelude: str) -> dict[str, dict[str, Any]]:
     """Those that TGI needs otherwise than they are."""
     file, tokenizer, template = (source / name for name in ("tokenizer_config.json", "tokenizer.json", TEMPLATE_FILE))
     config = _read(file) if file.exists() else {}
-    text = effective_template(source, config, prelude) if prelude or template.exists() else None
+    unbroken = prelude.replace("\n", "")  # its Jinja may write a newline that follows a block
+    text = effective_template(source, config, unbroken) if prelude or template.exists() else None
     files = {file.name: readable_tokenizer(config, text)}
     if tokenizer.exists():
         found = _read(tokenizer)
