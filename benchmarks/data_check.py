@@ -29,7 +29,7 @@ from pathlib import Path
 from wardrobe_trainer.__main__ import hide_torch
 hide_torch()
 from wardrobe_trainer.tokens import load_chat
-chat = load_chat(Path(sys.argv[1]))
+chat = load_chat(Path(sys.argv[1]), "")
 began, spent = time.monotonic(), time.process_time()
 texts = []
 for line in open(sys.argv[2]):

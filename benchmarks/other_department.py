@@ -35,7 +35,7 @@ def main() -> None:
 
 def loss(model: str, adapter: str, data: Path) -> float:
     """Mean loss per answer token of an adapter on a department's held-out side."""
-    chat = load_chat(Path(model))
+    chat = load_chat(Path(model), "")
     rows = prepare(chat, read_rows(data / HELDOUT_FILE, "held-out"), read_frame(data), 1024)
     base = load_base(Path(model), Variant.NONE, Accelerator.CPU)
     candidate = PeftModel.from_pretrained(base, adapter, is_trainable=False).eval()

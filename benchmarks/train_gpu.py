@@ -86,7 +86,7 @@ gpu = config.accelerator == "GPU"
 dtype = torch.bfloat16 if gpu else torch.float32
 four_bits = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
     bnb_4bit_compute_dtype=dtype) if isinstance(config.method, QloraMethod) else None
-chat = load_chat(Path(config.base.folder))
+chat = load_chat(Path(config.base.folder), config.base.chat_prelude)
 rows = load_examples(config, chat)
 model = AutoModelForCausalLM.from_pretrained(config.base.folder, dtype=dtype, quantization_config=four_bits,
     device_map={"": "cuda:0" if gpu else "cpu"})

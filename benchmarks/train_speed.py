@@ -52,7 +52,7 @@ from wardrobe_contracts.base import Variant
 from wardrobe_trainer.tokens import load_chat
 from wardrobe_trainer.train import load_examples
 config = TrainConfig.model_validate_json(sys.argv[1])
-chat = load_chat(Path(config.base.folder))
+chat = load_chat(Path(config.base.folder), config.base.chat_prelude)
 rows = load_examples(config, chat)
 model = get_peft_model(load_base(Path(config.base.folder), Variant.NF4, config.accelerator),
     LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, target_modules="all-linear"))

@@ -157,6 +157,7 @@ class Wrong(BaseModel):
 
 def test_every_difference_is_named_by_its_field() -> None:
     assert sorted(Comparison(Wrong, "spec").differences(schema_of("basemodels", "spec"))) == [
+        "spec.chatTemplate: only in the CRD",
         "spec.extra: only in the model",
         "spec.pod: only in the CRD",
         "spec.source: integer in the model, string in the CRD",

@@ -1,17 +1,20 @@
 """A BaseModel that was inspected before fingerprints held samples of weights is inspected again, and stays Ready."""
 
 import asyncio
+from datetime import date
 
 import pytest
 from support import resources, results
 from support.fake_cluster import FakeCluster
 
-from wardrobe.api.basemodel import BaseModelResource
+from wardrobe.api.basemodel import BaseModelResource, scalar
 from wardrobe.api.meta import Key, Manifest
 from wardrobe.base.job import inspect_job
+from wardrobe.base.ready import ReadyBase, ready_base
 from wardrobe.settings import Settings
 from wardrobe_contracts.exits import ExitCode, Reason
-from wardrobe_contracts.inspection import Inspection
+from wardrobe_contracts.inspection import ChatTemplate, InspectConfig, Inspection
+from wardrobe_contracts.paths import CONFIG_VARIABLE
 from wardrobe_contracts.result import Result
 
 NAMESPACE = "hospital"
@@ -116,3 +119,48 @@ def test_a_trainer_that_knows_only_the_older_form(house: House) -> None:
     house.end_inspection(result(OLDER))
     assert house.ready()[:2] == ("False", "ConfigInvalid")
     assert "Run both of one release" in house.ready()[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("false", False),
+        ("7", 7),
+        ("0.5", 0.5),
+        ('"26"', "26"),
+        ("26 Jul 2024", "26 Jul 2024"),
+        ("high", "high"),
+        ("null", "null"),
+        ("[1]", "[1]"),
+        ("NaN", "NaN"),
+        ("", ""),
+    ],
+)
+def test_a_variable_is_json_where_it_is_a_scalar_of_it_and_else_text(text: str, value: object) -> None:
+    found = scalar(text)
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_a_chat_templates_settings_go_to_the_inspection_and_come_back_to_all_that_builds_on_it() -> None:
+    house = House()
+    house.cluster.objects[BASE]["spec"]["chatTemplate"] = {"variables": {"mood": "7"}, "date": "2026-11-30"}
+    base = BaseModelResource.parse(house.cluster.objects[BASE])
+    order = order_of(inspect_job(base, 1, SETTINGS).job)
+    assert order.chat_template == ChatTemplate(variables={"mood": 7}, date=date(2026, 11, 30))
+    prelude = "{% set mood = 7 %}\n"
+    written = {"chat_template_prelude": prelude, "chat_template_date": order.chat_template.date}
+    tokenizer = results.INSPECTION.tokenizer.model_copy(update=written)
+    house.reconcile()
+    house.end_inspection(result(results.INSPECTION.model_copy(update={"tokenizer": tokenizer})))
+    assert house.status["tokenizer"]["chatTemplatePrelude"] == prelude
+    assert house.status["tokenizer"]["chatTemplateDate"] == "2026-11-30"
+    found = ready_base(BaseModelResource.parse(house.cluster.objects[BASE]), "base")
+    assert isinstance(found, ReadyBase)
+    assert found.location.chat_prelude == prelude
+
+
+def order_of(job: Manifest) -> InspectConfig:
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    return InspectConfig.model_validate_json(
+        next(one["value"] for one in container["env"] if one["name"] == CONFIG_VARIABLE)
+    )

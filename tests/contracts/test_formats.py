@@ -108,7 +108,7 @@ def newest(sample: Path) -> int:
     return int(kind(sample).model_fields["format"].default)
 
 
-OF_NUMBERED = [*of_format(1), *of_format(2), *of_format(3)]
+OF_NUMBERED = [*of_format(1), *of_format(2), *of_format(3), *of_format(4)]
 TODAYS = [found for found in OF_NUMBERED if named_format(found.values[0]) == newest(found.values[0])]
 
 

@@ -1,6 +1,7 @@
 """Orders and results can be read back as they are written, and fit where they are put."""
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 from hypothesis import given
@@ -12,7 +13,7 @@ from wardrobe_contracts.base import Variant
 from wardrobe_contracts.check import CheckConfig
 from wardrobe_contracts.exits import TERMINATION_MESSAGE_LIMIT, ExitCode, Reason
 from wardrobe_contracts.gate import Against, Judgement, Metric, Outcome, Verdict
-from wardrobe_contracts.inspection import MOST_SIZE, TOKEN_LIMIT, InspectConfig
+from wardrobe_contracts.inspection import MOST_SIZE, PRELUDE_LIMIT, TOKEN_LIMIT, InspectConfig
 from wardrobe_contracts.manifest import Comparison, Evaluation, IncumbentScores, Interval, NotAssessed, Score
 from wardrobe_contracts.problem import Problem
 from wardrobe_contracts.result import Failed, Result
@@ -35,7 +36,12 @@ def test_what_may_be_null_may_be_left_out() -> None:
 
 def test_an_inspection_fits_the_termination_message_whatever_the_model_says() -> None:
     tokenizer = results.INSPECTION.tokenizer.model_copy(
-        update={"eos_token": "\0" * TOKEN_LIMIT, "pad_token": "\1" * TOKEN_LIMIT}
+        update={
+            "eos_token": "\0" * TOKEN_LIMIT,
+            "pad_token": "\1" * TOKEN_LIMIT,
+            "chat_template_prelude": '"' * PRELUDE_LIMIT,
+            "chat_template_date": date(2026, 11, 30),
+        }
     )
     sizes = dict.fromkeys((name for name, value in results.SHAPE if type(value) is int), MOST_SIZE)
     found = results.INSPECTION.model_copy(

@@ -155,3 +155,27 @@ def test_the_embedded_engine_is_told_what_the_spec_says() -> None:
 def test_the_shape_is_the_one_that_the_cases_are_made_for() -> None:
     assert (SHAPE.attention_heads, SHAPE.key_value_heads) == (8, 4)
     assert SHAPE.context_length == results.SHAPE.context_length == 1024
+
+
+PRELUDE = "{% set enable_thinking = false %}\n"
+
+
+@pytest.mark.parametrize("engine", EngineType)
+def test_every_engine_is_told_what_stands_before_the_chat_template(engine: EngineType) -> None:
+    """The texts that adapters were trained on; without anything before it each reads the base's own template."""
+    told = [*_words(engine, PRELUDE)]
+    at = told.index("--chat-prelude")
+    assert told[at + 1] == PRELUDE
+    assert not any("chat" in word for word in _words(engine, ""))
+
+
+def test_vllm_reads_the_template_that_the_wrapper_writes() -> None:
+    made = engines.container(spec({"type": "VLLM"}), BASE.model_copy(update={"chat_prelude": PRELUDE}), SHAPE, SETTINGS)
+    at = made["command"].index("--chat-template")
+    assert made["command"][at + 1 : at + 3] == [BASE.folder, options(made)["--chat-template"]]
+
+
+def _words(engine: EngineType, prelude: str) -> list[str]:
+    base = BASE.model_copy(update={"chat_prelude": prelude})
+    made = engines.container(spec({"type": engine.value}), base, SHAPE, SETTINGS)
+    return [*made["command"], *made.get("args", [])]

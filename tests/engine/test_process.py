@@ -22,6 +22,7 @@ from wardrobe_contracts.digests import fingerprint
 from wardrobe_engine import engine as watched
 from wardrobe_engine import program
 from wardrobe_engine.options import Options
+from wardrobe_models.chat import load_chat
 
 from .conftest import MODEL, PROMPT
 
@@ -111,6 +112,17 @@ def test_other_weights_than_inspected_end_the_process(tmp_path: Path) -> None:
     assert f"{folder} cannot be served: its files are not those that its BaseModel was inspected with" in last
     assert "make a new BaseModel" in last[:SAID_IN_A_CONDITION]
     assert expected in last
+
+
+def test_chats_are_written_by_the_effective_template() -> None:
+    """With the same prelude as training has them."""
+    prelude, messages = "{% set mood = 'kind' %}\nIn every way {{ mood }}. ", [{"role": "user", "content": "Why?"}]
+    with engine("wardrobe_engine", "--chat-prelude", prelude, "--served-name", "base") as (_, url):
+        body = {"model": "base", "messages": messages, "max_tokens": 1}
+        used = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60).json()["usage"]["prompt_tokens"]
+    chat, plain = load_chat(MODEL, prelude), load_chat(MODEL, "")
+    assert used == len(chat.ids(chat.render(messages, prompt=True)))
+    assert used > len(plain.ids(plain.render(messages, prompt=True)))
 
 
 def test_sigterm_lets_requests_finish() -> None:

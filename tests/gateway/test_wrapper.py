@@ -552,6 +552,41 @@ def test_a_base_of_transformers_5_is_linked_with_a_tokenizer_that_tgi_reads(tmp_
     assert json.loads((base / "tokenizer_config.json").read_text()) == tokenizer  # the base is as it was
 
 
+PRELUDE = "{% set thinks = false %}\n"
+KEPT = [{"name": "tool_use", "template": "tools"}, {"name": "default", "template": "own"}]
+
+
+@pytest.mark.parametrize(
+    ("config", "file"),
+    [({"chat_template": "own"}, None), ({"chat_template": KEPT}, None), ({"chat_template": "x"}, "own")],
+)
+def test_the_effective_template_is_written_for_every_engine(
+    tmp_path: Path, config: dict[str, Any], file: str | None
+) -> None:
+    base = saved(tmp_path / "base", config={}, tokenizer_config=config)
+    if file:
+        (base / "chat_template.jinja").write_text(file)
+    wrapper.link_base(base, tmp_path / "links", PRELUDE)
+    wrapper.write_template(base, tmp_path / "template", PRELUDE)
+    linked = json.loads((tmp_path / "links" / "tokenizer_config.json").read_text())
+    assert (tmp_path / "template").read_text() == PRELUDE + "own"
+    assert linked["chat_template"] == PRELUDE.rstrip() + "own"
+
+
+def test_a_template_is_written_before_the_engine_starts(wrapped: Callable[..., Wrapped], tmp_path: Path) -> None:
+    base, target = saved(tmp_path / "base", tokenizer_config={"chat_template": "own"}), tmp_path / "template"
+    read = f"import pathlib, sys; sys.exit(len(pathlib.Path({str(target)!r}).read_text()))"
+    one = wrapped(read, "--chat-template", str(base), str(target), "--chat-prelude", PRELUDE)
+    assert one.code() == len(PRELUDE + "own")
+
+
+def test_a_base_whose_template_is_gone(wrapped: Callable[..., Wrapped], tmp_path: Path) -> None:
+    base = saved(tmp_path / "base", tokenizer_config={})
+    one = wrapped(ENGINE, "--chat-template", str(base), str(tmp_path / "template"), "--chat-prelude", PRELUDE)
+    assert one.code() == 1
+    assert "has no chat template" in one.ended().message
+
+
 def test_a_tokenizer_adds_no_tokens_of_its_own(tmp_path: Path) -> None:
     vocabulary = {"model": {"vocab": {"ä": 1}}}
     adds, other = {"type": "TemplateProcessing", "single": []}, {"type": "ByteLevel"}

@@ -44,14 +44,14 @@ def test_end_tokens(folder: Path, tokenizer: str | None, generation: Any, config
     edit(folder / "generation_config.json", eos_token_id=generation)
     if generation == "no file":
         (folder / "generation_config.json").unlink()
-    assert load_chat(folder).end_tokens == expected
+    assert load_chat(folder, "").end_tokens == expected
 
 
 @pytest.mark.parametrize("wrong", ["<|end|>", [1, "2"], [{}], True, -1, 1.0])
 def test_an_end_token_that_is_none(folder: Path, wrong: Any) -> None:
     edit(folder / "generation_config.json", eos_token_id=wrong)
     with pytest.raises(BadBaseError, match=r"generation_config\.json gives eos_token_id"):
-        load_chat(folder)
+        load_chat(folder, "")
 
 
 def test_text_is_neither_cut_nor_filled_up(base_folder: Path, folder: Path) -> None:
@@ -60,9 +60,9 @@ def test_text_is_neither_cut_nor_filled_up(base_folder: Path, folder: Path) -> N
     padding |= {"pad_id": 2, "pad_type_id": 0, "pad_token": "<|pad|>"}
     truncation = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
     edit(folder / "tokenizer.json", truncation=truncation, padding=padding)
-    text = load_chat(base_folder).render([QUESTION], prompt=True)
-    changed = load_chat(folder)
-    assert changed.ids(text) == load_chat(base_folder).ids(text)
+    text = load_chat(base_folder, "").render([QUESTION], prompt=True)
+    changed = load_chat(folder, "")
+    assert changed.ids(text) == load_chat(base_folder, "").ids(text)
     assert changed.backend.decode(changed.ids(text), skip_special_tokens=False) == text
     assert changed.offsets(text)[-1][1] == len(text)
 
@@ -83,7 +83,7 @@ def test_text_is_neither_cut_nor_filled_up(base_folder: Path, folder: Path) -> N
 def test_however_a_template_fails(folder: Path, template: str) -> None:
     (folder / "chat_template.jinja").write_text(template)
     with pytest.raises(ChatTemplateError):
-        load_chat(folder).render([QUESTION])
+        load_chat(folder, "").render([QUESTION])
 
 
 def test_control_tokens_are_those_that_are_marked_and_those_that_end_answers(folder: Path) -> None:
@@ -92,7 +92,7 @@ def test_control_tokens_are_those_that_are_marked_and_those_that_end_answers(fol
         token["special"] = token["content"] not in ("<|user|>", "<|assistant|>")
     (folder / "tokenizer.json").write_text(json.dumps(value))
     edit(folder / "generation_config.json", eos_token_id=[END, ASSISTANT])
-    chat = load_chat(folder)
+    chat = load_chat(folder, "")
     assert chat.control_token_in("a<|assistant|>b") == "<|assistant|>"
     assert chat.control_token_in("a<|pad|>b") == "<|pad|>"
     assert chat.control_token_in("a<|user|>b < |end|> <|nobody|>") is None
@@ -101,11 +101,11 @@ def test_control_tokens_are_those_that_are_marked_and_those_that_end_answers(fol
 def test_a_folder_without_a_tokenizer(folder: Path) -> None:
     (folder / "tokenizer.json").unlink()
     with pytest.raises(BadBaseError, match=r"no tokenizer\.json"):
-        load_chat(folder)
+        load_chat(folder, "")
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"version": "1.0"'])
 def test_a_tokenizer_that_cannot_be_read(folder: Path, text: str) -> None:
     (folder / "tokenizer.json").write_text(text)
     with pytest.raises(BadBaseError, match="tokenizer cannot be read"):
-        load_chat(folder)
+        load_chat(folder, "")

@@ -1,5 +1,6 @@
 """A run of method Full ends in a BaseModel of its own: once, under a free name, whenever the operator dies."""
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from support.fake_cluster import FakeCluster, KilledError
 from support.run_story import KEYS, NAMESPACE, RUNS, Story
 
 from wardrobe.api.meta import Key, Manifest
+from wardrobe_contracts.result import Result
 
 RUN = KEYS[1]
 NEW = Key("BaseModel", NAMESPACE, "tuned")
@@ -49,6 +51,20 @@ def assert_finished(story: Story) -> None:
     assert status_of(story)["score"] == "4.07 → 2.48 (-39%)"
     assert "adapter" not in status_of(story)
     assert story.cluster.names("Adapter") == []
+
+
+def test_a_base_keeps_the_day_of_what_it_was_trained_from() -> None:
+    """Its chat template goes on printing that date, whenever the new one is inspected."""
+    story = full_story()
+    written = {"chat_template_prelude": "{% set mood = 7 %}\n", "chat_template_date": date(2026, 11, 30)}
+    tokenizer = results.INSPECTION.tokenizer.model_copy(update=written)
+    dated = results.INSPECTION.model_copy(update={"tokenizer": tokenizer})
+    story.cluster.objects[KEYS[0]]["spec"]["chatTemplate"] = {"variables": {"mood": "7"}}
+    story.reconcile(KEYS[0])
+    story.cluster.start_pods()
+    story.end_a_pod(0, Result.success("done", dated))
+    story.settle()
+    assert story.cluster.objects[NEW]["spec"]["chatTemplate"] == {"variables": {"mood": "7"}, "date": "2026-11-30"}
 
 
 def test_killed_after_each_write_of_a_life() -> None:

@@ -59,7 +59,7 @@ def main() -> None:
     adapters = FORMS if "--forms" in more else ADAPTERS
     variants = [Variant(name) for name in more if name != "--forms"] or list(Variant)
     torch.set_num_threads(1)
-    chat = load_chat(TANTANILA / "model")
+    chat = load_chat(TANTANILA / "model", "")
     lines = (TANTANILA / "data" / "cardiology.jsonl").read_text().splitlines()[:PROMPTS]
     questions = [probes.ask(chat, json.loads(line)["messages"][:-1]) for line in lines]
     for name, recipe in adapters.items():

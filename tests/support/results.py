@@ -54,6 +54,7 @@ REPORT = CheckReport(
     heldout_digest=digest("3"),
     rows=555,
     train_rows=457,
+    train_examples=461,
     heldout_rows=98,
     dropped_rows=0,
     truncated_rows=3,

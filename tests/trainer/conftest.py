@@ -57,7 +57,7 @@ def cardiology() -> Path:
 
 @pytest.fixture(scope="session")
 def chat(base_folder: Path) -> "Chat":
-    loaded: Chat = late("wardrobe_trainer.tokens").load_chat(base_folder)
+    loaded: Chat = late("wardrobe_trainer.tokens").load_chat(base_folder, "")
     return loaded
 
 

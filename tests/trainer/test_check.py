@@ -18,7 +18,7 @@ from wardrobe_trainer.check import check
 from wardrobe_trainer.index import lengths
 from wardrobe_trainer.model_files import model_files
 from wardrobe_trainer.problems import TaskError
-from wardrobe_trainer.tokens import encode
+from wardrobe_trainer.tokens import encode, examples
 
 Run = Callable[..., CheckReport]
 MakeRow = Callable[..., str]
@@ -69,7 +69,7 @@ def test_the_real_rows(run: Run, cardiology: Path, tmp_path: Path) -> None:
     assert report.train_digest == sha256_file(tmp_path / "out" / "train.jsonl")
     assert report.heldout_digest == sha256_file(tmp_path / "out" / "heldout.jsonl")
     assert report.dataset_digest == sha256_file(cardiology)
-    assert (report.tokens.min, report.tokens.median, report.tokens.max) == (102, 225, 306)
+    assert (report.tokens.min, report.tokens.median, report.tokens.max) == (101, 224, 305)
     assert 0.9 < report.label_density < 0.95
     assert report.frame.opening.endswith("heart and lung desk.")
     assert report.dropped_rows == report.truncated_rows == report.duplicate_rows == 0
@@ -78,10 +78,10 @@ def test_the_real_rows(run: Run, cardiology: Path, tmp_path: Path) -> None:
 def test_label_tokens_are_those_of_the_training_side(run: Run, cardiology: Path, chat: Chat, tmp_path: Path) -> None:
     report = run(cardiology, sequence_length=200)
     rows = [json.loads(line)["messages"] for line in (tmp_path / "out" / "train.jsonl").read_text().splitlines()]
-    encoded = [encode(chat, row).truncated(200) for row in rows]
+    encoded = [one for row in rows for one in examples(chat, row, 200)]
     assert report.label_tokens == sum(item.label_tokens for item in encoded)
     assert report.truncated_rows > 300
-    assert any("sequenceLength 200; 306 keeps all" in warning for warning in report.warnings)
+    assert any("sequenceLength 200; 305 keeps all" in warning for warning in report.warnings)
 
 
 def test_growing_the_data_moves_no_row(run: Run, cardiology: Path, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_all_answers_truncated_away(run: Run, row: MakeRow, chat: Chat) -> None:
     assert (error.code, error.reason) == (ExitCode.BAD_DATA, Reason.ANSWERS_TRUNCATED)
     assert error.problem.field == "spec.training.sequenceLength"
     assert "20 of 20 rows" in error.problem.rule
-    longest = max(len(encode(chat, json.loads(line)["messages"]).ids) for line in rows)
+    longest = max(len(one.ids) for line in rows for one in encode(chat, json.loads(line)["messages"]))
     assert f"Set it to {longest}," in error.problem.next_step
     assert run(rows, sequence_length=longest).truncated_rows == 0
 
@@ -152,6 +152,7 @@ def test_a_template_that_refuses_system_messages(run: Run, many: list[str], mode
     error = refusal(run, many, base=changed)
     assert error.reason is Reason.ROLES_INVALID
     assert error.problem.value == "row 2: the template refuses it"
+    assert error.problem.rule.startswith("the base's chat template says: no system role;")
 
 
 def test_another_base_than_inspected(run: Run, many: list[str], base_folder: Path) -> None:

@@ -3,14 +3,16 @@
 import hashlib
 import json
 from collections.abc import Callable
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
 from wardrobe_contracts.base_files import JSON_LIMIT
-from wardrobe_contracts.digests import HEADER_LIMIT, fingerprint
+from wardrobe_contracts.digests import HEADER_LIMIT, fingerprint, sha256
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.inspection import InspectConfig, Inspection
+from wardrobe_models.chat import load_chat
 from wardrobe_trainer.inspection import inspect
 from wardrobe_trainer.model_files import DESCRIPTION_LIMIT, FILES_LIMIT, model_files, require_unchanged
 from wardrobe_trainer.problems import TaskError
@@ -236,14 +238,16 @@ def test_no_chat_template(model_copy: Path) -> None:
 @pytest.mark.parametrize(
     ("template", "said"),
     [
-        ("{% for m in messages %}{{ m.content }}", "cannot be trained on"),
+        ("{% for m in messages %}{{ m.content }}", "line 1: Unexpected end of template"),
         ("{{ raise_exception('never') }}", "never"),
+        ("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}", "a token at which generation stops"),
         (
-            "{{ messages | length }}{% for m in messages %}{{ m.content }}<|end|>{% endfor %}",
-            "change with what follows",
+            "{% for m in messages %}{{ m.content | upper }}<|end|>{% endfor %}",
+            "does not write the text of every message",
         ),
-        ("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}", "no token at which generation stops"),
-        ("{% for m in messages %}{{ m.content }}\n{% endfor %}<|end|>", "change with what follows"),
+        ("{% for m in messages %}<|end|>{{ m.content }}{% endfor %}", "does not write the text of every message"),
+        ("{{ messages[-1].content }}<|end|>", "does not write the text of every message"),
+        ("{% for m in messages %}{{ strftime_now(m.role) }}{% endfor %}", "in a form that is computed"),
     ],
 )
 def test_a_template_that_cannot_be_trained_on(model_copy: Path, template: str, said: str) -> None:
@@ -251,6 +255,53 @@ def test_a_template_that_cannot_be_trained_on(model_copy: Path, template: str, s
     error = refusal(model_copy)
     assert error.reason is Reason.BASE_MALFORMED
     assert said in error.problem.rule
+
+
+def inspected(folder: Path, **chat_template: object) -> Inspection:
+    order = {"base_folder": str(folder), "source": "pvc://models/base", "output_folder": "unused"}
+    return inspect(InspectConfig.model_validate(order | {"chat_template": chat_template}))
+
+
+READS = "{% if mood is defined %}{{ mood }}{% endif %}{{ strftime_now('%d %b %Y') }}{% for m in messages %}"
+DATED = READS + "{{ m.content }}<|end|>{% endfor %}"
+
+
+def test_variables_and_date_are_recorded_as_what_stands_before_the_template(model_copy: Path) -> None:
+    (model_copy / "chat_template.jinja").write_text(DATED)
+    facts = inspected(model_copy, variables={"mood": "kind"}, date="2026-02-03").tokenizer
+    assert facts.chat_template_date == date(2026, 2, 3)
+    chat = load_chat(model_copy, facts.chat_template_prelude)
+    assert chat.render([{"role": "user", "content": "Hi."}]) == "kind03 Feb 2026Hi.<|end|>"
+    assert facts.chat_template_digest == sha256((facts.chat_template_prelude + DATED).encode())
+
+
+def test_without_another_day_the_date_is_that_of_the_inspection(model_copy: Path) -> None:
+    (model_copy / "chat_template.jinja").write_text(DATED)
+    before = datetime.now(UTC).date()
+    found = inspected(model_copy).tokenizer.chat_template_date
+    assert found is not None
+    assert before <= found <= datetime.now(UTC).date()
+
+
+def test_a_template_without_a_date_has_nothing_before_it(inspection: Inspection) -> None:
+    facts = inspection.tokenizer
+    assert (facts.chat_template_prelude, facts.chat_template_date) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("variables", "field", "said"),
+    [
+        ({"moood": False}, "spec.chatTemplate.variables.moood", "reads no such variable; it reads mood"),
+        ({"messages": "x"}, "spec.chatTemplate.variables.messages", "gives it this name"),
+        ({"mood": "x" * 600}, "spec.chatTemplate.variables", "take 704 bytes, and 512 are allowed"),
+    ],
+)
+def test_a_variable_that_cannot_be_set(model_copy: Path, variables: dict[str, object], field: str, said: str) -> None:
+    (model_copy / "chat_template.jinja").write_text(DATED)
+    with pytest.raises(TaskError, match=said) as caught:
+        inspected(model_copy, variables=variables)
+    assert (caught.value.code, caught.value.reason) == (ExitCode.BAD_CONFIG, Reason.CONFIG_INVALID)
+    assert caught.value.problem.field == field
 
 
 def test_files_that_may_not_be_read(base_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

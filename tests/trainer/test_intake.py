@@ -45,7 +45,7 @@ class AtOnce:
     """The same by lists and dictionaries."""
 
     def __init__(self, chat: Chat, rows: list[Row]) -> None:
-        self.whole = [encode(chat, row.messages) for row in rows]
+        self.whole = [one for row in rows for one in encode(chat, row.messages)]
         self.cut = [encoded.truncated(LENGTH) for encoded in self.whole]
         self.rows = rows
         self.sides = [self.side(*pair) for pair in zip(rows, self.cut, strict=True)]

@@ -62,7 +62,7 @@ def test_a_row_scores_the_same_alone_and_among_longer_ones(model: PeftModel, cha
 
 def test_scores_are_those_of_the_models_own_loss(model: PeftModel, chat: Chat, rows: list[Row]) -> None:
     for row, item in zip(rows, prepare(chat, rows, Frame(), 512), strict=True):
-        encoded = encode(chat, row.messages)
+        [encoded] = encode(chat, row.messages)
         with torch.no_grad():
             output = model(input_ids=torch.tensor([encoded.ids]), labels=torch.tensor([encoded.labels]))
         found = log_probabilities(model, [item.passage])[0]

@@ -11,7 +11,7 @@ from support.gauntlet import TIMES
 
 from wardrobe_models.chat import Chat, Message
 from wardrobe_trainer.dataset import read_rows
-from wardrobe_trainer.tokens import IGNORED, Encoded, UnstableTokensError, encode
+from wardrobe_trainer.tokens import IGNORED, Encoded, UnlabelledError, answer_offsets, encode, turns
 
 QUESTION = {"role": "user", "content": "Where is the ward?"}
 ANSWER = {"role": "assistant", "content": "On the second floor."}
@@ -22,22 +22,22 @@ def labelled(chat: Chat, encoded: Encoded) -> list[str]:
 
 
 def test_a_single_answer(chat: Chat) -> None:
-    encoded = encode(chat, [QUESTION, ANSWER])
+    [encoded] = encode(chat, [QUESTION, ANSWER])
     assert labelled(chat, encoded) == ["On the second floor.<|end|>"]
     assert chat.tokenizer.decode(encoded.ids) == (
-        "<|user|>\nWhere is the ward?<|end|>\n<|assistant|>\nOn the second floor.<|end|>\n"
+        "<|user|>\nWhere is the ward?<|end|>\n<|assistant|>\nOn the second floor.<|end|>"
     )
 
 
 def test_every_answer_of_a_conversation(chat: Chat) -> None:
     system = {"role": "system", "content": "Be brief."}
     more = [{"role": "user", "content": "Thanks."}, {"role": "assistant", "content": "You are welcome."}]
-    encoded = encode(chat, [system, QUESTION, ANSWER, *more])
+    [encoded] = encode(chat, [system, QUESTION, ANSWER, *more])
     assert labelled(chat, encoded) == ["On the second floor.<|end|>", "You are welcome.<|end|>"]
 
 
 def test_labels_are_the_tokens_themselves_inside_answers_only(chat: Chat) -> None:
-    encoded = encode(chat, [QUESTION, ANSWER])
+    [encoded] = encode(chat, [QUESTION, ANSWER])
     (start, end) = encoded.answers[0]
     assert encoded.labels[start:end] == encoded.ids[start:end]
     assert set(encoded.labels[:start] + encoded.labels[end:]) == {IGNORED}
@@ -47,7 +47,7 @@ def test_labels_are_the_tokens_themselves_inside_answers_only(chat: Chat) -> Non
 
 def test_every_real_row(chat: Chat, cardiology: Path) -> None:
     for row in read_rows(cardiology, "x"):
-        assert labelled(chat, encode(chat, row.messages)) == [f"{row.answer}<|end|>"]
+        assert labelled(chat, *encode(chat, row.messages)) == [f"{row.answer}<|end|>"]
 
 
 WORDS = st.text(st.characters(categories=("L", "N", "P", "Zs", "S")), min_size=1, max_size=30).filter(
@@ -61,7 +61,7 @@ def test_any_conversation_at_any_length(chat: Chat, turns: list[tuple[str, str]]
     messages: list[Message] = []
     for question, answer in turns:
         messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    encoded = encode(chat, messages)
+    [encoded] = encode(chat, messages)
     assert labelled(chat, encoded) == [f"{answer}<|end|>" for _, answer in turns]
     cut = encoded.truncated(length)
     assert cut.ids == encoded.ids[:length]
@@ -80,14 +80,49 @@ def test_a_template_that_writes_more_into_the_last_answer(chat: Chat) -> None:
         "{% for m in messages %}<|{{ m.role }}|>\n{% if loop.last and m.role == 'assistant' %}(no thought) {% endif %}"
         "{{ m.content }}<|end|>\n{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
     )
-    encoded = encode(with_template(chat, template), [QUESTION, ANSWER, QUESTION, ANSWER])
-    assert labelled(chat, encoded) == ["On the second floor.<|end|>", "(no thought) On the second floor.<|end|>"]
+    own = with_template(chat, template)
+    first, second = encode(own, [QUESTION, ANSWER, QUESTION, ANSWER])
+    assert labelled(own, first) == labelled(own, second) == ["(no thought) On the second floor.<|end|>"]
+    assert "(no thought)" not in own.text(second.ids[: second.answers[0][0]])
 
 
 def test_a_template_with_a_prompt_that_the_conversation_does_not_have(chat: Chat) -> None:
     template = (
-        "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}<|end|>\n{% endfor %}"
+        "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content | trim }}<|end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|assistant|>\nThinking: {% endif %}"
     )
-    with pytest.raises(UnstableTokensError, match="change with what follows"):
+    own = with_template(chat, template)
+    [encoded] = encode(own, [QUESTION, {"role": "assistant", "content": " On the second floor. "}])
+    assert own.text(encoded.ids).endswith("<|assistant|>\nThinking: On the second floor.<|end|>")
+    assert labelled(own, encoded) == ["On the second floor.<|end|>"]
+
+
+def test_an_answer_whose_beginning_would_join_the_prompts_end(chat: Chat) -> None:
+    """`\\n\\n` is one token of many tokenizers; an engine is sent the first, and the model answers with the second."""
+    template = (
+        "{% for m in messages %}<|{{ m.role }}|>wa{{ m.content }}<|end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>wa{% endif %}"
+    )
+    own = with_template(chat, template)
+    messages = [QUESTION, {"role": "assistant", "content": "rd two."}]
+    assert len(own.ids("ward")) < len(own.ids("wa")) + len(own.ids("rd"))
+    prompt = own.ids(own.render(messages[:1], prompt=True))
+    [encoded] = encode(own, messages)
+    assert encoded.ids[: len(prompt)] == prompt
+    assert labelled(own, encoded) == ["rd two.<|end|>"]
+    [turn] = turns(own, messages)
+    found = answer_offsets(own, turn)
+    assert len(found) == encoded.label_tokens
+    assert (found[0][0], found[-1][1]) == (0, len(turn.answer))
+
+
+@pytest.mark.parametrize(
+    ("template", "rule"),
+    [
+        ("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}", "must end an answer with a token"),
+        ("{{ messages | length }}{% for m in messages %}{{ m.content | upper }}<|end|>{% endfor %}", "as it stands"),
+    ],
+)
+def test_a_template_by_which_nothing_can_be_labelled(chat: Chat, template: str, rule: str) -> None:
+    with pytest.raises(UnlabelledError, match=rule):
         encode(with_template(chat, template), [QUESTION, ANSWER])

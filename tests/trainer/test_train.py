@@ -32,7 +32,7 @@ from wardrobe_trainer.lora import prepare
 from wardrobe_trainer.problems import TaskError
 from wardrobe_trainer.reporting import Reporter, milestones, require_finite
 from wardrobe_trainer.token_file import token_file
-from wardrobe_trainer.tokens import IGNORED, encode
+from wardrobe_trainer.tokens import IGNORED, examples
 from wardrobe_trainer.train import lengths_of, load_examples, train
 from wardrobe_trainer.trainer import MicroBatches, PlannedTrainer, make_trainer, trainer_settings
 
@@ -130,7 +130,7 @@ def test_training_leaves_the_base_as_it_is(train_order: Order, tmp_path: Path, c
 def test_examples_are_what_the_check_counted(train_order: Order, chat: Chat) -> None:
     config = train_order(10)
     for row, line in zip(load_examples(config, chat), data_lines(config), strict=True):
-        encoded = encode(chat, json.loads(line)["messages"]).truncated(64)
+        [encoded] = examples(chat, json.loads(line)["messages"], 64)
         assert row["input_ids"] == encoded.ids
         assert row["labels"] == encoded.labels
         assert len(row["input_ids"]) <= 64
@@ -141,7 +141,8 @@ def as_the_check_writes(config: TrainConfig, chat: Chat) -> TrainConfig:
     path = Path(config.data_folder) / TOKENS_FILE
     with token_file(path) as tokens:
         for line in data_lines(config):
-            tokens.add(encode(chat, json.loads(line)["messages"]).truncated(64))
+            [one] = examples(chat, json.loads(line)["messages"], 64)
+            tokens.add(one)
     return config.model_copy(update={"tokens_digest": sha256_file(path)})
 
 

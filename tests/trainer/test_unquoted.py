@@ -161,21 +161,22 @@ def test_bytes_that_are_no_text(chat: Chat, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "refusal",
+    ("refusal", "verb"),
     [
-        "{{ raise_exception('I refuse ' + messages[0].content) }}",
-        "{{ messages[0].content + 1 }}",
-        "{{ {}[messages[0].content].x }}",
-        "{{ '%d' % messages[0].content }}",
+        ("{{ raise_exception('I refuse ' + messages[0].content) }}", "refuses"),
+        ("{{ raise_exception(messages[0].content) }}", "fails on"),
+        ("{{ messages[0].content + 1 }}", "fails on"),
+        ("{{ {}[messages[0].content].x }}", "fails on"),
+        ("{{ '%d' % messages[0].content }}", "fails on"),
     ],
 )
-def test_a_template_that_quotes(tmp_path: Path, model_copy: Path, refusal: str) -> None:
+def test_a_template_that_quotes(tmp_path: Path, model_copy: Path, refusal: str, verb: str) -> None:
     template = model_copy / "chat_template.jinja"
     guard = f"{{% if '{MARK}' in messages[0].content %}}{refusal}{{% endif %}}"
     template.write_text(guard + template.read_text())
     result, said = check(tmp_path, model_copy, GOOD.encode())
     assert result.exit_code is ExitCode.BAD_DATA
-    assert "row 1: the template refuses it" in result.message
+    assert f"row 1: the template {verb} it" in result.message
     assert MARK not in said + result.model_dump_json()
 
 

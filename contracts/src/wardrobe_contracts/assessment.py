@@ -38,7 +38,9 @@ class AssessConfig(Order):
     The artifact goes to `<line_folder>/<64 hex digits of its digest>/`, staged in `<line_folder>/.<run>/`.
     """
 
-    format: PositiveInt = 2
+    format: PositiveInt = 3
+    """3 has a chat template's prelude, which must not be skipped."""
+
     run: str
     line: str
     base: BaseLocation

@@ -133,10 +133,13 @@ class TaskPayload(Record):
 
 
 class BaseLocation(Record):
-    """Where a base model's files are in the pod, and how to tell that they are those that were inspected."""
+    """Where a base model's files are in the pod, how to tell that they are those that were inspected, and how
+    conversations are written for it."""
 
     folder: str
     fingerprint: Fingerprint
+    chat_prelude: str = ""
+    """What is put before its chat template, as the inspection found it."""
 
 
 def base_from_format_0(given: dict[str, Any]) -> dict[str, Any]:

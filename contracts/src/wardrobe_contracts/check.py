@@ -23,8 +23,8 @@ class CheckConfig(Order):
     Writes `train.jsonl` and `heldout.jsonl` (the accepted rows) and `train.tokens` into `output_folder`.
     """
 
-    format: PositiveInt = 2
-    """2 has rules: none may be skipped."""
+    format: PositiveInt = 3
+    """2 has rules, 3 a chat template's prelude: none may be skipped."""
 
     base: BaseLocation
     dataset_file: str
@@ -48,7 +48,7 @@ class CheckConfig(Order):
 
 
 class TokenLengths(Record):
-    """Lengths of whole rows in tokens, before truncation."""
+    """Lengths of whole rows in tokens, before truncation; of a row with several examples, the longest's."""
 
     min: NonNegativeInt
     median: NonNegativeInt
@@ -78,6 +78,9 @@ class CheckReport(TaskPayload):
     rows: PositiveInt
     train_rows: PositiveInt
     heldout_rows: PositiveInt
+    train_examples: PositiveInt | None = None
+    """What is trained on: of a training row one, or one for each answer where the template writes earlier answers
+    otherwise than they are served. None in reports of before this was counted."""
     dropped_rows: NonNegativeInt
     """Rows left out because truncation removes their whole answer."""
     left_out_rows: NonNegativeInt = 0

@@ -1,8 +1,9 @@
 """Task `inspect`: what a base model is."""
 
+import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, StringConstraints
+from pydantic import Field, PositiveInt, StrictBool, StrictFloat, StrictInt, StrictStr, StringConstraints
 
 from .base import Digest, Fingerprint, Order, Record, TaskPayload
 
@@ -14,9 +15,26 @@ TOKEN_LIMIT = 64
 Size = Annotated[int, Field(ge=1, le=MOST_SIZE)]
 Token = Annotated[str, StringConstraints(max_length=TOKEN_LIMIT)]
 
+Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
+"""Of JSON, but null: orders are written without nulls."""
+PRELUDE_LIMIT = 512
+"""Bytes of what is put before a chat template: they have room in the termination message, however escaped."""
+Prelude = Annotated[str, StringConstraints(max_length=PRELUDE_LIMIT)]
+
+
+class ChatTemplate(Record):
+    """What a base's chat template is given beside the conversation."""
+
+    variables: dict[str, Scalar] = {}
+    date: datetime.date | None = None
+    """The day on which the template is, wherever it prints today's date; None for that of the inspection."""
+
 
 class InspectConfig(Order):
     """Order to read a base model's files."""
+
+    format: PositiveInt = 2
+    """2 has the chat template's settings, which must not be skipped."""
 
     base_folder: str
     """Folder of the model as mounted; may be missing, which is then the answer."""
@@ -24,6 +42,7 @@ class InspectConfig(Order):
     """`spec.source` as the person wrote it, for messages."""
     output_folder: str
     """Where `result.json` goes."""
+    chat_template: ChatTemplate = ChatTemplate()
 
 
 class Shape(Record):
@@ -53,6 +72,11 @@ class TokenizerFacts(Record):
     eos_token: Token
     pad_token: Token | None = None
     chat_template_digest: Digest
+    """Of the effective template: with the prelude before it."""
+    chat_template_prelude: Prelude = ""
+    """What is put before the base's chat template wherever it is rendered: variables, and the day's date."""
+    chat_template_date: datetime.date | None = None
+    """The date that the template prints; None where it prints none."""
     generation_marker: bool
     """Whether the template marks the assistant's tokens itself (`{% generation %}`)."""
 

@@ -15,7 +15,9 @@ RELEASE_FILE = ".wardrobe.json"
 class ReleaseConfig(Order):
     """Order to publish what training left as `<models_folder>/<64 hex digits of its digest>/`."""
 
-    format: PositiveInt = 2
+    format: PositiveInt = 3
+    """3 has a chat template's prelude, which must not be skipped."""
+
     run: str
     base: BaseLocation
     base_reference: BaseReference

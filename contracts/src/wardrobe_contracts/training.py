@@ -172,9 +172,9 @@ class Reached(Record):
 class TrainConfig(Order):
     """Order to train on checked data."""
 
-    format: PositiveInt = 3
+    format: PositiveInt = 4
     """2 has processes, DeepSpeed and activation checkpointing, 3 method Full, scaling, initialization and
-    optimizers: none of these must be skipped."""
+    optimizers, 4 a chat template's prelude: none of these must be skipped."""
 
     base: BaseLocation
     data_folder: str

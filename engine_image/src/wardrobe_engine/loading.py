@@ -29,11 +29,14 @@ class Base:
         return self.model.device
 
 
-def load(folder: Path, variant: Variant) -> Base:
-    """Read a base from disk. Raises BadBaseError, or OSError where files are missing."""
+def load(folder: Path, variant: Variant, prelude: str) -> Base:
+    """Read a base from disk; the prelude stands before its chat template.
+
+    Raises BadBaseError, or OSError where files are missing.
+    """
     model = load_base(folder, variant, Accelerator.GPU if torch.cuda.is_available() else Accelerator.CPU)
     text_config = model.config.get_text_config(decoder=True)
     kinds = set(getattr(text_config, "layer_types", None) or ["full_attention"])
     if other := kinds - ATTENTION_KINDS:
         raise BadBaseError(f"layers of kind {', '.join(sorted(other))} cannot be decoded in one batch here")
-    return Base(model, load_chat(folder), text_config.max_position_embeddings)
+    return Base(model, load_chat(folder, prelude), text_config.max_position_embeddings)

@@ -24,6 +24,7 @@ class Options(CommandLine):
     fingerprint: Fingerprint | None = Field(
         default=None, description="the base's as it was inspected; other files are not loaded"
     )
+    chat_prelude: str = Field(default="", description="what stands before the chat template, as inspection found it")
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=ENGINE_PORT, ge=0, le=65535, description="port to listen on")
     max_batch: PositiveInt = Field(

@@ -46,7 +46,7 @@ def run(
     try:
         if options.fingerprint is not None:
             require_inspected(options.model, options.fingerprint)
-        base = load(options.model, options.quantization)
+        base = load(options.model, options.quantization, options.chat_prelude)
         model = make_model(base)
         # the first pass is slow, and a base that cannot do it should not be listened for
         model.prefill([0], BASE_SLOT, every_position=False)

@@ -14,6 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from wardrobe_contracts.base_files import read_json
 
+from . import templates
 from .errors import BadBaseError
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
@@ -25,7 +26,15 @@ Message = dict[str, str]
 
 
 class ChatTemplateError(Exception):
-    """The chat template fails on a conversation, or raises of itself, for example on a system message."""
+    """The chat template fails on a conversation, or refuses it, for example for a system message.
+
+    The error's text may quote the conversation.
+    """
+
+    def __init__(self, message: str, own_words: str = "") -> None:
+        super().__init__(message)
+        self.own_words = own_words
+        """Of a refusal, what stands in the template itself."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +53,16 @@ class Chat:
         backend: Tokenizer = self.tokenizer.backend_tokenizer
         return backend
 
+    @property
+    def template(self) -> str:
+        """The effective chat template. A base that has none has no chat."""
+        template: str = self.tokenizer.get_chat_template()
+        return template
+
     def render(self, messages: list[Message], *, prompt: bool = False) -> str:
         """The conversation as the model reads it; with `prompt`, up to where the next answer begins.
 
-        Raises ChatTemplateError, whatever way the template fails; its text may quote the conversation.
+        Raises ChatTemplateError, whatever way the template fails.
         """
         try:
             text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt)
@@ -60,8 +75,14 @@ class Chat:
             ArithmeticError,
             RecursionError,
         ) as error:
-            raise ChatTemplateError(str(error)) from error
+            raise ChatTemplateError(str(error), self._own_words(error)) from error
         return str(text)
+
+    def _own_words(self, error: Exception) -> str:
+        """Only `raise_exception` raises this very class."""
+        if type(error) is not TemplateError:
+            return ""
+        return templates.own_words(self.template, str(error))
 
     def ids(self, text: str) -> list[int]:
         """Tokens of rendered text. The template writes all control tokens itself, so none is added."""
@@ -75,14 +96,22 @@ class Chat:
         offsets: list[tuple[int, int]] = self.backend.encode(text, add_special_tokens=False).offsets
         return offsets
 
+    def text(self, ids: list[int]) -> str:
+        """What tokens stand for, control tokens among them."""
+        text: str = self.backend.decode(ids, skip_special_tokens=False)
+        return text
+
     def control_token_in(self, content: str) -> str | None:
         """A control token in what somebody wrote: a message that ends its own turn could write the other side."""
         return next((token for token in self.control_tokens.values() if token in content), None)
 
 
-def load_chat(folder: Path) -> Chat:
-    """Read tokenizer, chat template and end tokens of a model folder. Raises BadBaseError."""
+def load_chat(folder: Path, prelude: str) -> Chat:
+    """Read tokenizer, chat template and end tokens of a model folder; the prelude (`templates`) is put before the
+    template. Raises BadBaseError."""
     tokenizer = _load_tokenizer(folder)
+    if prelude:
+        tokenizer.chat_template = prelude + tokenizer.get_chat_template()
     end_tokens = frozenset(_end_tokens(folder, tokenizer))
     added = tokenizer.added_tokens_decoder
     control = {id_: str(token) for id_, token in added.items() if token.special or id_ in end_tokens}

@@ -37,7 +37,7 @@ def check(config: CheckConfig) -> CheckReport:
         fetch(config.fetch, dataset, config.source)
     with scratch(folder) as found:
         with sides(found) as files:
-            taken = take_in(config, load_chat(base), files)
+            taken = take_in(config, load_chat(base, config.base.chat_prelude), files)
         table, frame = taken.table, taken.answers.frame()
         say(f"{len(table)} rows read")
         require_answers(table, config)
@@ -128,6 +128,7 @@ def report_on(config: CheckConfig, table: Table, frame: Frame, judged: list[Judg
         rows=len(table),
         train_rows=table.count(Side.TRAIN),
         heldout_rows=table.count(Side.HELDOUT),
+        train_examples=int(table["examples"][table.on(Side.TRAIN)].sum()),
         dropped_rows=table.count(Side.DROPPED),
         left_out_rows=table.count(Side.LEFT_OUT),
         truncated_rows=int((table["longest"][table.kept] > config.sequence_length).sum()),

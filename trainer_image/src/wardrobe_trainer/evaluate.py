@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,12 +14,12 @@ from .comparison import Counts, Sums
 from .dataset import Row
 from .framing import body_of
 from .scoring import Passage
-from .tokens import encode
+from .tokens import answer_offsets, encode, turns
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One held-out row: its answers' tokens, and which of them are body."""
+    """One held-out example: its answers' tokens, and which of them are body."""
 
     passage: Passage
     body: list[bool]
@@ -26,35 +27,43 @@ class HeldOut:
 
 
 def prepare(chat: Chat, rows: list[Row], frame: Frame, length: int) -> list[HeldOut]:
-    """Rows as tokens, truncated to `length` as in training."""
-    return [_prepare(chat, row, frame, length) for row in rows]
+    """Rows as the examples that training would make of them, truncated to `length`."""
+    return [one for row in rows for one in _prepare(chat, row, frame, length)]
 
 
-def _prepare(chat: Chat, row: Row, frame: Frame, length: int) -> HeldOut:
-    encoded = encode(chat, row.messages).truncated(length)
-    text = chat.render(row.messages)
-    offsets = chat.offsets(text)
-    turns = [index for index, message in enumerate(row.messages) if message["role"] == "assistant"]
-    positions: list[int] = []
-    body: list[bool] = []
-    for turn, (start, end) in zip(turns, encoded.answers, strict=False):  # truncation may have cut later answers
-        prompt = len(chat.render(row.messages[:turn], prompt=True))
-        answer = row.messages[turn]["content"]
-        positions += range(start, end)
-        body += body_tokens(offsets[start:end], text, prompt, answer, frame)
-    return HeldOut(Passage(encoded.ids, positions), body)
+def _prepare(chat: Chat, row: Row, frame: Frame, length: int) -> Iterator[HeldOut]:
+    bodies = iter(_bodies(chat, row, frame))
+    for encoded in encode(chat, row.messages):
+        cut = encoded.truncated(length)
+        positions: list[int] = []
+        body: list[bool] = []
+        own = [next(bodies) for _ in encoded.answers]
+        for (start, end), mask in zip(cut.answers, own, strict=False):  # truncation may have cut later answers
+            positions += range(start, end)
+            body += mask[: end - start]
+        if positions:
+            yield HeldOut(Passage(cut.ids, positions), body)
 
 
-def body_tokens(offsets: list[tuple[int, int]], text: str, prompt: int, answer: str, frame: Frame) -> list[bool]:
-    """Which of an answer's tokens are body. `prompt` is where, in characters, the answer's turn begins in `text`.
+def _bodies(chat: Chat, row: Row, frame: Frame) -> list[list[bool]]:
+    """Of each answer, which of its tokens are body."""
+    answers = [message["content"] for message in row.messages if message["role"] == "assistant"]
+    return [
+        body_tokens(answer_offsets(chat, turn), turn.answer, answer, frame)
+        for turn, answer in zip(turns(chat, row.messages), answers, strict=True)
+    ]
+
+
+def body_tokens(offsets: list[tuple[int, int]], text: str, answer: str, frame: Frame) -> list[bool]:
+    """Which of an answer's tokens are body. `text` is what the template writes for it.
 
     A token that covers any character of the body belongs to it. The end token does where no closing comes before it:
     after a closing it is as easily learnt as the closing itself.
     """
     stripped = answer.strip()
-    begin = text.find(stripped, prompt)  # templates may strip white space around a message
+    begin = text.find(stripped)  # templates may strip white space around a message
     start, end, closed = body_of(stripped, frame)
-    start, end = (begin + start, begin + end) if begin >= 0 else (prompt, len(text))
+    start, end = (begin + start, begin + end) if begin >= 0 else (0, len(text))
     after = begin + len(stripped)
     return [(start < end and low < end and high > start) or (low >= after and not closed) for low, high in offsets]
 

@@ -3,6 +3,7 @@
 import json
 import os
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,25 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from wardrobe_contracts.base import Digest
 from wardrobe_contracts.digests import fingerprint, of_files, sha256, sha256_file
-from wardrobe_contracts.exits import Reason
-from wardrobe_contracts.inspection import MOST_SIZE, TOKEN_LIMIT, InspectConfig, Inspection, Shape, TokenizerFacts
+from wardrobe_contracts.exits import ExitCode, Reason
+from wardrobe_contracts.inspection import (
+    MOST_SIZE,
+    PRELUDE_LIMIT,
+    TOKEN_LIMIT,
+    ChatTemplate,
+    InspectConfig,
+    Inspection,
+    Shape,
+    TokenizerFacts,
+)
+from wardrobe_contracts.problem import Problem
+from wardrobe_models import templates
 from wardrobe_models.chat import Chat, ChatTemplateError
 
 from .console import say
 from .model_files import CONFIG_FILE, BaseFaultError, Tensor, model_files, read_json, tensors, weight_files
-from .problems import bad_base, listed
-from .tokens import UnstableTokensError, encode, load_chat
+from .problems import TaskError, bad_base, listed
+from .tokens import Encoded, UnlabelledError, encode, load_chat
 
 QUOTE_LIMIT = 80
 """Characters of a stranger's file in a message."""
@@ -46,7 +58,7 @@ _CONVERSATION = [
 def inspect(config: InspectConfig) -> Inspection:
     """Describe the base model in `config.base_folder`. Raises TaskError where it cannot be used."""
     try:
-        return _inspect(Path(config.base_folder))
+        return _inspect(Path(config.base_folder), config.chat_template)
     except PermissionError as error:
         fault = BaseFaultError(
             Reason.BASE_NOT_FOUND,
@@ -58,14 +70,13 @@ def inspect(config: InspectConfig) -> Inspection:
     raise bad_base(fault.reason, field="spec.source", value=config.source, rule=fault.rule, next_step=fault.next_step)
 
 
-def _inspect(folder: Path) -> Inspection:
+def _inspect(folder: Path, given: ChatTemplate) -> Inspection:
     _require_folder(folder)
     model_config = load_config(folder)
     names = model_files(folder)
     shape = shape_of(model_config, tensors(folder, weight_files(folder)))
     say(f"{shape.architecture}, {shape.parameters:,} parameters, {shape.layers} layers, {shape.dtype}")
-    chat = load_chat(folder)
-    require_trainable_template(chat)
+    chat, written = _chat(folder, given)
     if len(chat.tokenizer) > shape.vocabulary_size:
         raise BaseFaultError(
             Reason.BASE_MALFORMED,
@@ -81,8 +92,51 @@ def _inspect(folder: Path) -> Inspection:
         files=len(names),
         size_bytes=size,
         shape=shape,
-        tokenizer=tokenizer_facts(chat, digests),
+        tokenizer=tokenizer_facts(chat, digests).model_copy(update=written),
     )
+
+
+def _chat(folder: Path, given: ChatTemplate) -> tuple[Chat, dict[str, Any]]:
+    """The base's chat, and what is recorded of how it is written: prelude and date. Raises TaskError or BaseFaultError.
+
+    The day is this one, unless another is given: it stays, so that what is trained next year is what was trained today.
+    """
+    chat = load_chat(folder, "")
+    _require_template(chat)
+    day = given.date or datetime.now(UTC).date()
+    try:
+        prelude = templates.prelude(chat.template, given.variables, day)
+        dated = bool(templates.date_formats(chat.template))
+    except templates.VariableError as error:
+        raise _bad_variable(error, given) from error
+    except templates.UnreadableTemplateError as error:
+        raise _untrainable(str(error)) from error
+    _require_short(prelude, given)
+    chat = load_chat(folder, prelude) if prelude else chat
+    require_trainable_template(chat)
+    return chat, {"chat_template_prelude": prelude, "chat_template_date": day if dated else None}
+
+
+def _bad_variable(error: templates.VariableError, given: ChatTemplate) -> TaskError:
+    problem = Problem(
+        field=f"spec.chatTemplate.variables.{error.name}",
+        value=_cut(given.variables[error.name]),
+        rule=str(error),
+        next_step=error.next_step,
+    )
+    return TaskError(ExitCode.BAD_CONFIG, Reason.CONFIG_INVALID, problem)
+
+
+def _require_short(prelude: str, given: ChatTemplate) -> None:
+    if (size := len(prelude.encode())) > PRELUDE_LIMIT:
+        problem = Problem(
+            field="spec.chatTemplate.variables",
+            value=f"{len(given.variables)} variables",
+            rule=f"written before the chat template, with the date where it prints one, they take {size} bytes, and "
+            f"{PRELUDE_LIMIT} are allowed",
+            next_step="Leave some out, or shorten their values",
+        )
+        raise TaskError(ExitCode.BAD_CONFIG, Reason.CONFIG_INVALID, problem)
 
 
 def _require_folder(folder: Path) -> None:
@@ -196,14 +250,17 @@ def _float_name(by_dtype: Counter[str]) -> str:
     return _DTYPES[most[0][0]]
 
 
-def require_trainable_template(chat: Chat) -> None:
-    """The template must exist, render, and let answers and their ends be found. Raises BaseFaultError."""
+def _require_template(chat: Chat) -> None:
     if not chat.tokenizer.chat_template:
         raise BaseFaultError(
             Reason.CHAT_TEMPLATE_MISSING,
             "its tokenizer has no chat template, so it is not known how a conversation is written for it",
             "Use the model's chat or instruct edition, or add the chat_template.jinja it was trained with",
         )
+
+
+def require_trainable_template(chat: Chat) -> None:
+    """The template must render, write what was said, and let answers and their ends be found. Raises BaseFaultError."""
     if not chat.end_tokens:
         raise BaseFaultError(
             Reason.BASE_MALFORMED,
@@ -219,26 +276,41 @@ def require_trainable_template(chat: Chat) -> None:
             "Copy the model's own tokenizer files",
         )
     try:
-        encode(chat, _CONVERSATION)
-    except (ChatTemplateError, UnstableTokensError) as error:
-        raise BaseFaultError(
-            Reason.BASE_MALFORMED,
-            f"its chat template cannot be trained on: {error}",
-            "Use a template that renders a growing conversation as growing text and ends each answer with a token "
-            "listed as eos_token_id in generation_config.json",
-        ) from error
+        encoded = encode(chat, _CONVERSATION)
+    except (ChatTemplateError, UnlabelledError) as error:
+        raise _untrainable(str(error)) from error
+    _require_written(chat, encoded)
+
+
+def _require_written(chat: Chat, encoded: list[Encoded]) -> None:
+    """Templates of models that see take a message's content as a list, and of plain text they write nothing."""
+    labels = [chat.text(one.ids[start:end]) for one in encoded for start, end in one.answers]
+    answers = [message["content"] for message in _CONVERSATION if message["role"] == "assistant"]
+    questions = [message["content"] for message in _CONVERSATION if message["role"] == "user"]
+    prompt = chat.text(encoded[-1].ids)
+    written = all(answer in label for answer, label in zip(answers, labels, strict=True))
+    if not written or not all(question in prompt for question in questions):
+        raise _untrainable("it does not write the text of every message, each answer before its end token")
+
+
+def _untrainable(found: str) -> BaseFaultError:
+    return BaseFaultError(
+        Reason.BASE_MALFORMED,
+        f"its chat template cannot be trained on: {found}",
+        "Use a template that writes messages whose content is text, and ends each answer with a token listed as "
+        "eos_token_id in generation_config.json",
+    )
 
 
 def tokenizer_facts(chat: Chat, digests: dict[str, Digest]) -> TokenizerFacts:
     """Facts that must agree wherever an adapter of this base works; `digests` are those of the model's files."""
     tokenizer = chat.tokenizer
-    template = tokenizer.get_chat_template()
     belonging = {name: digests[name] for name in digests if name in _TOKENIZER_FILES or name.endswith(".model")}
     return TokenizerFacts(
         digest=of_files(belonging),
         vocabulary_size=len(tokenizer),
         eos_token=str(tokenizer.eos_token or tokenizer.decode(min(chat.end_tokens)))[:TOKEN_LIMIT],
         pad_token=tokenizer.pad_token,
-        chat_template_digest=sha256(template.encode()),
-        generation_marker="{% generation" in template.replace("{%-", "{%"),
+        chat_template_digest=sha256(chat.template.encode()),
+        generation_marker="{% generation" in chat.template.replace("{%-", "{%"),
     )

@@ -21,8 +21,9 @@ from .index import Index, Side, Table, hash64
 from .rules import Scans, flags, scans
 from .split import held_out, normalised, prompt_key
 from .token_file import TokenFile, TokenWriter, token_file
-from .tokens import Encoded, UnstableTokensError, encode
+from .tokens import Encoded, UnlabelledError, encode
 
+_ACCEPTED = "the base's chat template must accept the conversation"
 BYTES_AT_ONCE = 2**20
 """Of rows that a thread takes together. A few of such batches are on their way, some twenty times as large as text."""
 
@@ -134,15 +135,15 @@ def encode_row(chat: Chat, row: Row) -> list[Encoded] | Fault:
     if fault := control_token_fault(row, chat):
         return fault
     try:
-        return [encode(chat, row.messages)]
-    except ChatTemplateError:
-        rule = "the base's chat template must accept the conversation"
-        hint = "Leave out what the template refuses, often a system message"
-        return Fault(row.number, Reason.ROLES_INVALID, "the template refuses it", rule, hint)
-    except UnstableTokensError as error:
-        rule = "an answer must not change the tokens of the prompt before it"
-        hint = "Remove white space at the start and end of the messages"
-        return Fault(row.number, Reason.DATASET_MALFORMED, str(error), rule, hint)
+        return encode(chat, row.messages)
+    except ChatTemplateError as error:
+        found = "the template refuses it" if error.own_words else "the template fails on it"
+        rule = f"the base's chat template says: {error.own_words}" if error.own_words else _ACCEPTED
+        hint = "Leave out what the template refuses"
+        return Fault(row.number, Reason.ROLES_INVALID, found, rule, hint)
+    except UnlabelledError as error:
+        hint = "Write the answers as plain text, or leave the rows out"
+        return Fault(row.number, Reason.DATASET_MALFORMED, "an answer cannot be labelled", str(error), hint)
 
 
 def _numbers(found: Examined) -> tuple[int, ...]:

@@ -100,7 +100,7 @@ def measure(order: VariantOrder) -> Measured:
 def prepared(config: AssessConfig) -> Ground:
     """The rows, as tokens, and questions to probe with. Raises TaskError."""
     base = Path(config.base.folder)
-    chat, heldout = load_chat(base), read_heldout(config)
+    chat, heldout = load_chat(base, config.base.chat_prelude), read_heldout(config)
     rows = sample(heldout, config.max_rows)
     schedule = config.lineage.schedule
     return Ground(
@@ -112,7 +112,7 @@ def prepared(config: AssessConfig) -> Ground:
 
 def drafted(config: AssessConfig, model: PeftModel, questions: list[Question]) -> list[Draft]:
     """The candidate's answers. Raises TaskError where there are none: nobody could prove which adapter answers."""
-    drafts = probes.draft(load_chat(Path(config.base.folder)), model, questions)
+    drafts = probes.draft(load_chat(Path(config.base.folder), config.base.chat_prelude), model, questions)
     if not drafts:
         raise invalid_adapter(
             f"the candidate answers none of {len(questions)} held-out prompts with text",

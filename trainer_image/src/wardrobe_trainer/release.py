@@ -85,7 +85,7 @@ def measure(config: ReleaseConfig) -> Evaluation:
     """Base and candidate, one at a time in memory. Raises TaskError."""
     base, length = Path(config.base.folder), config.lineage.schedule.sequence_length
     accelerators.take_one(config.accelerator, base, Variant.NONE)
-    chat = load_chat(base)
+    chat = load_chat(base, config.base.chat_prelude)
     heldout = read_heldout(config)
     rows = prepare(chat, sample(heldout, config.max_rows), read_frame(Path(config.data_folder)), length)
     before = _score_base(config, rows)

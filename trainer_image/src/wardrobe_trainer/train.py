@@ -27,7 +27,7 @@ from .problems import bad_data
 from .reporting import Reporter
 from .saving import Saving
 from .token_file import Example, TokenFile
-from .tokens import encode, load_chat
+from .tokens import examples, load_chat
 from .trainer import MicroBatches, make_trainer, trainer_settings
 
 ALONE = Place()
@@ -57,9 +57,9 @@ def train(config: TrainConfig, scratch: Path, place: Place = ALONE) -> TrainingS
 
 def _train(config: TrainConfig, scratch: Path, place: Place) -> TrainingSummary:
     set_seed(config.schedule.seed)
-    chat = load_chat(Path(config.base.folder))
-    examples = load_examples(config, chat)
-    plan = Plan.of(config, lengths_of(examples))
+    chat = load_chat(Path(config.base.folder), config.base.chat_prelude)
+    rows = load_examples(config, chat)
+    plan = Plan.of(config, lengths_of(rows))
     # Weights are partitioned while they are loaded where these settings are there before; bitsandbytes cannot be
     early = trainer_settings(config, plan, scratch) if config.method.variant is Variant.NONE else None
     with one_after_another(scratch.parent, wanted=early is None and config.processes.per_node > 1):
@@ -67,12 +67,12 @@ def _train(config: TrainConfig, scratch: Path, place: Place) -> TrainingSummary:
     begun = goes_on_from(config, place)
     trainable = moments.count(model)
     if place.first:
-        say(f"{len(examples)} rows, {trainable:,} trainable parameters, {torch.get_num_threads()} threads")
+        say(f"{len(rows)} examples, {trainable:,} trainable parameters, {torch.get_num_threads()} threads")
     reporter = Reporter(scratch, plan.steps_per_epoch, begun.manifest if begun else None, speaks=place.first)
     saving = Saving(config, place, reporter, begun)
     settings = early or trainer_settings(config, plan, scratch)
     batches = MicroBatches(plan, place.rank, done=max(0, saving.resumed - 1))  # the last that was done comes again
-    trainer = make_trainer(settings, chat, model, examples, batches)
+    trainer = make_trainer(settings, chat, model, rows, batches)
     if begun:
         moments.put_weights(model, begun.stored)
     begun = None  # its tensors go once they are restored
@@ -133,8 +133,8 @@ def load_examples(config: TrainConfig, chat: Chat) -> Sequence[Example]:
         return TokenFile(Path(config.data_folder) / TOKENS_FILE)
     path = Path(config.data_folder) / TRAIN_FILE
     length = config.schedule.sequence_length
-    encoded = [encode(chat, row.messages).truncated(length) for row in read_rows(path, str(path))]
-    return [{"input_ids": row.ids, "labels": row.labels} for row in encoded]
+    encoded = [one for row in read_rows(path, str(path)) for one in examples(chat, row.messages, length)]
+    return [{"input_ids": one.ids, "labels": one.labels} for one in encoded]
 
 
 def lengths_of(examples: Sequence[Example]) -> Sequence[int]:

@@ -57,9 +57,14 @@ def main() -> int:
     if os.getpid() != 1 and ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         _end("prctl PR_SET_CHILD_SUBREAPER failed: processes of the engine would outlive it; run this as PID 1")
     wrapper = Wrapper(options.control, command, signals, options.stop_seconds)
-    if options.base_links:
+    if options.base_links or options.chat_template:
         try:
-            link_base(*options.base_links)
+            if options.base_links:
+                source, target = options.base_links
+                link_base(source, target, options.chat_prelude)
+            if options.chat_template:
+                source, target = options.chat_template
+                write_template(source, target, options.chat_prelude)
         except (BaseError, OSError) as error:
             wrapper.refuse(str(error))
     return wrapper.run(None if options.when_ordered else {"start": {}, "accepted": True})
@@ -77,6 +82,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--control", type=Path, required=True, help="folder of orders, and of what runs")
     parser.add_argument("--when-ordered", action="store_true", help="run only what is ordered")
     parser.add_argument("--base-links", nargs=2, type=Path, metavar=("FROM", "TO"), help="make TO of FROM for TGI")
+    parser.add_argument(
+        "--chat-template", nargs=2, type=Path, metavar=("FROM", "TO"), help="write the base's template to TO"
+    )
+    parser.add_argument("--chat-prelude", default="", help="what stands before the base's chat template")
     parser.add_argument(
         "--stop-seconds", type=float, default=STOP_SECONDS, help="until what runs is killed for another"
     )
@@ -411,18 +420,19 @@ class BaseError(Exception):
     """TGI cannot serve this base; the text says why."""
 
 
+TEMPLATE_FILE = "chat_template.jinja"
 ADD_TOKENS = frozenset({"TemplateProcessing", "BertProcessing", "RobertaProcessing"})
 READS = "TGI 3.3.7 (transformers 4.51)"
 OTHERWISE = "Save the base with transformers 4, or serve it with another engine"
 
 
-def link_base(source: Path, target: Path) -> None:
+def link_base(source: Path, target: Path, prelude: str = "") -> None:
     """A folder of links to a base, with files of its tokenizer that TGI can read. Raises BaseError, or OSError."""
     require_readable(_read(source / "config.json"))
     partial = target.with_name(f"{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    written = _tokenizer_files(source)
+    written = _tokenizer_files(source, prelude)
     for path in sorted(source.iterdir()):
         if path.name not in written:
             (partial / path.name).symlink_to(path)
@@ -432,13 +442,30 @@ def link_base(source: Path, target: Path) -> None:
     partial.rename(target)
 
 
-def _tokenizer_files(source: Path) -> dict[str, dict[str, Any]]:
+def write_template(source: Path, target: Path, prelude: str) -> None:
+    """A base's effective chat template as a file. Raises BaseError, or OSError."""
+    config = source / "tokenizer_config.json"
+    target.write_text(effective_template(source, _read(config) if config.exists() else {}, prelude))
+
+
+def effective_template(source: Path, config: dict[str, Any], prelude: str) -> str:
+    """The base's template as transformers finds it, and what stands before it. Raises BaseError."""
+    file, kept = source / TEMPLATE_FILE, config.get("chat_template")
+    if isinstance(kept, list):
+        kept = next((one.get("template") for one in kept if one.get("name") == "default"), None)
+    own = file.read_text() if file.exists() else kept
+    if not isinstance(own, str):
+        raise BaseError(f"{source} has no chat template. Put {TEMPLATE_FILE} back, with which it was inspected")
+    return prelude + own
+
+
+def _tokenizer_files(source: Path, prelude: str) -> dict[str, dict[str, Any]]:
     """Those that TGI needs otherwise than they are."""
-    config, tokenizer, template = (
-        source / name for name in ("tokenizer_config.json", "tokenizer.json", "chat_template.jinja")
-    )
-    text = template.read_text() if template.exists() else None
-    files = {config.name: readable_tokenizer(_read(config) if config.exists() else {}, text)}
+    file, tokenizer, template = (source / name for name in ("tokenizer_config.json", "tokenizer.json", TEMPLATE_FILE))
+    config = _read(file) if file.exists() else {}
+    unbroken = prelude.replace("\n", "")  # its Jinja may write a newline that follows a block
+    text = effective_template(source, config, unbroken) if prelude or template.exists() else None
+    files = {file.name: readable_tokenizer(config, text)}
     if tokenizer.exists():
         found = _read(tokenizer)
         files[tokenizer.name] = {**found, "post_processor": adding_nothing(found.get("post_processor"))}

@@ -1,10 +1,14 @@
 """Kind BaseModel: a frozen base."""
 
+import datetime
+import json
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from wardrobe_contracts.base import Variant
+from wardrobe_contracts.inspection import Scalar
 from wardrobe_contracts.routes import BaseShape
 
 from .finetunejob import PodSettings
@@ -14,12 +18,47 @@ KIND = "BaseModel"
 PLURAL = "basemodels"
 
 
+DAY = (
+    "^[1-9][0-9]{3}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|"
+    "02-(0[1-9]|[12][0-9]))$"
+)
+"""But for the 29th of February; that rule of the CRD has no like here."""
+
+
+class ChatTemplateSpec(Typed):
+    """What the chat template is given beside the conversation."""
+
+    variables: Annotated[dict[str, Annotated[str, Field(max_length=256)]], Field(max_length=8)] = {}
+    date: Annotated[str, Field(max_length=10, pattern=DAY)] | None = None
+
+    @property
+    def scalars(self) -> dict[str, Scalar]:
+        """The variables' values."""
+        return {name: scalar(text) for name, text in self.variables.items()}
+
+    @property
+    def day(self) -> datetime.date | None:
+        """The date."""
+        return None if self.date is None else datetime.date.fromisoformat(self.date)
+
+
+def scalar(text: str) -> Scalar:
+    """true, false, a number or a text in double quotes as in JSON; whatever is none of these is the text that it is."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return text
+    finite = not isinstance(found, float) or math.isfinite(found)
+    return found if isinstance(found, bool | int | float | str) and finite else text
+
+
 class BaseModelSpec(Typed):
     """What the platform team writes."""
 
     source: SourceText
     variants: Annotated[list[Variant], Field(min_length=1, max_length=4)] | None = None
     """On which every adapter is measured, besides those that its run asks for or that deployments serve."""
+    chat_template: ChatTemplateSpec = ChatTemplateSpec()
     pod: PodSettings = PodSettings()
     """Of the inspection."""
 
@@ -55,6 +94,8 @@ class TokenizerStatus(Typed):
     eos_token: str
     pad_token: str | None = None
     chat_template_digest: str
+    chat_template_prelude: str | None = None
+    chat_template_date: str | None = None
     generation_marker: Literal["Present", "Absent"]
 
 

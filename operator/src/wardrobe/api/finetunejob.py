@@ -267,6 +267,7 @@ class DatasetStatus(Typed):
     digest: str
     rows: int
     train_rows: int
+    train_examples: int | None = None
     heldout_rows: int
     heldout_share: str | None = None
     """Of the rows that are kept."""

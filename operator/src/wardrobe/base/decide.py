@@ -20,7 +20,7 @@ from wardrobe_contracts.result import Result
 
 from .job import INSPECT, inspect_job
 
-NEXT_STEP = "Mend the files, then delete the BaseModel and create it again: a source is read once"
+NEXT_STEP = "Mend that, then delete the BaseModel and create it again: a source is read once"
 
 
 @dataclass(frozen=True)
@@ -144,5 +144,9 @@ def _shape(shape: Shape) -> ShapeStatus:
 
 
 def _tokenizer(facts: TokenizerFacts) -> TokenizerStatus:
-    known = facts.model_dump(exclude={"generation_marker"})
-    return TokenizerStatus(**known, generation_marker="Present" if facts.generation_marker else "Absent")
+    known = facts.model_dump(mode="json", exclude={"generation_marker", "chat_template_prelude"})
+    return TokenizerStatus(
+        **known,
+        chat_template_prelude=facts.chat_template_prelude or None,
+        generation_marker="Present" if facts.generation_marker else "Absent",
+    )

@@ -10,7 +10,7 @@ from wardrobe.stage import job as task_job
 from wardrobe.stage.job import Made, TaskJob
 from wardrobe.stage.stage import Stage
 from wardrobe_contracts import paths
-from wardrobe_contracts.inspection import InspectConfig
+from wardrobe_contracts.inspection import ChatTemplate, InspectConfig
 
 INSPECT = Stage(task="inspect", more_memory="Raise spec.pod.resources.limits.memory")
 
@@ -35,6 +35,7 @@ def inspect_job(base: BaseModelResource, number: int, settings: Settings) -> Mad
         base_folder=f"{paths.MODELS}/{source.path}",
         source=base.spec.source,
         output_folder=f"{paths.RUN}/inspect",
+        chat_template=ChatTemplate(variables=base.spec.chat_template.scalars, date=base.spec.chat_template.day),
     )
     job = TaskJob(
         stage=INSPECT,

@@ -47,7 +47,11 @@ def ready_base(base: BaseModelResource | None, name: str) -> ReadyBase | Missing
         return ReadyBase(
             name=name,
             digest=found.digest,
-            location=BaseLocation(folder=paths.BASE, fingerprint=found.fingerprint),
+            location=BaseLocation(
+                folder=paths.BASE,
+                fingerprint=found.fingerprint,
+                chat_prelude=found.tokenizer.chat_template_prelude or "",
+            ),
             mount=volumes.base(parse_claim(base.spec.source)),
             variants=base.spec.variants or [],
             chat_template_digest=found.tokenizer.chat_template_digest,

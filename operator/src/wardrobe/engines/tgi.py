@@ -50,6 +50,7 @@ def container(spec: AdapterDeploymentSpec, base: BaseLocation, shape: ShapeStatu
     """Image, command and environment; mounts, resources and security are the pod's."""
     del shape
     options = ["--when-ordered", "--base-links", base.folder, BASE_LINKS, "--stop-seconds", str(STOP_SECONDS)]
+    options += ["--chat-prelude", base.chat_prelude] if base.chat_prelude else []
     return {
         "image": settings.engine_images[EngineType.TGI],
         "command": wrapped(["text-generation-launcher"], options),

@@ -35,6 +35,7 @@ def container(spec: AdapterDeploymentSpec, base: BaseLocation, shape: ShapeStatu
         "--drain-seconds": str(DRAIN_SECONDS),
         "--max-batch": spec.engine.max_concurrent_requests,
         "--max-total-tokens": spec.engine.context_length,
+        "--chat-prelude": base.chat_prelude or None,
     }
     return {
         "image": settings.engine_images[EngineType.TRANSFORMERS],

@@ -7,6 +7,7 @@ from wardrobe.api.adapterdeployment import AdapterDeploymentSpec
 from wardrobe.api.basemodel import ShapeStatus
 from wardrobe.api.meta import Manifest
 from wardrobe.settings import Settings
+from wardrobe_contracts import paths
 from wardrobe_contracts.base import BaseLocation, Variant
 from wardrobe_contracts.engines import EngineType
 from wardrobe_contracts.engines.vllm import ADAPTED_MODULES, ADAPTER_BASES, BASE_NAME, FACTS, SLOTS
@@ -15,6 +16,7 @@ from wardrobe_contracts.routes import ENGINE_PORT, BaseShape
 from .weight import LINEAR, adapted, matrices
 from .wrapped import wrapped
 
+CHAT_TEMPLATE = f"{paths.CONTROL}/chat_template.jinja"
 MOST_RANK = 64
 """Each slot for an adapter has room for it from the start; it is one of the sizes that vLLM knows.
 
@@ -36,19 +38,27 @@ def container(spec: AdapterDeploymentSpec, base: BaseLocation, shape: ShapeStatu
     return {
         "image": settings.engine_images[EngineType.VLLM],
         # not `vllm serve`, which the package for CPUs does not have
-        "command": wrapped(["python3", "-m", "vllm.entrypoints.openai.api_server"]),
+        "command": wrapped(["python3", "-m", "vllm.entrypoints.openai.api_server"], _effective_template(base)),
         "args": [
             *("--model", base.folder, "--served-model-name", BASE_NAME),
             *("--host", "127.0.0.1", "--port", str(ENGINE_PORT)),
             *_adapters(spec, shape.sizes),
             *_computing(spec),
             *_length(spec),
+            *(("--chat-template", CHAT_TEMPLATE) if base.chat_prelude else ()),
             # else temperature, top_k and so on of requests that do not say them are the base's own
             *("--generation-config", "vllm"),
             *("--shutdown-timeout", str(DRAIN_SECONDS), "--no-enable-log-requests"),
         ],
         "env": [{"name": name, "value": value} for name, value in _environment(spec).items()],
     }
+
+
+def _effective_template(base: BaseLocation) -> list[str]:
+    """What the wrapper writes before it starts vLLM. Where nothing stands before the base's own, vLLM reads that."""
+    if not base.chat_prelude:
+        return []
+    return ["--chat-template", base.folder, CHAT_TEMPLATE, "--chat-prelude", base.chat_prelude]
 
 
 def _adapters(spec: AdapterDeploymentSpec, base: BaseShape) -> list[str]:

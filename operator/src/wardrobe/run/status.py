@@ -109,6 +109,7 @@ def _dataset(attempts: Attempts) -> DatasetStatus | None:
         digest=report.dataset_digest,
         rows=report.rows,
         train_rows=report.train_rows,
+        train_examples=report.train_examples,
         heldout_rows=report.heldout_rows,
         heldout_share=f"{report.heldout_share:.3f}",
         dropped_rows=report.dropped_rows,

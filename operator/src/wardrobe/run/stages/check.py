@@ -58,7 +58,8 @@ def _rules(run: FineTuneJobResource) -> dict[RuleName, RuleSetting]:
 
 
 def _came_to(report: CheckReport, _: int) -> str:
-    return f"{report.train_rows} rows to train on, {report.heldout_rows} held out"
+    apart = f" as {report.train_examples} examples" if report.train_examples not in (None, report.train_rows) else ""
+    return f"{report.train_rows} rows to train on{apart}, {report.heldout_rows} held out"
 
 
 CHECK = JobStage(

@@ -1,7 +1,7 @@
 """New base: the BaseModel that method Full ends in. No Job of the run's: its inspection is its own."""
 
 from wardrobe.api import basemodel, children
-from wardrobe.api.basemodel import BaseModelResource, BaseModelSpec
+from wardrobe.api.basemodel import BaseModelResource, BaseModelSpec, ChatTemplateSpec
 from wardrobe.api.finetunejob import FineTuneJobResource
 from wardrobe.api.meta import API_VERSION, Manifest
 from wardrobe.api.reasons import ConditionType, Done
@@ -56,9 +56,18 @@ def source_of(name: str, release: Release) -> str:
     return f"pvc://{paths.STORE_CLAIM}/{paths.model_in_store(name, release.digest)}"
 
 
+def _as_trained(base: BaseModelResource) -> BaseModelSpec:
+    """With the day on which the base's chat template was, for it prints the same one on from there."""
+    day = base.status.tokenizer and base.status.tokenizer.chat_template_date
+    if day is None:
+        return base.spec
+    written = {**base.spec.chat_template.model_dump(exclude_unset=True), "date": day}
+    return base.spec.model_copy(update={"chat_template": ChatTemplateSpec.model_validate(written)})
+
+
 def _manifest(run: FineTuneJobResource, source: str, base: BaseModelResource | None) -> Manifest:
     """As what it was trained from, but for the source. It has no owner: it outlives the run."""
-    spec = base.spec.model_copy(update={"source": source}) if base else BaseModelSpec(source=source)
+    spec = _as_trained(base).model_copy(update={"source": source}) if base else BaseModelSpec(source=source)
     return {
         "apiVersion": API_VERSION,
         "kind": basemodel.KIND,
