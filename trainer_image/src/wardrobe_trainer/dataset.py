@@ -10,6 +10,7 @@ it breaks, and never a word of it.
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ ROW_LIMIT = 4 * 2**20
 _FOREIGN_LAYOUTS = ("conversations", "prompt", "instruction", "text", "question")
 """Keys of other common layouts, to recognise a dataset that only needs rewriting."""
 _FOREIGN_ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant"}
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -256,7 +259,7 @@ def _lack(message: Any) -> str:
 
 def _half_characters(text: str) -> bool:
     """JSON can escape one half of a surrogate pair, which is no character and has no bytes."""
-    return any("\ud800" <= character <= "\udfff" for character in text)
+    return _SURROGATE.search(text) is not None
 
 
 def _role_fault(number: int, value: dict[str, Any]) -> Fault | None:
