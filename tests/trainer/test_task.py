@@ -61,7 +61,7 @@ def test_a_failure_with_a_problem(tmp_path: Path) -> None:
         (None, "must be given"),
         ("nonsense", "Invalid JSON"),
         ('{"baseFolder": "x", "source": "y"}', "outputFolder: Field required"),
-        ('{"format": 2, "baseFolder": "x", "source": "y", "outputFolder": "z"}', "format is 2: this release"),
+        ('{"format": 99, "baseFolder": "x", "source": "y", "outputFolder": "z"}', "format is 99: this release"),
     ],
 )
 def test_an_order_that_is_wrong(tmp_path: Path, text: str | None, said: str) -> None:
