@@ -29,7 +29,7 @@ class Base:
         return self.model.device
 
 
-def load(folder: Path, variant: Variant, prelude: str) -> Base:
+def load(folder: Path, variant: Variant, prelude: str = "") -> Base:
     """Read a base from disk; the prelude stands before its chat template.
 
     Raises BadBaseError, or OSError where files are missing.
