@@ -50,8 +50,10 @@ class Line:
             await self._answer(from_server, writer)
         finally:
             asking.cancel()
-            writer.close()
-            to_server.close()
+            for end in (writer, to_server):
+                end.close()
+                with contextlib.suppress(ConnectionError):
+                    await end.wait_closed()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         sent = 0
