@@ -14,6 +14,7 @@ from wardrobe_contracts.assessment import AssessConfig
 from wardrobe_contracts.base import Accelerator, Digest
 from wardrobe_models import adapter_files
 from wardrobe_models.adapter_files import AdapterFaultError, linear_features
+from wardrobe_models.chat import Chat
 
 from . import accelerators, evaluate, probes
 from .adapter_config import invalid_adapter
@@ -43,6 +44,7 @@ INCUMBENT = "incumbent"
 class Ground:
     """What all are measured on."""
 
+    chat: Chat
     rows: list[HeldOut]
     heldout_rows: int
     questions: list[Question]
@@ -85,7 +87,7 @@ def measure(order: VariantOrder) -> Measured:
     base = _once(kept, None, lambda: sums(base_scores(model.peft, passages), ground.rows))
     candidate = _once(kept, order.candidate, lambda: sums(candidate_scores(model.peft, passages), ground.rows))
     incumbents, unmeasured = _incumbents(config, model, ground.rows, kept)
-    drafts = order.drafts or drafted(config, model.peft, ground.questions)
+    drafts = order.drafts or drafted(model.peft, ground)
     return Measured(
         counts=kept.counts,
         base=base,
@@ -104,18 +106,19 @@ def prepared(config: AssessConfig) -> Ground:
     rows = sample(heldout, config.max_rows)
     schedule = config.lineage.schedule
     return Ground(
+        chat,
         prepare(chat, rows, read_frame(Path(config.data_folder)), schedule.sequence_length),
         len(heldout),
         probes.choose(chat, heldout, schedule.seed, context_length(load_config(base))),
     )
 
 
-def drafted(config: AssessConfig, model: PeftModel, questions: list[Question]) -> list[Draft]:
+def drafted(model: PeftModel, ground: Ground) -> list[Draft]:
     """The candidate's answers. Raises TaskError where there are none: nobody could prove which adapter answers."""
-    drafts = probes.draft(load_chat(Path(config.base.folder), config.base.chat_prelude), model, questions)
+    drafts = probes.draft(ground.chat, model, ground.questions)
     if not drafts:
         raise invalid_adapter(
-            f"the candidate answers none of {len(questions)} held-out prompts with text",
+            f"the candidate answers none of {len(ground.questions)} held-out prompts with text",
             "Look at the training's loss; lower spec.training.learningRate, or check the dataset's answers",
         )
     return drafts

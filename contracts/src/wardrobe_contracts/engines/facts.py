@@ -114,6 +114,17 @@ class EngineFacts:
         return found
 
 
+CHAT_FIELDS = frozenset(
+    {"messages", "stream", "stream_options.include_usage", "max_tokens", "max_completion_tokens"}
+    | {"temperature", "top_p", "seed", "stop"}
+)
+"""Of chat completions: what departments may send to any engine, so that they can move to another."""
+GENERATE_FIELDS = frozenset(
+    {"inputs"}
+    | {f"parameters.{name}" for name in ("max_new_tokens", "do_sample", "temperature", "top_k", "top_p", "seed")}
+    | {f"parameters.{name}" for name in ("stop", "return_full_text", "details")}
+)
+"""Of TGI's own requests, the same."""
 OPENAI_NEUTRAL: Mapping[str, Any] = {
     "n": 1,
     "presence_penalty": 0,

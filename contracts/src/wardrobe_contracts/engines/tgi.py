@@ -1,7 +1,15 @@
 """Text Generation Inference 3.3.7. File and line are those of its tag v3.3.7."""
 
 from . import tolerances
-from .facts import OPENAI_NEUTRAL, OPENAI_UNHEEDED, EngineFacts, Loading, Request
+from .facts import (
+    CHAT_FIELDS,
+    GENERATE_FIELDS,
+    OPENAI_NEUTRAL,
+    OPENAI_UNHEEDED,
+    EngineFacts,
+    Loading,
+    Request,
+)
 
 ZERO_ADAPTER = "wardrobe-zero"
 """Engine name of the adapter that answers as the base, which may never be asked beside adapters (adapters/lora.py:473).
@@ -30,10 +38,7 @@ def filled_rank(widest: int, gpus: int) -> int:
 
 _CHAT = Request(
     adapter_field="model",
-    fields=frozenset(
-        {"messages", "stream", "stream_options.include_usage", "max_tokens", "max_completion_tokens"}
-        | {"temperature", "top_p", "seed", "stop"}
-    ),
+    fields=CHAT_FIELDS,
     # Not only idle: TGI refuses a top_p of 1 (validation.rs:238), makes a repetition penalty of 2 out of a presence
     # penalty of 0 (lib.rs:960), and reads no response_format in OpenAI's words (seen).
     neutral={**OPENAI_NEUTRAL, "top_p": 1},
@@ -43,11 +48,7 @@ _CHAT = Request(
 )
 _TEXT = Request(
     adapter_field="parameters.adapter_id",
-    fields=frozenset(
-        {"inputs"}
-        | {f"parameters.{name}" for name in ("max_new_tokens", "do_sample", "temperature", "top_k", "top_p", "seed")}
-        | {f"parameters.{name}" for name in ("stop", "return_full_text", "details")}
-    ),
+    fields=GENERATE_FIELDS,
     # Without `parameters` TGI samples (lib.rs:421); with them it is greedy, as are the others.
     defaults={"parameters.do_sample": False},
     neutral={"parameters.top_p": 1},

@@ -1,17 +1,14 @@
 """vLLM, read and run at 0.32.0."""
 
 from . import tolerances
-from .facts import OPENAI_NEUTRAL, OPENAI_UNHEEDED, EngineFacts, Loading, Request
+from .facts import CHAT_FIELDS, OPENAI_NEUTRAL, OPENAI_UNHEEDED, EngineFacts, Loading, Request
 
 _CHAT = Request(
     adapter_field="model",
     # Not: logprobs and prompt_logprobs, which cost a vocabulary's memory per token; add_special_tokens, chat_template,
     # continue_final_message and the like, which make another prompt than the adapter was trained on; n and best_of,
     # which are many requests in one; penalties, structured output and tools, which the other engines do not have.
-    fields=frozenset(
-        {"messages", "stream", "stream_options.include_usage", "max_tokens", "max_completion_tokens"}
-        | {"temperature", "top_p", "seed", "stop"}
-    ),
+    fields=CHAT_FIELDS,
     # Written out although `--generation-config vllm` says the same: whoever starts vLLM otherwise would get a base's
     # own top_k, top_p and repetition_penalty in every request that is silent on them, and nobody would notice.
     defaults={"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0},

@@ -1,6 +1,7 @@
 """PID 1 of an engine's container: runs the engine's command, again with whatever the agent orders, and says what runs.
 
-usage: python3 wrapper.py --control FOLDER [--when-ordered] [--base-links FROM TO] [--stop-seconds N] -- COMMAND…
+usage: python3 wrapper.py --control FOLDER [--when-ordered] [--base-links FROM TO] [--chat-template FROM TO]
+       [--chat-prelude TEXT] [--stop-seconds N] -- COMMAND…
 
 It stands in the image of another project, so it is one file of the standard library alone, for Python 3.9 and newer.
 What it reads and writes in FOLDER is described in `wardrobe_contracts/engine_process.py`.

@@ -209,11 +209,7 @@ def roll_out(inputs: Inputs, generation: int) -> Rollout:
     routes = Routes(
         deployment=inputs.deployment,
         generation=inputs.current.generation if inputs.current else generation,
-        base=RoutedBase(
-            name=inputs.spec.base_model.name,
-            digest=inputs.base_digest,
-            shape=inputs.shape if inputs.agents_look else None,
-        ),
+        base=_routed_base(inputs),
         departments={
             name: Route(engine_name=inputs.engine_name(found.routed) if found.routed else None)
             for name, found in departments.items()

@@ -18,7 +18,6 @@ from huggingface_hub.errors import (
 )
 
 from wardrobe_contracts.remote import HUB_CREDENTIALS, HubFile
-from wardrobe_trainer.console import say
 from wardrobe_trainer.files import sync_folder
 from wardrobe_trainer.problems import TaskError
 
@@ -27,8 +26,6 @@ from . import faults
 
 def fetch(file: HubFile, target: Path, source: str) -> None:
     """Raises TaskError."""
-    if target.exists():
-        return
     folder = target.with_suffix(".hub")
     try:
         with _online():
@@ -46,7 +43,6 @@ def fetch(file: HubFile, target: Path, source: str) -> None:
     Path(found).replace(target)
     sync_folder(target.parent)
     shutil.rmtree(folder)
-    say(f"fetched {target.stat().st_size} bytes")
 
 
 @contextmanager

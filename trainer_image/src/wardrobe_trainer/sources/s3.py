@@ -85,8 +85,6 @@ class _Part:
 
 def fetch(file: S3File, target: Path, source: str) -> None:
     """Raises TaskError."""
-    if target.exists():
-        return
     part, client = _Part(target.with_suffix(".part")), _client(file)
     fruitless = changes = 0
     while True:
@@ -111,7 +109,6 @@ def fetch(file: S3File, target: Path, source: str) -> None:
             say(f"the connection broke at byte {part.size} ({broke}); it is taken up there")
             time.sleep(fruitless)
     part.publish(target)
-    say(f"fetched {target.stat().st_size} bytes")
 
 
 def _client(file: S3File) -> Any:
