@@ -11,7 +11,7 @@ ENGINE := .venv-engine/bin
 PYTEST := $(ROOT)/pytest --ignore=tests/models --ignore=tests/trainer --ignore=tests/engine
 
 # Checks of tests and benchmarks by the environment that runs them; the root's are all others.
-TRAINER-RUNS := tests/support/record_artifacts.py tests/support/s3_bucket.py benchmarks/assess_cost.py benchmarks/data_check.py benchmarks/other_department.py benchmarks/train_gpu.py benchmarks/train_speed.py
+TRAINER-RUNS := tests/support/assessed.py tests/support/record_artifacts.py tests/support/s3_bucket.py tests/support/task_pods.py benchmarks/assess_cost.py benchmarks/data_check.py benchmarks/other_department.py benchmarks/train_gpu.py benchmarks/train_speed.py
 ENGINE-RUNS := $(addprefix tests/support/,ask_with_clients.py faulty_engine.py say.py) benchmarks/engine_batch.py
 ELSEWHERE := $(TRAINER-RUNS) $(ENGINE-RUNS) $(wildcard $(addsuffix /*.py,$(addprefix tests/,engine models tgi_stand_in trainer)))
 ROOT-RUNS = $(filter-out $(ELSEWHERE),$(wildcard tests/*.py tests/*/*.py benchmarks/*.py benchmarks/*/*.py))
@@ -66,7 +66,7 @@ types-in = MYPYPATH=$(subst $() ,:,$(wildcard */src) docs images tests .) \
     $(ROOT)/mypy --explicit-package-bases --python-executable $(1)/python $(2)
 
 unit: setup ## Unit, schema and control-plane tests
-	$(PYTEST) -n 2 --dist loadfile -m "not node and not engine and not tgi and not vllm and not sources and not chart"
+	$(PYTEST) -n 2 --dist loadfile -m "not node and not engine and not tgi and not vllm and not sources and not tracking and not chart"
 
 test-trainer: setup-trainer ## The trainer's tests and those of what it shares with the engine, in its own environment
 	$(TRAINER)/pytest tests/models tests/trainer
@@ -85,6 +85,9 @@ test-vllm: setup setup-trainer setup-vllm ## The gateway's tests before the real
 
 test-sources: setup setup-trainer ## Datasets fetched from a real S3 server and from a hub's imitation (builds the former the first time)
 	$(PYTEST) -m sources tests/sources
+
+test-tracking: setup setup-trainer setup-mlflow ## Runs told to MLflow's real server (about 2 min)
+	$(PYTEST) -m tracking tests/tracking
 
 test-chart: setup ## The Helm chart's tests, on an apiserver
 	$(PYTEST) -m chart tests/chart
@@ -106,8 +109,8 @@ test-and-drills: apart ## Both on one node, as .ci/run does it (root)
 	@$(call on-node,node and not gauntlet)
 
 # Each of these uses one core.
-apart: node-free lint unit setup-trainer setup-engine setup-vllm
-	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 --output-sync=target test-engine types test-trainer test-gateway test-tgi test-vllm test-sources test-chart
+apart: node-free lint unit setup-trainer setup-engine setup-vllm setup-mlflow
+	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 --output-sync=target test-engine types test-trainer test-gateway test-tgi test-vllm test-sources test-tracking test-chart
 
 node-free: setup
 	@if $(ROOT)/devcluster status >/dev/null 2>&1; then \
@@ -115,8 +118,8 @@ node-free: setup
 
 ##@ Images
 
-images-check: setup ## Build the images of operator and gateway, look into them, start them (root)
-	PYTHONPATH=images $(ROOT)/python -m image_check operator gateway
+images-check: setup ## Build the images of operator, gateway and, from a stand-in, TGI; look into them, start them (root)
+	PYTHONPATH=images $(ROOT)/python -m image_check operator gateway tgi
 
 images-check-all: setup ## The same for all images; trainer and engine take about 30 GB of disk (root)
 	PYTHONPATH=images $(ROOT)/python -m image_check
@@ -150,11 +153,14 @@ bench-attack: setup ## What one department's key does to another's answers, and 
 bench-train: setup-trainer ## Tokens a second beside plain TRL, and what interruptions cost (about 9 min)
 	OMP_NUM_THREADS=$(shell nproc) $(TRAINER)/python benchmarks/train_speed.py
 
-bench-data: setup-trainer ## What checking a dataset costs, and what it finds (about 8 min; ROWS=1000000: about an hour)
+bench-data: setup-trainer ## What checking a dataset costs, and what it finds (about 3 min; ROWS=1000000: about 20)
 	$(TRAINER)/python benchmarks/data_check.py
 
 bench-assess: setup-trainer ## What measuring an adapter costs beside two bare forward passes (about 2 min)
 	$(TRAINER)/python benchmarks/assess_cost.py
+
+bench-tracking: setup setup-trainer setup-mlflow ## Tokens a second with MLflow beside those without (PAIRS=6)
+	OMP_NUM_THREADS=$(shell nproc) $(ROOT)/python benchmarks/tracking_cost.py $(PAIRS)
 
 bench-gpu: setup-trainer ## Memory and speed of training bases of 1B and 8B on a GPU, beside plain TRL (needs a GPU)
 	$(TRAINER)/python benchmarks/train_gpu.py
@@ -185,6 +191,9 @@ setup-engine: ## Make or update .venv-engine
 setup-vllm: ## Make or update .venv-vllm, which tests run vLLM in (6 GB, most of it shared with the others)
 	UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-vllm $(UV) sync --locked --quiet --project envs/vllm
 
+setup-mlflow: ## Make or update .venv-mlflow, where tests have MLflow's server from (600 MB)
+	UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-mlflow $(UV) sync --locked --quiet --project envs/mlflow
+
 kinds: setup ## Write crds/ and the chart's copies from crds/source
 	$(ROOT)/python tools/kinds.py
 
@@ -195,4 +204,4 @@ golden: setup ## Write tests/golden/, what the operator makes of a resource; rea
 	PYTHONPATH=tests:docs:models/src:trainer_image/src:engine_image/src $(ROOT)/python -m support.golden
 
 clean: ## Remove environments and caches of this checkout
-	rm -rf .venv .venv-trainer .venv-engine .venv-vllm .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-trainer .venv-engine .venv-vllm .venv-mlflow .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

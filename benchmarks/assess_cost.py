@@ -123,6 +123,7 @@ def order_of(folder: Path, location: BaseLocation, found: Inspection, report: Ch
         ),
         data_folder=str(folder / "check"),
         heldout_digest=report.heldout_digest,
+        heldout_tokens_digest=report.heldout_tokens_digest,
         candidate_folder=str(folder / "adapter"),
         line_folder=str(folder / "line"),
         output_folder=str(folder / "assess"),

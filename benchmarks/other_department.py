@@ -12,10 +12,10 @@ from transformers.utils import logging
 
 from wardrobe_contracts.base import Accelerator, Variant
 from wardrobe_contracts.check import HELDOUT_FILE
-from wardrobe_trainer.dataset import read_rows
 from wardrobe_trainer.evaluate import prepare, sums
 from wardrobe_trainer.heldout import read_frame
 from wardrobe_trainer.loading import load_base
+from wardrobe_trainer.reading import read_rows
 from wardrobe_trainer.scoring import log_probabilities
 from wardrobe_trainer.tokens import load_chat
 

@@ -8,8 +8,9 @@ each variant; or before an engine that runs already, on any machine:
 
 FOLDER has a folder for each adapter with its two files and probes.json, named as the engine knows it; the engine must
 see it under the same path, or, where it takes adapters only at its start, have been started with them. Nats per token:
-mean and largest absolute difference of the base's scores and of the adapters', of the adapters' effects, and what share
-of the recorded effect is found. A row's `noise` must be above both means, with room for other models.
+mean and largest absolute difference of the base's scores and of the adapters', of the adapters' effects, what share of
+the recorded effect is found, and how far scores of generated tokens are from those in one prefill of the same engine. A
+row's `noise` must be above the means but the effects', with room for other models.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import asyncio
 import contextlib
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +30,8 @@ from support.artifacts import BASE
 from wardrobe_contracts.base import Variant
 from wardrobe_contracts.engines import EngineType, Tolerance
 from wardrobe_contracts.probes import PROBES_FILE, Probe, Probes
-from wardrobe_gateway.agent.probing import completion_scores
-from wardrobe_gateway.agent.proof import Scores, Yardstick, recorded_scores
+from wardrobe_gateway.agent.probing import completion_scores, decode
+from wardrobe_gateway.agent.proof import Decoded, Scores, Yardstick, recorded_scores
 from wardrobe_gateway.engines import Engine, loads_at_run_time
 from wardrobe_gateway.engines.dialects import DIALECTS
 from wardrobe_gateway.engines.http import EngineHttp
@@ -47,6 +48,7 @@ class Pair:
 
     recorded: Scores
     found: Scores
+    decoded: Decoded
 
 
 def main() -> None:
@@ -88,7 +90,8 @@ async def score(engine: Engine, folder: Path, variant: Variant) -> Pair:
         await engine.load(folder.name, folder)
     probes = Probes.model_validate_json((folder / PROBES_FILE).read_bytes())
     base, adapter = [await scores(engine, name, probes.probes) for name in (None, folder.name)]
-    return Pair(recorded_scores(probes, variant), Scores(base, adapter))
+    decoded = await decode(engine, folder.name, [None], probes.probes)
+    return Pair(recorded_scores(probes, variant), Scores(base, adapter), decoded)
 
 
 async def scores(engine: Engine, name: str | None, probes: Sequence[Probe]) -> list[float]:
@@ -102,12 +105,16 @@ def report(engine: EngineType, variant: Variant, pairs: Sequence[Pair]) -> None:
     bases = [(pair.found.base, pair.recorded.base) for pair in pairs]
     adapters = [(pair.found.adapter, pair.recorded.adapter) for pair in pairs]
     effects = [(pair.found.effect, pair.recorded.effect) for pair in pairs]
+    answers = [answer for one in pairs for answer in (one.decoded.alone, one.decoded.among, *one.decoded.after)]
+    generated = [list(zip(*answer, strict=True)) for answer in answers]
     print(
-        f"{engine} {variant}: base {differences(bases)}, adapter {differences(adapters)}, {shown(effects)}", flush=True
+        f"{engine} {variant}: base {differences(bases)}, adapter {differences(adapters)}, {shown(effects)}, "
+        f"generated {differences(generated)}",
+        flush=True,
     )
 
 
-def differences(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> str:
+def differences(pairs: Iterable[Sequence[Sequence[float]]]) -> str:
     """Mean and largest, over all adapters."""
     found = [abs(a - b) for one, other in pairs for a, b in zip(one, other, strict=True)]
     return f"mean {sum(found) / len(found):.4f} max {max(found):.4f}"

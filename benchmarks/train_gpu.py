@@ -120,7 +120,7 @@ print("FOUND", torch.cuda.max_memory_allocated() if config.accelerator == "GPU" 
 
 
 @dataclass(frozen=True)
-class Ground:
+class TrainingData:
     """A base and checked rows."""
 
     folder: Path
@@ -151,7 +151,7 @@ def accelerator() -> Accelerator:
     return Accelerator.GPU if torch.cuda.is_available() else Accelerator.CPU
 
 
-def prepare(folder: Path, shape: Shape) -> Ground:
+def prepare(folder: Path, shape: Shape) -> TrainingData:
     """A base with the example's tokenizer and random weights, and rows of one length."""
     make_base(folder / "base", shape)
     found = inspect(InspectConfig(base_folder=str(folder / "base"), source="pvc://models/base", output_folder="unused"))
@@ -175,7 +175,7 @@ def prepare(folder: Path, shape: Shape) -> Ground:
         )
     )
     (folder / "check" / RESULT_FILE).write_text(Result.success("done", report).model_dump_json(by_alias=True))
-    return Ground(folder, found, report, shape.tokens)
+    return TrainingData(folder, found, report, shape.tokens)
 
 
 def make_base(folder: Path, shape: Shape) -> None:
@@ -197,82 +197,83 @@ def make_base(folder: Path, shape: Shape) -> None:
         shutil.copyfile(EXAMPLE / name, folder / name)
 
 
-def measure(name: str, ground: Ground) -> None:
+def measure(name: str, data: TrainingData) -> None:
     """LoRA and QLoRA on one base, and the assessment of what the last made."""
     four_bits = Quantization(type=Variant.NF4, double_quantization=True)
     for method in (LoraMethod(lora=LORA), QloraMethod(lora=LORA, quantization=four_bits)):
-        attempt = Attempt(orders(ground, method), ground.folder / method.name, method=method.model_dump())
+        attempt = Attempt(orders(data, method), data.folder / method.name, method=method.model_dump())
         attempt.train()
         summary = attempt.result().payload
         assert isinstance(summary, TrainingSummary)
         speed, peak = summary.tokens / summary.seconds, summary.peak_memory_bytes / GIB
-        plain_speed, plain_peak = child(PLAIN, attempt.order.model_dump_json(by_alias=True), ground.folder / "plain")
+        plain_speed, plain_peak = child(PLAIN, attempt.order.model_dump_json(by_alias=True), data.folder / "plain")
         wanted = f" (wanted: {QLORA_8B_GIB})" if (name, method.name) == ("8B", "QLoRA") else ""
         print(
-            f"{name} {method.name}, {MICRO_BATCH} rows of {ground.tokens} tokens: peak {peak:.2f} GiB{wanted}, "
+            f"{name} {method.name}, {MICRO_BATCH} rows of {data.tokens} tokens: peak {peak:.2f} GiB{wanted}, "
             f"plain TRL {plain_peak / GIB:.2f} GiB; {speed:.0f} tokens/s, {speed / plain_speed:.2f} times plain TRL's"
         )
-    order = assess_order(ground, attempt.adapter)
+    order = assess_order(data, attempt.adapter)
     (peak,) = child(ASSESS, order.model_dump_json(by_alias=True))
     print(f"{name} assessed on {', '.join(order.variants)}: peak {peak / GIB:.2f} GiB")
 
 
-def orders(ground: Ground, method: LoraMethod | QloraMethod) -> Any:
+def orders(data: TrainingData, method: LoraMethod | QloraMethod) -> Any:
     """As the tests' fixture: orders on the rows."""
 
     def order(_: int, *, output_folder: str, schedule: dict[str, float]) -> TrainConfig:
         return TrainConfig(
-            base=ground.location,
-            data_folder=str(ground.folder / "check"),
-            train_digest=ground.report.train_digest,
+            base=data.location,
+            data_folder=str(data.folder / "check"),
+            train_digest=data.report.train_digest,
             output_folder=output_folder,
             method=method,
-            schedule=schedule_of(ground),
+            schedule=schedule_of(data),
             accelerator=accelerator(),
         )
 
     return order
 
 
-def schedule_of(ground: Ground) -> Schedule:
+def schedule_of(data: TrainingData) -> Schedule:
     """One pass of one micro-batch a step."""
     return Schedule(
         epochs=1,
         learning_rate=1e-4,
         batch_size=MICRO_BATCH,
         micro_batch_size=MICRO_BATCH,
-        sequence_length=ground.tokens,
+        sequence_length=data.tokens,
         seed=7,
     )
 
 
-def assess_order(ground: Ground, candidate: Path) -> AssessConfig:
+def assess_order(data: TrainingData, candidate: Path) -> AssessConfig:
     """On every variant that bases have unless they say otherwise."""
-    tokenizer = ground.base.tokenizer
+    tokenizer = data.base.tokenizer
     return AssessConfig(
         run="bench",
         line="bench",
-        base=ground.location,
+        base=data.location,
         base_reference=BaseReference(
-            name="base", digest=ground.base.digest, chat_template_digest=tokenizer.chat_template_digest
+            name="base", digest=data.base.digest, chat_template_digest=tokenizer.chat_template_digest
         ),
-        data_folder=str(ground.folder / "check"),
-        heldout_digest=ground.report.heldout_digest,
+        data_folder=str(data.folder / "check"),
+        heldout_digest=data.report.heldout_digest,
+        heldout_tokens_digest=data.report.heldout_tokens_digest,
         candidate_folder=str(candidate),
-        line_folder=str(ground.folder / "line"),
-        output_folder=str(ground.folder / "assess"),
+        line_folder=str(data.folder / "line"),
+        output_folder=str(data.folder / "assess"),
         variants=[Variant.NONE, Variant.INT8, Variant.NF4],
         lineage=Lineage(
             job="bench",
             job_uid="bench",
             dataset_source="pvc://datasets/rows.jsonl",
-            dataset_digest=ground.report.dataset_digest,
-            train_rows=ground.report.train_rows,
-            heldout_rows=ground.report.heldout_rows,
+            dataset_digest=data.report.dataset_digest,
+            train_rows=data.report.train_rows,
+            heldout_rows=data.report.heldout_rows,
             method=Method.QLORA,
             lora=LORA,
             quantization=Quantization(type=Variant.NF4, double_quantization=True),
-            schedule=schedule_of(ground),
+            schedule=schedule_of(data),
             packages={},
         ),
         accelerator=accelerator(),

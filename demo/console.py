@@ -24,7 +24,6 @@ def coloured(stream: TextIO) -> bool:
 
 
 def say(text: str = "") -> None:
-    """A line."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 

@@ -22,5 +22,5 @@ def control_plane() -> Iterator[ControlPlane]:
 
     with controlplane.start(controller_manager=True) as plane:
         plane.run("apply", f"--filename={REPOSITORY / 'crds'}")
-        plane.run("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+        plane.run("wait", "crd", "--all", "--for=condition=Established", "--timeout=300s")
         yield plane

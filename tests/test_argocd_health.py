@@ -5,6 +5,7 @@ from pathlib import Path
 import lupa.lua51 as lua  # type: ignore[import-untyped]  # has no annotations
 import pytest
 from support import resources, results
+from support.fake_cluster import SETTINGS
 
 from wardrobe.adapter import decide as adapter_plan
 from wardrobe.api.adapter import AdapterResource
@@ -31,7 +32,7 @@ def health(generation: int, status: Manifest | None) -> tuple[str, str]:
 
 def adapter_on(base: BaseModelResource | None) -> Status:
     adapter = AdapterResource.parse(resources.stored(resources.adapter("cardiology-v1")))
-    status = adapter_plan.decide(adapter, adapter_plan.Seen(base, frozenset()), TIME).status
+    status = adapter_plan.decide(adapter, adapter_plan.Seen(base, frozenset()), SETTINGS, TIME).status
     assert status is not None
     return status
 

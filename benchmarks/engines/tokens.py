@@ -23,8 +23,8 @@ from wardrobe_contracts.digests import of_files, sha256_file
 from wardrobe_contracts.engines.tgi import ADAPTED_MODULES
 from wardrobe_contracts.manifest import ADAPTER_FILES
 from wardrobe_contracts.routes import engine_adapter_name
-from wardrobe_gateway.agent.forms import read_form, set_form
-from wardrobe_gateway.agent.padding import WrittenSet, environment, write_set
+from wardrobe_gateway.agent.tgi.forms import read_form, set_form
+from wardrobe_gateway.agent.tgi.padding import WrittenSet, environment, write_set
 from wardrobe_gateway.engines import loads_at_run_time
 from wardrobe_gateway.engines.dialects import DIALECTS
 from wardrobe_gateway.engines.http import EngineHttp

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator
 from functools import cache
 
+from wardrobe.adapter.job import VERIFY
 from wardrobe.api import adapter, adapterdeployment, basemodel, finetunejob
 from wardrobe.api.reasons import ConditionType, Done, Failure, OperatorReason, Place, Waiting, on
 from wardrobe.base.job import INSPECT
-from wardrobe.run.stages import TO_A_BASE, TO_AN_ADAPTER
+from wardrobe.run.stages import TO_A_BASE, TO_AN_ADAPTER, WITHOUT_TRAINING
 from wardrobe.run.stages.stage import JobStage
 from wardrobe.stage.stage import Retries
 from wardrobe_contracts.exits import ExitCode
@@ -17,9 +18,12 @@ from wardrobe_contracts.state import Verdict
 from .tables import code, table
 
 KINDS = (basemodel.KIND, finetunejob.KIND, adapter.KIND, adapterdeployment.KIND)
-TASK_PLACES = {INSPECT.task: on("False", basemodel.KIND, ConditionType.READY)} | {
+TASK_PLACES = {
+    INSPECT.task: on("False", basemodel.KIND, ConditionType.READY),
+    VERIFY.task: on("False", adapter.KIND, ConditionType.READY),
+} | {
     stage.task: on("False", finetunejob.KIND, ConditionType.SUCCEEDED, stage.words.condition)
-    for stage in (*TO_AN_ADAPTER, *TO_A_BASE)
+    for stage in (*TO_AN_ADAPTER, *WITHOUT_TRAINING, *TO_A_BASE)
     if isinstance(stage, JobStage)
 }
 """Conditions that say that a task failed."""

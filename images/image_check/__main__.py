@@ -1,4 +1,7 @@
-"""usage: python -m image_check MEMBER... (root): build, look into and start images; see `make images-check`."""
+"""usage: python -m image_check TARGET... (root): build, look into and start images; see `make images-check`.
+
+Targets are the members, and `tgi`; all of them where none is named.
+"""
 
 import fcntl
 import os
@@ -14,7 +17,7 @@ from devcluster import build, debian, environments, images
 from devcluster.console import DevclusterError, answer, say
 from devcluster.instance import checkout
 
-from . import base, content, starts
+from . import base, content, starts, tgi
 from .builder import Builder, image_of
 from .container import Image
 
@@ -41,18 +44,25 @@ class Outcome:
 
 
 def main() -> int:
-    """Check the members named on the command line; 0 when nothing is wrong."""
+    """Check the targets named on the command line; 0 when nothing is wrong."""
     try:
-        members = [member.name for member in environments.chosen(sys.argv[1:])]
+        members, with_tgi = chosen(sys.argv[1:])
         if os.geteuid() != 0:
             raise DevclusterError("run as root: it mounts images and starts them as another user")
         if os.getpid() != 1:
             _isolate()
         signal.signal(signal.SIGTERM, _terminate)
-        return _report(_check(members))
+        return _report(_check(members, with_tgi=with_tgi))
     except DevclusterError as error:
         say(f"images-check: {error}")
         return error.status
+
+
+def chosen(targets: list[str]) -> tuple[list[str], bool]:
+    """Members, and whether TGI's target is among what is asked for."""
+    named = [target for target in targets if target != tgi.TARGET]
+    members = [member.name for member in environments.chosen(named)] if named or not targets else []
+    return members, not targets or tgi.TARGET in targets
 
 
 def folder() -> Path:
@@ -70,7 +80,7 @@ def _terminate(*_: int | FrameType | None) -> None:
     sys.exit(143)
 
 
-def _check(members: list[str]) -> list[Outcome]:
+def _check(members: list[str], *, with_tgi: bool) -> list[Outcome]:
     place = folder()
     place.mkdir(parents=True, exist_ok=True)
     debian.ensure(PROGRAMS)
@@ -84,6 +94,9 @@ def _check(members: list[str]) -> list[Outcome]:
         base.ensure(builder)
         seconds = {member: _build(builder, member) for member in members}
         where = stack.enter_context(starts.place_for(members, place / "start"))
+        if with_tgi:
+            tgi.build(builder)
+            answer(f"{tgi.TARGET}: {tgi.start(builder, where)}")
         return [_look(builder, member, seconds[member], where) for member in members]
 
 

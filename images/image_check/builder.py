@@ -17,17 +17,19 @@ BASE = "localhost/wardrobe-base:bookworm"
 CERTIFICATES = Path("/usr/local/share/ca-certificates")
 
 
-def image_of(member: str) -> str:
-    """What a member's image is called here."""
-    return f"localhost/wardrobe-{member}:check"
+def image_of(target: str) -> str:
+    """What the image of a target of the Dockerfile is called here."""
+    return f"localhost/wardrobe-{target}:check"
 
 
-def build_command(member: str, tree: Path, certificates: list[Path]) -> list[str]:
-    """Arguments of `buildah build`. This machine's own certificates are mounted while it builds, and stay out."""
+def build_command(target: str, tree: Path, certificates: list[Path], **arguments: str) -> list[str]:
+    """Arguments of `buildah build`, with those of the Dockerfile. This machine's own certificates are mounted while it
+    builds, and stay out."""
     command = ["build", "--isolation=chroot", "--layers", "--force-rm", f"--build-arg=BASE={BASE}"]
+    command += [f"--build-arg={name}={value}" for name, value in arguments.items()]
     if certificates:
         command.append(f"--volume={CERTIFICATES}:{CERTIFICATES}:ro")
-    return [*command, f"--target={member}", f"--tag={image_of(member)}", str(tree)]
+    return [*command, f"--target={target}", f"--tag={image_of(target)}", str(tree)]
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,12 @@ class Builder:
         self.run("build", "--quiet", f"--tag={BASE}", f"--file={container_file}", str(archive.parent))
         container_file.unlink()
 
-    def build(self, member: str, tree: Path) -> None:
-        """Build a member's image; what the build says goes to our standard error."""
-        command = build_command(member, tree, sorted(CERTIFICATES.glob("*.crt")))
+    def build(self, target: str, tree: Path, **arguments: str) -> None:
+        """Build a target of the Dockerfile; what the build says goes to our standard error."""
+        command = build_command(target, tree, sorted(CERTIFICATES.glob("*.crt")), **arguments)
         done = subprocess.run(self._command(*command), check=False, env=self._environment(), stdout=sys.stderr)
         if done.returncode != 0:
-            raise DevclusterError(f"the image of {member} could not be built: see above")
+            raise DevclusterError(f"the image of {target} could not be built: see above")
 
     def config(self, image: str) -> dict[str, Any]:
         """The image's own: entry point, user, environment."""

@@ -45,7 +45,7 @@ class Place:
 
 def operator(image: Image, place: Place) -> str:
     """Until a BaseModel that it was given is inspected by a Job of its making."""
-    port = _port()
+    port = free_port()
     images = ["--trainer-image=none/trainer", "--gateway-image=none/gateway"]
     images += [f"--engine-image={engine}=none/engine" for engine in EngineType]
     command = [*image.entry_point, *images, "--namespaces", NAMESPACE, "--port", str(port)]
@@ -86,7 +86,7 @@ def gateway(image: Image, place: Place) -> str:
 
 
 def _serve(image: Image, place: Place, command: list[str], path: str) -> None:
-    port = _port()
+    port = free_port()
     common = ["--deployment", DEPLOYMENT, "--namespace", NAMESPACE, "--routes", ROUTES, "--linger-seconds", "0"]
     with place.runner.running(
         image, [*command, *common, "--ops-port", str(port)], variables=IN_CLUSTER, port=port
@@ -111,7 +111,7 @@ def trainer(image: Image, place: Place) -> str:
 def engine(image: Image, place: Place) -> str:
     """Until it serves the example's base in NF4 on the CPU."""
     _model(place)
-    port = _port()
+    port = free_port()
     command = [*image.entry_point, f"--model={WORK}/model", "--quantization=NF4", f"--port={port}"]
     with place.runner.running(image, command, port=port) as container:
         container.await_answer("/health")
@@ -133,7 +133,7 @@ def place_for(members: list[str], folder: Path) -> Iterator[Place]:
     """Where starts happen: a folder for the containers' user, and a control plane if one of the members needs it."""
     shutil.rmtree(folder, ignore_errors=True)
     work = folder / "work"
-    for part in (work, work / "keys", work / "memory", work / "store"):
+    for part in (work, *(work / name for name in ("control", "keys", "memory", "store"))):
         part.mkdir(parents=True)
         os.chown(part, USER, USER)
     runner = Runner(folder, work)
@@ -156,5 +156,6 @@ def _model(place: Place) -> None:
     shutil.copytree(checkout() / EXAMPLE / "model", place.runner.work / "model", dirs_exist_ok=True)
 
 
-def _port() -> int:
+def free_port() -> int:
+    """Of this machine, whose network containers have."""
     return ports.pick(ports.taken_by_instances())

@@ -11,8 +11,13 @@ import yaml
 ROOT = Path(__file__).parents[2]
 WHOLE = {
     "basemodels": ("basemodel-all-fields.yaml",),
-    "finetunejobs": ("finetunejob-all-fields.yaml", "finetunejob-full.yaml"),
-    "adapters": ("adapters/rejected.yaml",),
+    "finetunejobs": (
+        "finetunejob-all-fields.yaml",
+        "finetunejob-full.yaml",
+        "finetunejob-chats.yaml",
+        "finetunejob-import.yaml",
+    ),
+    "adapters": ("adapters/rejected.yaml", "adapters/from-elsewhere.yaml"),
     "adapterdeployments": ("adapterdeployment-all-fields.yaml",),
 }
 """Good objects that have every field, the first all but what it cannot have beside others."""

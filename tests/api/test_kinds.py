@@ -60,7 +60,7 @@ def table(text: str) -> tuple[list[str], list[str]]:
 def test_defaults_of_a_run(shared_api: Any) -> None:
     spec = shared_api.try_create(smallest_run())["spec"]
     assert spec["method"] == "QLoRA"
-    assert spec["dataset"]["validation"] == {"fraction": "0.2", "seed": 7}
+    assert spec["dataset"]["validation"] == {}, "a source of its own has neither fraction nor seed"
     assert "lora" not in spec, "another method has none"
     assert spec["training"] == {
         "epochs": "3",
@@ -221,9 +221,12 @@ def test_every_other_field_of_a_run_is_as_it_was_started_with(
     field: str, shared_api: Any, refused: type[Exception]
 ) -> None:
     """Changed, left out, and written where it was not."""
-    whole, least = example("finetunejob-all-fields.yaml")["spec"], smallest_run()["spec"]
+    of_an_import = field == "adapter"
+    whole = example("finetunejob-import.yaml" if of_an_import else "finetunejob-all-fields.yaml")["spec"]
+    least = smallest_run()["spec"]
     whole.pop("quantization") if field == "method" else None  # LoRA has none
-    other = {"method": "LoRA", "baseModel": {"name": "other"}}.get(field, least.get(field))
+    others = {"method": "LoRA", "baseModel": {"name": "other"}, "adapter": {"source": "pvc://other/adapter"}}
+    other = others.get(field, least.get(field))
     changed = {key: value for key, value in whole.items() if key != field} | ({field: other} if other else {})
     run = smallest_run()
     for before, after in ((whole, changed), (changed, whole)):
@@ -248,6 +251,12 @@ def test_a_deadline_of_one_checkpoint_is_taken(shared_api: Any) -> None:
     run = smallest_run()
     run["spec"] |= {"activeDeadlineSeconds": 600}
     assert shared_api.try_create(run)["spec"]["checkpoints"]["everySeconds"] == 600
+
+
+def test_an_import_says_over_how_many_accelerators_its_base_may_be_spread(shared_api: Any) -> None:
+    run = example("finetunejob-import.yaml")
+    run["spec"]["parallelism"] = {"processesPerNode": 3}  # no divisor of the batch that nobody trains
+    shared_api.try_create(run)
 
 
 def test_rollback_is_a_merge_patch_of_one_department(api: Any) -> None:

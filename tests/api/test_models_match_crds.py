@@ -15,6 +15,7 @@ from wardrobe.api.adapter import USERS_LIMIT, AdapterSpec, AdapterStatus
 from wardrobe.api.adapterdeployment import AdapterDeploymentSpec, AdapterDeploymentStatus
 from wardrobe.api.basemodel import BaseModelSpec, BaseModelStatus
 from wardrobe.api.finetunejob import FineTuneJobSpec, FineTuneJobStatus
+from wardrobe_contracts import imports
 
 CRDS = Path(__file__).parents[2] / "crds"
 Schema = dict[str, Any]
@@ -27,12 +28,14 @@ BOUNDS = {
     "object": ("minProperties", "maxProperties"),
     "boolean": (),
 }
-SHARED = {
-    "spec.lora.dropout": {"minLength", "pattern"},
-    "spec.training.epochs": {"minLength", "pattern"},
-    "spec.training.learningRate": {"minLength", "pattern"},
+SAID_BY_RULES = {
+    "finetunejobs": {
+        "spec.lora.dropout": {"minLength", "pattern"},
+        "spec.training.epochs": {"minLength", "pattern"},
+        "spec.training.learningRate": {"minLength", "pattern"},
+    }
 }
-"""Of a FineTuneJob, where rules say it with messages of their own; the models have the Adapter's patterns."""
+"""Where rules of a CRD say it with messages of their own; the models have the Adapter's patterns."""
 
 
 def schema_of(plural: str, part: str) -> Schema:
@@ -72,9 +75,10 @@ def default_of(schema: Schema) -> Any:
 class Comparison:
     """Of one model with one part of a CRD."""
 
-    def __init__(self, model: type[BaseModel], part: str) -> None:
+    def __init__(self, model: type[BaseModel], part: str, plural: str) -> None:
         self.schema = model.model_json_schema()
         self.part = part
+        self.said_by_rules = SAID_BY_RULES.get(plural, {})
 
     def differences(self, crd: Schema) -> list[str]:
         return self._of(self.schema, crd, self.part)
@@ -102,7 +106,7 @@ class Comparison:
     def _bounds(self, model: Schema, crd: Schema, path: str) -> list[str]:
         if not path.startswith("spec") or "enum" in crd:
             return []
-        compared = set(BOUNDS[crd["type"]]) - SHARED.get(path, set())
+        compared = set(BOUNDS[crd["type"]]) - self.said_by_rules.get(path, set())
         return [
             f"{path}: {bound} {model.get(bound)!r} in the model, {crd.get(bound)!r} in the CRD"
             for bound in sorted(compared)
@@ -142,11 +146,18 @@ def _presence(model: Schema, crd: Schema, *, required: bool, path: str) -> list[
     ],
 )
 def test_model_and_crd_agree(plural: str, part: str, model: type[BaseModel]) -> None:
-    assert Comparison(model, part).differences(schema_of(plural, part)) == []
+    assert Comparison(model, part, plural).differences(schema_of(plural, part)) == []
 
 
 def test_the_operator_counts_users_as_the_crd_does() -> None:
     assert schema_of("adapters", "status")["properties"]["usedBy"]["maxItems"] == USERS_LIMIT
+
+
+def test_an_import_takes_what_an_adapter_can_say() -> None:
+    lora = schema_of("adapters", "spec")["properties"]["lora"]["properties"]
+    modules = lora["targetModules"]
+    assert (lora["rank"]["maximum"], lora["alpha"]["maximum"]) == (imports.MOST_RANK, imports.MOST_ALPHA)
+    assert (modules["maxItems"], modules["items"]["maxLength"]) == (imports.MOST_MODULES, imports.MOST_NAME)
 
 
 class Wrong(BaseModel):
@@ -156,7 +167,7 @@ class Wrong(BaseModel):
 
 
 def test_every_difference_is_named_by_its_field() -> None:
-    assert sorted(Comparison(Wrong, "spec").differences(schema_of("basemodels", "spec"))) == [
+    assert sorted(Comparison(Wrong, "spec", "basemodels").differences(schema_of("basemodels", "spec"))) == [
         "spec.chatTemplate: only in the CRD",
         "spec.extra: only in the model",
         "spec.pod: only in the CRD",

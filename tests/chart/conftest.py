@@ -15,7 +15,7 @@ from wardrobe.api.meta import API_VERSION
 
 STRICTEST = "--enable-admission-plugins=OwnerReferencesPermissionEnforcement"
 """As on OpenShift: who makes an owner's deletion wait for a child needs a right to the owner."""
-OWNERS = ("BaseModel", "FineTuneJob", "AdapterDeployment")
+OWNERS = ("BaseModel", "FineTuneJob", "Adapter", "AdapterDeployment")
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +42,8 @@ def helm(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Helm:
 def installed(helm: Helm, plane: ControlPlane) -> ControlPlane:
     """The chart with its default values, whatever the test before left."""
     helm.install(IMAGES)
-    plane.run("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
-    eventually(lambda: owners_known(plane), within=60, what="STRICTEST has learnt of our kinds", every=1)
+    plane.run("wait", "crd", "--all", "--for=condition=Established", "--timeout=300s")
+    eventually(lambda: owners_known(plane), what="STRICTEST has learnt of our kinds", every=1)
     return plane
 
 

@@ -35,7 +35,7 @@ def ward(installed: ControlPlane) -> Iterator[Namespace]:
     for claim in ("wardrobe-store", "models", "datasets"):
         made.claim(claim)
     for probe in (pod(labels=LABEL), job(labels=LABEL), job(template=LABEL), cron_job(LABEL)):
-        eventually(lambda: refused(create(installed, made, probe, "--dry-run=server")), within=30, what="the policies")  # noqa: B023
+        eventually(lambda: refused(create(installed, made, probe, "--dry-run=server")), what="the policies")  # noqa: B023
     yield made
     installed.run("delete", "namespace", made.name, "--wait=false")
 
@@ -96,6 +96,7 @@ FORGED = {
     "a pod with a label": pod(labels=LABEL),
     "a Deployment whose pods have a label": deployment({"wardrobe.dev/part": "engine"}),
     "a CronJob whose Jobs have a label": cron_job(LABEL),
+    "an Adapter that says that a run has made it": resources.adapter("cardiology-v1"),
 }
 HONEST = [job(), config_map(), pod(), deployment({}), cron_job({})]
 
@@ -119,6 +120,13 @@ def test_what_is_not_ours_is_nobodys_business(installed: ControlPlane, ward: Nam
         assert "deleted" in attempt(installed, "delete", kind, "forged", f"--namespace={ward.name}", "--wait=false")
 
 
+def test_an_adapter_by_hand_is_taken_and_keeps_what_it_says_of_itself(installed: ControlPlane, ward: Namespace) -> None:
+    assert "created" in create(installed, ward, resources.by_hand(resources.adapter("cardiology-v1")))
+    where = (f"--namespace={ward.name}", "--overwrite")
+    assert refused(attempt(installed, "label", "adapter", "cardiology-v1", "wardrobe.dev/run-uid=x", *where))
+    assert "labeled" in attempt(installed, "label", "adapter", "cardiology-v1", "ward=three", *where)
+
+
 def test_a_run_lives_and_others_may_do_with_its_job_what_does_not_forge_it(
     helm: Helm, installed: ControlPlane, ward: Namespace, tmp_path: Path
 ) -> None:
@@ -131,7 +139,7 @@ def test_a_run_lives_and_others_may_do_with_its_job_what_does_not_forge_it(
         ) as serving,
         operator_process.running(operator_kubeconfig(installed, tmp_path), ward.name, tmp_path),
     ):
-        eventually(lambda: "train" in serving.started, within=60, what="training")
+        eventually(lambda: "train" in serving.started, what="training")
         name = next(found["metadata"]["name"] for found in ward.jobs() if "-train-" in found["metadata"]["name"])
         record = f"{name.partition('-train-')[0]}-attempts"
         where = (f"--namespace={ward.name}", "--overwrite")
@@ -149,17 +157,17 @@ def test_a_run_lives_and_others_may_do_with_its_job_what_does_not_forge_it(
         assert "annotated" in attempt(installed, "annotate", "job", name, "queue.example/admitted=no", *where)
         suspend = '--patch={"spec":{"suspend":true}}'
         assert "patched" in attempt(installed, "patch", "job", name, "--type=merge", suspend, where[0])
-        eventually(lambda: all(found["metadata"]["name"] != name for found in ward.jobs()), within=60, what="its end")
+        eventually(lambda: all(found["metadata"]["name"] != name for found in ward.jobs()), what="its end")
         serving.answer = kubelet.succeed  # not before: a pod that is still there would succeed
         ward.await_condition("FineTuneJob", "heart", "Succeeded", "True")
     assert (ward.get("FineTuneJob", "heart") or {})["status"]["restarts"] == 1
     ward.delete("FineTuneJob", "heart")
-    eventually(lambda: len(ward.jobs()) == 1, within=60, what="only the inspection's Job left")
+    eventually(lambda: len(ward.jobs()) == 1, what="only the inspection's Job left")
 
 
 def test_users_that_the_chart_trusts_may_restore_children(helm: Helm, installed: ControlPlane, ward: Namespace) -> None:
     helm.install(IMAGES, "admission.trustedUsers={stranger}")
-    eventually(lambda: "created" in create(installed, ward, job(labels=LABEL)), within=30, what="the stranger trusted")
+    eventually(lambda: "created" in create(installed, ward, job(labels=LABEL)), what="the stranger trusted")
 
 
 def operator_kubeconfig(plane: ControlPlane, folder: Path) -> Path:

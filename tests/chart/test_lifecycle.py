@@ -57,7 +57,7 @@ def older(folder: Path) -> Path:
 def test_a_life(plane: ControlPlane, helm: Helm, tmp_path: Path) -> None:
     """What was there before an upgrade, an uninstall and an install is there afterwards, by its uid."""
     helm.install(IMAGES, chart=older(tmp_path))
-    plane.run("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+    plane.run("wait", "crd", "--all", "--for=condition=Established", "--timeout=300s")
     assert described(plane, "adapters.wardrobe.dev") == "Older."
     namespace = Namespace(cluster.connect(plane.kubeconfig), cluster.unique("life")).create()
     base = namespace.apply(resources.base_model())["metadata"]["uid"]
@@ -89,13 +89,13 @@ def test_a_restricted_namespace_takes_the_operators_pod(installed: ControlPlane)
     def events() -> str:
         return installed.run("get", "events", f"--namespace={NAMESPACE}")
 
-    eventually(pods, within=30, what=events)
+    eventually(pods, what=events)
 
 
 def test_the_apiserver_takes_every_manifest(installed: ControlPlane, helm: Helm) -> None:
     """Unknown fields are errors here; Helm itself only warns of them."""
     installed.run("apply", "--server-side", f"--filename={MONITORING}")
-    installed.run("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+    installed.run("wait", "crd", "--all", "--for=condition=Established", "--timeout=300s")
     manifests = helm.template(*EVERYTHING)
     together = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
     options = ("--server-side", "--dry-run=server", "--validate=strict", "--force-conflicts", "--output=name")
@@ -127,7 +127,7 @@ def test_a_policy_knows_its_kinds(installed: ControlPlane, name: str) -> None:
         found: dict[str, Any] = policy.get("status", {})
         return found if found.get("observedGeneration") == policy["metadata"]["generation"] else {}
 
-    checked = eventually(status, within=60, what="the policy checked")
+    checked = eventually(status, what="the policy checked")
     assert checked["typeChecking"].get("expressionWarnings", []) == []
 
 
@@ -152,7 +152,7 @@ def ward(installed: ControlPlane, repository: Path) -> Namespace:
     adapter = yaml.safe_load((repository / "examples" / "adapters" / "as-made.yaml").read_text())
     made.apply({**adapter, "metadata": {"name": "cardiology-v1"}})
     use(installed, made, "tantanila")
-    eventually(lambda: "forbidden" in delete(installed, made, "--dry-run=server"), within=30, what="the policy")
+    eventually(lambda: "forbidden" in delete(installed, made, "--dry-run=server"), what="the policy")
     return made
 
 
@@ -176,4 +176,4 @@ def test_an_adapter_without_a_status_can_go(installed: ControlPlane, ward: Names
 
 
 def test_a_namespace_goes_with_adapters_in_use(installed: ControlPlane, ward: Namespace) -> None:
-    installed.run("delete", "namespace", ward.name, "--timeout=60s")
+    installed.run("delete", "namespace", ward.name, "--timeout=300s")

@@ -1,6 +1,7 @@
 """What Helm renders, without a cluster."""
 
 import json
+import re
 import tarfile
 import tomllib
 from collections.abc import Iterator
@@ -145,6 +146,13 @@ def test_images_come_from_one_registry_or_one_by_one(offline: Helm) -> None:
     ]
 
 
+def test_there_is_an_image_for_each_engine_and_for_nothing_else() -> None:
+    engines = {engine.value for engine in EngineType}
+    assert set(VALUES["images"]["engines"]) == engines
+    schema = SCHEMA["properties"]["images"]["properties"]["engines"]
+    assert set(schema["propertyNames"]["enum"]) == engines
+
+
 def test_vllms_image_is_its_own_projects_until_said_otherwise(offline: Helm) -> None:
     def image(*values: str) -> str:
         return Options.parse(operator_container(offline.template(IMAGES, *values))["args"]).engine_image[
@@ -247,6 +255,17 @@ def test_monitors_are_off_and_choose_what_there_is(offline: Helm) -> None:
         ports = {port["name"] for container in template["spec"]["containers"] for port in container["ports"]}
         assert {endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]} <= ports
         assert set(monitor["podTargetLabels"]) <= set(template["metadata"]["labels"])
+
+
+def test_a_thousand_series_of_tgi_are_not_kept(offline: Helm) -> None:
+    """One for each size of a batch, from every engine pod."""
+    manifests = offline.template(IMAGES, "monitoring.podMonitor.enabled=true")
+    (endpoint,) = one(manifests, "PodMonitor")["spec"]["podMetricsEndpoints"]
+    (rule,) = endpoint["metricRelabelings"]
+    assert (rule["sourceLabels"], rule["action"]) == (["__name__"], "drop")
+    kept = ("tgi_batch_next_size_sum", "tgi_batch_next_size_count", "tgi_request_duration_bucket")
+    assert re.fullmatch(rule["regex"], "tgi_batch_next_size_bucket")
+    assert not any(re.fullmatch(rule["regex"], name) for name in kept)
 
 
 def serving_pods() -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ NOT_IN_THE_LOG: dict[Permission, str] = {
     },
     **{
         ("wardrobe.dev", f"{kind}/finalizers", "update"): "asked for by OwnerReferencesPermissionEnforcement"
-        for kind in ("basemodels", "finetunejobs", "adapterdeployments")
+        for kind in ("basemodels", "finetunejobs", "adapters", "adapterdeployments")
     },
 }
 """What the operator must hold without a request of its own, and why."""
@@ -63,7 +63,7 @@ def arguments(manifests: list[Manifest]) -> str:
 def point(namespace: Namespace, adapter: str) -> None:
     """Roll the department to an adapter, and wait until it answers."""
     namespace.change("AdapterDeployment", "tantanila", departments={"cardiology": {"adapter": adapter}})
-    eventually(lambda: routed(namespace) == adapter, within=30, what=f"{adapter} routed")
+    eventually(lambda: routed(namespace) == adapter, what=f"{adapter} routed")
 
 
 def routed(namespace: Namespace) -> str | None:
@@ -84,10 +84,10 @@ def lose_a_pod(namespace: Namespace, serving: kubelet.Kubelet) -> None:
     def complete() -> bool:
         return any(c["type"] == "Complete" for job in namespace.jobs() for c in job["status"].get("conditions", []))
 
-    eventually(complete, within=30, what="the Job's end")
+    eventually(complete, what="the Job's end")
     for pod in namespace.pods():
         client.CoreV1Api(namespace.api).delete_namespaced_pod(pod["metadata"]["name"], namespace.name)
-    eventually(lambda: not namespace.pods(), within=30, what="no pods")
+    eventually(lambda: not namespace.pods(), what="no pods")
 
 
 @contextlib.contextmanager
@@ -116,10 +116,10 @@ def train_with_a_pause(namespace: Namespace, serving: kubelet.Kubelet) -> None:
     """A Job that is suspended after it had begun is deleted, and another is made. Its queue is asked why it waits."""
     serving.answer = lambda task, pod: None if task == "train" else kubelet.succeed(task, pod)
     namespace.apply(resources.in_queue(resources.run("first"), "ward"))
-    eventually(lambda: "train" in serving.started, within=60, what="training")
+    eventually(lambda: "train" in serving.started, what="training")
     (job,) = (name for name in names_of(namespace.jobs()) if "-train-" in name)
     client.BatchV1Api(namespace.api).patch_namespaced_job(job, namespace.name, {"spec": {"suspend": True}})
-    eventually(lambda: job not in names_of(namespace.jobs()), within=60, what="the suspended Job deleted")
+    eventually(lambda: job not in names_of(namespace.jobs()), what="the suspended Job deleted")
     serving.answer = kubelet.succeed  # not before: a pod that is still there would succeed, and its Job with it
     namespace.await_condition("FineTuneJob", "first", "Succeeded", "True")
 
@@ -131,18 +131,18 @@ def names_of(manifests: list[Manifest]) -> list[str]:
 def expire(namespace: Namespace, run: str) -> None:
     """A run that has ended is deleted, and its Adapter stays."""
     namespace.change("FineTuneJob", run, ttlSecondsAfterFinished=0)
-    eventually(lambda: namespace.get("FineTuneJob", run) is None, within=30, what="the run deleted")
+    eventually(lambda: namespace.get("FineTuneJob", run) is None, what="the run deleted")
 
 
 def roll_often(namespace: Namespace) -> None:
     """Until the oldest record of what answered is dropped."""
     namespace.apply(resources.deployment(cardiology="cardiology-v1"))
     with engine_pods.proving(namespace, "tantanila"):
-        eventually(lambda: routed(namespace) == "cardiology-v1", within=30, what="a first route")
+        eventually(lambda: routed(namespace) == "cardiology-v1", what="a first route")
         for _ in range(KEPT_REVISIONS // 2):
             point(namespace, "cardiology-v2")
             point(namespace, "cardiology-v1")
-        eventually(lambda: 1 not in revisions(namespace), within=30, what="the first revision dropped")
+        eventually(lambda: 1 not in revisions(namespace), what="the first revision dropped")
 
 
 def test_the_role_holds_what_a_life_needs_and_nothing_else(
@@ -153,7 +153,7 @@ def test_the_role_holds_what_a_life_needs_and_nothing_else(
     namespace.apply(resources.base_model())
     with kubelet.serving(namespace.api, namespace.name, lambda *_: None) as serving, nothing_refused(audit):
         with operator_process.running(token_kubeconfig, "", tmp_path, more=more) as operator:
-            eventually(lambda: serving.started, within=30, what="the inspection")
+            eventually(lambda: serving.started, what="the inspection")
             operator.kill()
         lose_a_pod(namespace, serving)
         with operator_process.running(token_kubeconfig, "", tmp_path, more=more):

@@ -110,7 +110,7 @@ def test_an_engine_that_answers_wrongly_is_caught_and_gets_no_requests(
             name in state.adapters and state.adapters[name].verdict is verdict for name in adapters
         )
 
-    eventually(caught, within=180, what=lambda: f"{verdict}; it is {faulty.agent(victim)}")
+    eventually(caught, what=lambda: f"{verdict}; it is {faulty.agent(victim)}")
     with flowing(faulty.traffic()) as traffic:
         eventually(lambda: len(traffic.answers) >= 30, what="answers")
     state = faulty.agent(victim)

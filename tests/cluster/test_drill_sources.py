@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from kubernetes import client
 from support import resources, s3_server
-from support.cluster import Namespace
+from support.cluster import Namespace, node_address
 from support.operator_process import Operator
 from support.s3_server import BUCKET, KEY, KNOWN
 
@@ -40,10 +40,3 @@ def test_the_check_waits_for_the_secret_and_then_reads_what_is_in_the_bucket(
         refused = namespace.await_condition("FineTuneJob", "heart", "Succeeded", "False")
     assert refused["reason"] == "RolesInvalid", refused
     assert "row 2" in refused["message"]
-
-
-def node_address(namespace: Namespace) -> str:
-    """Where pods reach what listens on the node."""
-    (node,) = namespace.api.sanitize_for_serialization(client.CoreV1Api(namespace.api).list_node())["items"]
-    found: str = next(one["address"] for one in node["status"]["addresses"] if one["type"] == "InternalIP")
-    return found

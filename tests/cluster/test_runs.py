@@ -114,6 +114,7 @@ def assert_published(namespace: Namespace, spec: Manifest) -> None:
     trained_on = spec["lineage"].get("quantization", {"type": "None"})["type"]
     assert [found["variant"] for found in spec["evaluations"]] == [trained_on], "nobody asks for another"
     assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
         "manifest.json",

@@ -1,8 +1,6 @@
 """Training on a real kubelet, and what a cluster does to it: preemption costs nothing."""
 
-import contextlib
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from support.long_runs import (
     undisturbed_loss,
 )
 from support.operator_process import Operator
+from support.volumes_on_the_node import full, small
 from support.waiting import eventually
 
 from devcluster import volumes
@@ -30,7 +29,8 @@ pytestmark = [pytest.mark.node, pytest.mark.drill]
 
 Prepare = Callable[..., Namespace]
 Operate = Callable[[Namespace], AbstractContextManager[Operator]]
-MIB = 2**20
+NOWHERE = {"uri": "http://127.0.0.1:9", "experiment": "drill", "credentials": {"secretName": "no-such-secret"}}
+"""A server of MLflow that is down throughout, and a Secret that is not there: neither is a reason not to train."""
 
 
 def evict(namespace: Namespace, name: str) -> None:
@@ -44,9 +44,13 @@ def test_evicted_suspended_and_with_a_damaged_checkpoint_it_ends_where_it_would_
 ) -> None:
     namespace = prepare()
     namespace.apply(resources.base_model())
-    namespace.apply(long_run("long"))
+    long = long_run("long")
+    long["spec"]["tracking"] = {"mlflow": NOWHERE}
+    namespace.apply(long)
     with operate(namespace):
         await_steps(namespace, "long", 3)
+        untracked = namespace.await_condition("FineTuneJob", "long", "Tracked", "False", reason="TrackingUnreachable")
+        assert "spec.tracking.mlflow.uri is 'http://127.0.0.1:9': the server does not answer" in untracked["message"]
         evict(namespace, training_pods(namespace, "long")[0]["metadata"]["name"])
         eventually(lambda: len(status(namespace, "long")["attempts"]) == 2, what="a second attempt")
         evicted = status(namespace, "long")["attempts"][0]
@@ -67,6 +71,8 @@ def test_evicted_suspended_and_with_a_damaged_checkpoint_it_ends_where_it_would_
     assert (done["number"], done["result"], done["lost"]) == (3, "SUCCEEDED", 0)
     assert done["resumed"] == int(before.name), "of the damaged one nothing was taken"
     assert not checkpoints(namespace), "of no use any more"
+    (told,) = [found for found in ended["conditions"] if found["type"] == "Tracked"]
+    assert (told["status"], told["reason"]) == ("False", "TrackingUnreachable")
     (tmp_path / "alone").mkdir()
     assert last_loss(namespace, "long") == pytest.approx(
         undisturbed_loss(namespace, "long", tmp_path / "alone"), abs=1e-3
@@ -103,31 +109,6 @@ def test_a_full_volume_is_said_and_costs_no_training(prepare: Prepare, operate: 
 
 def running(namespace: Namespace) -> list[str]:
     return [pod["metadata"]["name"] for pod in namespace.pods() if pod["status"].get("phase") in {"Pending", "Running"}]
-
-
-@contextlib.contextmanager
-def small(folder: Path) -> Iterator[None]:
-    """A volume of its own under a folder, which pods are to mount."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], check=True)
-    try:
-        volumes.open_to_group(folder)
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-@contextlib.contextmanager
-def full(folder: Path) -> Iterator[None]:
-    """Not a byte more fits while the block runs."""
-    filler = folder / "filler"
-    with contextlib.suppress(OSError), filler.open("wb") as file:
-        while True:
-            file.write(bytes(MIB))
-            file.flush()
-    try:
-        yield
-    finally:
-        filler.unlink()
 
 
 def test_two_pods_train_together_and_go_on_where_they_were_when_one_is_evicted(

@@ -5,7 +5,9 @@ never changed: a new field brings a new sample.
 """
 
 import copy
+import importlib
 import json
+import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,18 +16,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from support.samples import lacks
 
+import wardrobe_contracts
 from wardrobe_contracts import base
 from wardrobe_contracts.assessment import AssessConfig
 from wardrobe_contracts.base import Exchanged, Order
 from wardrobe_contracts.check import CheckConfig
+from wardrobe_contracts.engine_process import Hung, ProcessOrder, ProcessState
 from wardrobe_contracts.exits import ExitCode, Reason
+from wardrobe_contracts.imports import ImportConfig
 from wardrobe_contracts.inspection import InspectConfig
 from wardrobe_contracts.release import ReleaseConfig
 from wardrobe_contracts.result import Failed, Result
 from wardrobe_contracts.routes import FORMAT_0_KEY, ROUTES_KEY, Routes, in_config_map, to_config_map
 from wardrobe_contracts.state import AgentState, RouterState, Verdict
 from wardrobe_contracts.training import LoraMethod, Progress, QloraMethod, TrainConfig
+from wardrobe_contracts.verification import VerifyConfig
 
 KINDS: dict[str, type[Exchanged]] = {
     "routes": Routes,
@@ -35,14 +42,19 @@ KINDS: dict[str, type[Exchanged]] = {
     "progress": Progress,
     "inspect-order": InspectConfig,
     "check-order": CheckConfig,
+    "import-order": ImportConfig,
     "train-order": TrainConfig,
     "assess-order": AssessConfig,
     "release-order": ReleaseConfig,
+    "verify-order": VerifyConfig,
+    "process-order": ProcessOrder,
+    "process-state": ProcessState,
+    "hung": Hung,
 }
-FIRST = {"release-order": 1}
+FIRST = {"import-order": 1, "release-order": 1, "verify-order": 1, "process-order": 1, "process-state": 1, "hung": 1}
 """Formats that kinds began with, which First light did not have."""
 SAMPLES = sorted((Path(base.__file__).parents[2] / "samples").rglob("*.json"))
-MAPS = {"departments", "versions", "keys", "packages", "rules"}
+MAPS = {"departments", "versions", "keys", "packages", "rules", "variables", "environment", "parameters", "tags"}
 """Fields whose names are data: a name more is another value there."""
 
 
@@ -70,17 +82,6 @@ def named_format(path: Path) -> int:
     return int(path.name.partition("-")[0])
 
 
-def lacks(found: Any, wanted: Any, where: str = "") -> list[str]:
-    """Places of `wanted` whose value `found` does not have."""
-    if isinstance(wanted, dict) and isinstance(found, dict):
-        return [at for name in wanted for at in lacks(found.get(name), wanted[name], f"{where}.{name}")]
-    if isinstance(wanted, list) and isinstance(found, list) and len(found) == len(wanted):
-        return [
-            at for index, pair in enumerate(zip(found, wanted, strict=True)) for at in lacks(*pair, f"{where}.{index}")
-        ]
-    return [] if found == wanted else [where]
-
-
 def objects(value: Any, field: str = "") -> Iterator[dict[str, Any]]:
     """Every object of a JSON text whose names are fields."""
     if isinstance(value, dict):
@@ -91,6 +92,18 @@ def objects(value: Any, field: str = "") -> Iterator[dict[str, Any]]:
     elif isinstance(value, list):
         for inner in value:
             yield from objects(inner)
+
+
+def concrete(kind: type[Exchanged]) -> Iterator[type[Exchanged]]:
+    """What is exchanged: what nothing is derived from."""
+    derived = kind.__subclasses__()
+    yield from [found for one in derived for found in concrete(one)] or [kind]
+
+
+def test_whatever_is_exchanged_has_samples() -> None:
+    for module in pkgutil.walk_packages(wardrobe_contracts.__path__, "wardrobe_contracts."):
+        importlib.import_module(module.name)
+    assert {found.__qualname__ for found in concrete(Exchanged)} == {found.__qualname__ for found in KINDS.values()}
 
 
 def test_every_kind_has_samples_of_every_format() -> None:

@@ -17,6 +17,7 @@ from wardrobe_contracts.inspection import MOST_SIZE, PRELUDE_LIMIT, TOKEN_LIMIT,
 from wardrobe_contracts.manifest import Comparison, Evaluation, IncumbentScores, Interval, NotAssessed, Score
 from wardrobe_contracts.problem import Problem
 from wardrobe_contracts.result import Failed, Result
+from wardrobe_contracts.tracking import Tracked, TrackingFault, TrackingReason
 from wardrobe_contracts.training import Reached, TrainConfig
 
 WITHOUT_NULLS = (InspectConfig, CheckConfig, TrainConfig, AssessConfig, Result)
@@ -112,9 +113,15 @@ def test_a_judged_assessment_fits_and_loses_no_verdict() -> None:
             "indistinguishable": list(Variant),
         }
     )
-    said = Result.success("done", largest).termination_message()
+    fault = TrackingFault(reason=TrackingReason.UNREACHABLE, message="\0" * 5000)
+    tracked = Tracked(run_id="a" * 32, experiment_id="9" * 18, fault=fault)
+    result = Result.success("done", largest).model_copy(update={"tracked": tracked})
+    said = result.termination_message()
     assert len(said.encode()) <= TERMINATION_MESSAGE_LIMIT
-    read = Result.model_validate_json(said).payload
+    told = Result.model_validate_json(said)
+    assert told.tracked
+    assert (told.tracked.run_id, told.tracked.fault and told.tracked.fault.reason) == ("a" * 32, fault.reason)
+    read = told.payload
     assert isinstance(read, Assessment)
     assert read.verdict is Verdict.REJECTED
     assert read.gate[:3] == [judged] * 3
@@ -129,11 +136,19 @@ RECORD_LIMIT = 1500
 """Of what was lost to the infrastructure, as the operator keeps it."""
 
 
-@given(texts, st.none() | st.builds(Problem, field=texts, value=texts, rule=texts, next_step=texts), st.lists(texts))
-def test_a_failure_fits_whatever_was_said(message: str, problem: Problem | None, lines: list[str]) -> None:
+problems = st.none() | st.builds(Problem, field=texts, value=texts, rule=texts, next_step=texts)
+faults = st.none() | st.builds(TrackingFault, reason=st.sampled_from(TrackingReason), message=texts)
+
+
+@given(texts, problems, st.lists(texts), faults)
+def test_a_failure_fits_whatever_was_said(
+    message: str, problem: Problem | None, lines: list[str], fault: TrackingFault | None
+) -> None:
     """In another language, control characters or emojis: a result that fits nowhere would stop the run for ever."""
     failed = Result.failure("train", ExitCode.COMMUNICATION, Reason.PEERS_LOST, message, problem)
     result = failed.having(Reached(step=10**9, resumed=10**9, saved=10**9, step_seconds=0.001, save_seconds=0.001))
+    tracked = Tracked(run_id="a" * 32, experiment_id="9" * 18, fault=fault)
+    result = result.model_copy(update={"tracked": tracked})
     for limit in (TERMINATION_MESSAGE_LIMIT, RECORD_LIMIT):
         text = result.of_rank(1023, lines).termination_message(limit)
         assert len(text.encode()) <= limit

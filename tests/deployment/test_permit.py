@@ -11,7 +11,7 @@ from support.gauntlet import TIMES
 from support.resources import TIME
 
 from wardrobe.deployment import proofs
-from wardrobe.deployment.permit import Held, Turn, next_turn, refused
+from wardrobe.deployment.permit import Postponed, Turn, left_out, next_turn
 from wardrobe.deployment.proofs import Replica
 from wardrobe_contracts.routes import Permit, Route, RoutedAdapter, RoutedBase, Routes, engine_adapter_name
 from wardrobe_contracts.state import AdapterState, AgentState, EngineSets, EngineState, Reason, Verdict
@@ -170,7 +170,7 @@ def test_no_engine_is_stopped_that_alone_answers_unless_there_is_to_be_but_one(
     turn = next_turn(routes(), replicas, wanted)
     assert (turn.permit.pod if isinstance(turn, Turn) else None) == expected
     if expected is None:
-        assert isinstance(turn, Held)
+        assert isinstance(turn, Postponed)
         assert f"engine x would restart, and is the only one that answers with {V1}" in turn.message
 
 
@@ -181,32 +181,32 @@ def test_the_only_one_keeps_its_permit() -> None:
 
 
 def test_none_restarts_while_pods_are_replaced_but_the_one_that_may_already() -> None:
-    held = next_turn(routes(), [engine("x"), engine("y")], 2, rolling=True)
-    assert isinstance(held, Held)
-    assert held.message == "its pods are being replaced; those that follow start with the newest set"
-    assert not held.soon
+    postponed = next_turn(routes(), [engine("x"), engine("y")], 2, rolling=True)
+    assert isinstance(postponed, Postponed)
+    assert postponed.message == "its pods are being replaced; those that follow start with the newest set"
+    assert not postponed.soon
     turn = next_turn(routes(permit("x")), [engine("x"), engine("y")], 2, rolling=True)
     assert isinstance(turn, Turn)
     assert next_turn(routes(), [UP_TO_DATE], 2, rolling=True) is None
 
 
 def test_one_that_is_to_be_alone_waits_for_the_pod_that_follows_it() -> None:
-    held = next_turn(routes(), [engine("x"), lost("y")], 1)
-    assert isinstance(held, Held)
-    assert held.message.endswith("it goes on until the pod that follows it answers, which is waited for")
+    postponed = next_turn(routes(), [engine("x"), lost("y")], 1)
+    assert isinstance(postponed, Postponed)
+    assert postponed.message.endswith("it goes on until the pod that follows it answers, which is waited for")
 
 
 def test_who_is_asked_first_and_why_it_is_waited_for() -> None:
-    held = next_turn(routes(), [engine("x"), silent("z")], 2)
-    assert isinstance(held, Held)
-    assert held.soon
-    assert held.message.startswith("engine z has just stopped to answer")
-    assert held.message.endswith("delete the pod if it is gone")
+    postponed = next_turn(routes(), [engine("x"), silent("z")], 2)
+    assert isinstance(postponed, Postponed)
+    assert postponed.soon
+    assert postponed.message.startswith("engine z has just stopped to answer")
+    assert postponed.message.endswith("delete the pod if it is gone")
 
 
 def test_an_engine_that_is_tried_is_waited_for_and_is_no_gap_itself() -> None:
-    held = next_turn(routes(), [engine("x", B, B, on_trial=True), engine("z")], 2)
-    assert held == Held("engine x has yet to prove what it was started with", soon=True)
+    postponed = next_turn(routes(), [engine("x", B, B, on_trial=True), engine("z")], 2)
+    assert postponed == Postponed("engine x has yet to prove what it was started with", soon=True)
     assert next_turn(routes(permit("x")), [engine("x", B, B, on_trial=True)], 1) is None, "it answers"
 
 
@@ -249,7 +249,7 @@ REFUSED: list[tuple[str, list[Replica], list[str], list[str]]] = [
 def test_what_an_engine_did_not_start_with_is_told_to_the_others(
     replicas: list[Replica], before: list[str], expected: list[str]
 ) -> None:
-    assert refused({V1}, routes().model_copy(update={"refused": before}), replicas) == expected
+    assert left_out({V1}, routes().model_copy(update={"refused": before}), replicas) == expected
 
 
 @pytest.mark.parametrize(

@@ -580,3 +580,47 @@ def test_an_engine_that_cannot_be_spared_says_so() -> None:
         "cardiology-v2 waits: engine engine-0 would restart, and is the only one"
         in rolled.departments["cardiology"].message
     )
+
+
+def written_by_hand(name: str, status: str | None) -> AdapterResource:
+    """Whose files are verified, or not (yet)."""
+    said = {"type": "Ready", "status": status, "reason": "x", "message": "spec.digest is …", "lastTransitionTime": TIME}
+    known: dict[str, Any] = {"conditions": [said]} if status else {}
+    manifest = resources.by_hand(resources.adapter(name))
+    return AdapterResource.parse(resources.stored(manifest, uid=name, usedBy=["tantanila"], **known))
+
+
+@pytest.mark.parametrize(
+    ("status", "answers"),
+    [(None, "cardiology-v1"), ("Unknown", "cardiology-v1"), ("False", "cardiology-v1"), ("True", "cardiology-v2")],
+)
+def test_an_adapter_by_hand_answers_once_its_files_are_verified(status: str | None, answers: str) -> None:
+    adapters = (V1, written_by_hand("cardiology-v2", status))
+    rolled = serving(TO_V2, PROVES_BOTH, current=ON_V1, history=HISTORY, adapters=adapters)
+    assert routed(rolled) == {"cardiology": engine_name(answers)}
+    refused = rolled.departments["cardiology"].reason is Waiting.ADAPTER_NOT_READY
+    assert refused == (answers == "cardiology-v1")
+    assert ("cardiology-v2" in {found.adapter for found in rolled.routes.adapters}) != refused, "nor is it loaded"
+
+
+def test_why_an_adapter_by_hand_is_not_loaded() -> None:
+    adapters = (V1, written_by_hand("cardiology-v2", "False"))
+    rolled = serving(TO_V2, PROVES_BOTH, current=ON_V1, history=HISTORY, adapters=adapters)
+    assert rolled.departments["cardiology"].message == (
+        "spec.departments.cardiology.adapter is 'cardiology-v2': Adapter cardiology-v2, which was written by hand, is "
+        "not Ready: spec.digest is …; cardiology-v1 goes on answering"
+    )
+    unsaid = (V1, written_by_hand("cardiology-v2", None))
+    rolled = serving(TO_V2, PROVES_BOTH, current=ON_V1, history=HISTORY, adapters=unsaid)
+    assert "is not Ready: its files are not verified yet" in rolled.departments["cardiology"].message
+
+
+def test_what_is_loaded_goes_on_whatever_a_status_has_lost() -> None:
+    """It was proved; and a status may be wiped."""
+    wiped = written_by_hand("cardiology-v1", None)
+    proves = replica(cardiology_v1=Verdict.APPLIED)
+    rolled = serving(spec(cardiology="cardiology-v1"), proves, current=ON_V1, history=HISTORY, adapters=(wiped, V2))
+    assert rolled.routes == ON_V1
+    assert rolled.departments["cardiology"].reason is Done.PROVED
+    both = serving(TO_V2, PROVES_BOTH, current=ON_V1, history=HISTORY, adapters=(wiped, V2))
+    assert both.departments["cardiology"].previous == ["cardiology-v1"], "and can be gone back to"

@@ -1,4 +1,4 @@
-"""What TGI is told, and what it is not given because it would get it wrong. The facts are in reference/tgi-seen.md."""
+"""What TGI is told, and what it is not given because it would get it wrong."""
 
 from typing import Any
 

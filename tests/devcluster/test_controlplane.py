@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support import outages
+from support.waiting import HANG
 
 from devcluster import controlplane, processes
 from devcluster.console import DevclusterError
@@ -36,7 +37,7 @@ def run_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def processes_of(plane: ControlPlane) -> list[str]:
-    """Command lines that name the control plane's folder, or its keeper."""
+    """Command lines that name the control plane's folder, or its watchdog."""
     listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
     return [line for line in listing.stdout.splitlines() if plane.instance.name in line]
 
@@ -66,8 +67,8 @@ def test_an_outage_keeps_data_and_address() -> None:
 def test_with_controllers_a_namespace_gets_its_service_account_and_a_job_its_pod() -> None:
     with controlplane.start(controller_manager=True, scheduler=True) as plane:
         plane.run("create", "job", "work", "--image=none")
-        assert until(lambda: "pod/work" in plane.run("get", "pods", "--output=name"), seconds=20)
-        assert until(lambda: "Unschedulable" in plane.run("get", "pods", "--output=yaml"), seconds=20)
+        assert until(lambda: "pod/work" in plane.run("get", "pods", "--output=name"), seconds=HANG)
+        assert until(lambda: "Unschedulable" in plane.run("get", "pods", "--output=yaml"), seconds=HANG)
 
 
 def test_without_controllers_pods_can_be_made() -> None:
@@ -76,30 +77,30 @@ def test_without_controllers_pods_can_be_made() -> None:
         assert plane.run("get", "pods", "--output=name").strip() == "pod/lonely"
 
 
-def keeper_of(name: str) -> int:
+def watchdog_of(name: str) -> int:
     listing = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True)
-    (line,) = [line for line in listing.stdout.splitlines() if line.endswith(f"devcluster.keeper {name}")]
+    (line,) = [line for line in listing.stdout.splitlines() if line.endswith(f"devcluster.watchdog {name}")]
     return int(line.split()[0])
 
 
-def crash(*, keeper_too: bool) -> str:
+def crash(*, watchdog_too: bool) -> str:
     """Kill a program that owns a control plane; returns the instance's name."""
     with subprocess.Popen([sys.executable, "-c", CRASHING], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
         name = owner.stdout.readline().strip()
-        if keeper_too:
-            os.kill(keeper_of(name), signal.SIGKILL)
+        if watchdog_too:
+            os.kill(watchdog_of(name), signal.SIGKILL)
         owner.send_signal(signal.SIGKILL)
     return name
 
 
 def test_the_owners_death_ends_it() -> None:
-    name = crash(keeper_too=False)
-    assert until(lambda: not named(name).exists(), seconds=10)
+    name = crash(watchdog_too=False)
+    assert until(lambda: not named(name).exists(), seconds=HANG)
 
 
 def test_leftovers_of_a_crash_go_at_the_next_start() -> None:
-    name = crash(keeper_too=True)
+    name = crash(watchdog_too=True)
     left = processes.recorded(named(name).pids)
     assert [record.name for record in left if processes.alive(record)] == ["apiserver", "etcd"]
     with controlplane.start():

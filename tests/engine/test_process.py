@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.waiting import HANG
+from support.ports import free_port
+from support.waiting import HANG, eventually
 
 from wardrobe_contracts.base import Variant
 from wardrobe_contracts.base_files import base_files
@@ -30,13 +30,6 @@ TESTS = Path(__file__).parents[1]
 SAID_IN_A_CONDITION = 300
 """Characters that the operator takes of what a container wrote last (deployment/pod_troubles.py)."""
 BODY = {"inputs": PROMPT, "parameters": {"max_new_tokens": 300, "temperature": 2.0, "seed": 1}}
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
 
 
 @contextlib.contextmanager
@@ -65,8 +58,7 @@ def wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
 
 
 def wait_for_metric(url: str, line: str) -> None:
-    while line not in httpx.get(f"{url}/metrics").text:
-        time.sleep(0.02)
+    eventually(lambda: line in httpx.get(f"{url}/metrics").text, every=0.02, what=line)
 
 
 def test_options_come_from_the_command_line_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +111,7 @@ def test_chats_are_written_by_the_effective_template() -> None:
     prelude, messages = "{% set mood = 'kind' %}\nIn every way {{ mood }}. ", [{"role": "user", "content": "Why?"}]
     with engine("wardrobe_engine", "--chat-prelude", prelude, "--served-name", "base") as (_, url):
         body = {"model": "base", "messages": messages, "max_tokens": 1}
-        used = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60).json()["usage"]["prompt_tokens"]
+        used = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=HANG).json()["usage"]["prompt_tokens"]
     chat, plain = load_chat(MODEL, prelude), load_chat(MODEL, "")
     assert used == len(chat.ids(chat.render(messages, prompt=True)))
     assert used > len(plain.ids(plain.render(messages, prompt=True)))
@@ -132,23 +124,23 @@ def test_sigterm_lets_requests_finish() -> None:
         ThreadPoolExecutor() as pool,
     ):
         assert httpx.get(f"{url}/info").json()["quantization"] == "NF4"
-        answer = pool.submit(httpx.post, f"{url}/generate", json=BODY, timeout=60)
+        answer = pool.submit(httpx.post, f"{url}/generate", json=BODY, timeout=HANG)
         wait_for_metric(url, "wardrobe_engine_batch_current_size 1.0")
         process.send_signal(signal.SIGTERM)
         time.sleep(0.2)
         refused = httpx.post(f"{url}/generate", json=BODY)
         assert (refused.status_code, refused.json()["error_type"]) == (503, "stopping")
         assert answer.result().status_code == 200
-        assert process.wait(10) == 0
+        assert process.wait(HANG) == 0
 
 
 def test_sigterm_waits_only_so_long() -> None:
     arguments = ("--drain-seconds", "0.5", "--max-batch", "1")
     with engine("wardrobe_engine", *arguments) as (process, url), ThreadPoolExecutor(4) as pool:
-        answers = [pool.submit(httpx.post, f"{url}/generate", json=BODY, timeout=60) for _ in range(4)]
+        answers = [pool.submit(httpx.post, f"{url}/generate", json=BODY, timeout=HANG) for _ in range(4)]
         wait_for_metric(url, "wardrobe_engine_queue_size 3.0")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(HANG) == 0
         statuses = {answer.result().status_code for answer in answers}
         assert 503 in statuses
         assert statuses <= {200, 503}
@@ -159,18 +151,18 @@ def test_a_process_whose_models_thread_dies_ends(adapters: dict[str, Path]) -> N
     with engine("engine.breaking_engine", FAULT="remove") as (process, url):
         body = {**name, "lora_path": str(adapters["cardiology-v1.2"])}
         httpx.post(f"{url}/v1/load_lora_adapter", json=body).raise_for_status()
-        told = httpx.post(f"{url}/v1/unload_lora_adapter", json=name, timeout=30)
+        told = httpx.post(f"{url}/v1/unload_lora_adapter", json=name, timeout=HANG)
         assert told.status_code == 503
         assert "could not be taken out" in told.json()["error"]["message"]
-        assert process.wait(30) == program.BROKEN
+        assert process.wait(HANG) == program.BROKEN
 
 
 @pytest.mark.parametrize(("fault", "statuses"), [("hang", {503}), ("fail", {424})])
 def test_a_process_whose_model_hangs_or_only_fails_ends(fault: str, statuses: set[int]) -> None:
     with engine("engine.breaking_engine", FAULT=fault) as (process, url), ThreadPoolExecutor(3) as pool:
-        answers = [pool.submit(httpx.post, f"{url}/generate", json=BODY, timeout=60) for _ in range(3)]
+        answers = [pool.submit(httpx.post, f"{url}/generate", json=BODY, timeout=HANG) for _ in range(3)]
         assert {answer.result().status_code for answer in answers} == statuses
-        assert process.wait(30) == program.BROKEN
+        assert process.wait(HANG) == program.BROKEN
 
 
 def test_a_process_that_was_frozen_goes_on() -> None:
@@ -180,7 +172,7 @@ def test_a_process_that_was_frozen_goes_on() -> None:
         process.send_signal(signal.SIGCONT)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(engine_watch_seconds())
-        assert httpx.post(f"{url}/generate", json=BODY, timeout=60).status_code == 200
+        assert httpx.post(f"{url}/generate", json=BODY, timeout=HANG).status_code == 200
 
 
 def engine_watch_seconds() -> float:
@@ -190,10 +182,10 @@ def engine_watch_seconds() -> float:
 
 def test_a_step_that_hangs_while_the_engine_stops_ends_it_too() -> None:
     with engine("engine.breaking_engine", FAULT="hang") as (process, url), ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(httpx.post, f"{url}/generate", json=BODY, timeout=60)
+        answer = pool.submit(httpx.post, f"{url}/generate", json=BODY, timeout=HANG)
         wait_for_metric(url, "wardrobe_engine_batch_current_size 1.0")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == program.BROKEN
+        assert process.wait(HANG) == program.BROKEN
         assert answer.result().status_code == 503
 
 
@@ -224,8 +216,8 @@ def test_the_faulty_engine_has_the_faults_it_is_told(adapters: dict[str, Path]) 
 def test_the_faulty_engine_ends_at_the_words_that_kill_it() -> None:
     with engine("support.faulty_engine", "--served-name", "base") as (process, url):
         with pytest.raises(httpx.RemoteProtocolError):
-            httpx.post(f"{url}/generate", json={"inputs": "user: this prompt kills the engine, please"}, timeout=60)
-        assert process.wait(30) == 1
+            httpx.post(f"{url}/generate", json={"inputs": "user: this prompt kills the engine, please"}, timeout=HANG)
+        assert process.wait(HANG) == 1
 
 
 def tokens(client: httpx.Client, adapter: str) -> list[int]:

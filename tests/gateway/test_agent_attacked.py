@@ -92,7 +92,7 @@ async def test_200_clients_of_one_department_leave_another_its_answers_and_a_rol
 
     clients = [asyncio.create_task(client()) for _ in range(200)]
     try:
-        await asyncio.wait_for(full.wait(), 10)
+        await asyncio.wait_for(full.wait(), HANG)
         answers = [await ask(pod, chat(child.name), department="paediatrics") for _ in range(30)]
         assert {code for code, _, _ in answers} == {200}
         newer = publish(store, "paediatrics-v2")
@@ -432,6 +432,24 @@ async def test_what_is_no_file_of_a_files_size_is_not_read(
     assert state.reason is Reason.STORE_FAILED
     assert name in state.message
     await pod.proved(child.name)
+
+
+def new_and_huge(path: Path) -> None:
+    path.touch()
+    huge(path)
+
+
+@pytest.mark.parametrize("put", [Path.touch, os.mkfifo, Path.mkdir, new_and_huge])
+async def test_a_model_card_beside_the_files_is_not_looked_at(
+    pod: Pod, v1: Artifact, put: Callable[[Path], None]
+) -> None:
+    """No digest covers it: it may be whatever somebody makes of it."""
+    put(pod.store / v1.path / "README.md")
+    await serve(pod, v1)
+    (copy,) = [path for path in pod.cache.iterdir() if path.is_dir()]
+    assert {path.name for path in copy.iterdir()} == {
+        *(MANIFEST_FILE, PROBES_FILE, ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE)
+    }
 
 
 async def test_a_copy_of_an_adapter_that_left_meanwhile_is_deleted(

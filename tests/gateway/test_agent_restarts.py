@@ -382,14 +382,15 @@ async def test_where_no_set_ever_came_up_all_are_tried_again_after_a_while(pod: 
     assert pod.sets.failed is None
 
 
-@pytest.mark.parametrize("patience", [replace(QUICK, start=4.0)])
 async def test_a_set_that_hangs_is_undone(pod: TgiPod, v1: Artifact, v2: Artifact) -> None:
     await first(pod, v1)
+    await pod.stop_agent()
+    await pod.start_agent(replace(QUICK, start=1.0))  # not before: the first engine takes what it takes to start
     (pod.faults / "hang").write_text("cardiology-v2")
     pod.give(v1, v2, live=v1)
     await pod.restarted()
     state = await pod.judged(v2.name, Verdict.LOAD_FAILED)
-    assert "did not answer within 4 s" in state.message
+    assert "did not answer within 1 s" in state.message
     await pod.proved(v1.name)
 
 

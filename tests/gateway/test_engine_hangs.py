@@ -70,14 +70,14 @@ async def one_stream(pod: Pod, adapter: str) -> AsyncIterator[asyncio.Semaphore]
 # It does not say that it is healthy
 
 
-@pytest.mark.parametrize("patience", [Patience(check=0.05, silent=0.5)])
+@pytest.mark.parametrize("patience", [Patience(check=0.05, silent=2.0)])
 async def test_an_engine_too_busy_to_say_that_it_is_well_is_down_only_without_any_progress(
     pod: Pod, v1: Artifact
 ) -> None:
     pod.engine.faults.silent_health = True
-    for _ in range(15):  # more than a second, by the check's own pauses
+    began = time.monotonic()
+    while time.monotonic() < began + 3:  # longer than it may be silent
         assert (await ask(pod, v1.name))[0] == 200
-        await asyncio.sleep(0.1)
     assert pod.agent.state().serves(v1.name)
     assert pod.agent.state().engine.starts == 1
     await pod.judged(v1.name, Verdict.PENDING)

@@ -17,7 +17,7 @@ from support.cluster import unique
 from support.fake_engine import FakeEngine
 from support.gateway import Server, routes, until
 from support.gateway_processes import Cluster, Program, running
-from support.waiting import eventually
+from support.waiting import HANG, eventually
 
 from devcluster.controlplane import ControlPlane
 from wardrobe_contracts.routes import Routes
@@ -59,7 +59,7 @@ class Ward:
 
     async def answers(self, status: int) -> None:
         """Wait for a status."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG):
             while True:
                 if (await self.ask())[0] == status:
                     return
@@ -219,5 +219,5 @@ async def test_sigterm_drains(ward: Ward, part: str) -> None:
     assert await asyncio.gather(*streams) == [(200, ward.c1.name)] * 2
     ended = threading.Thread(target=program.process.wait)
     ended.start()
-    await threaded(lambda: ended.join(10))
+    await threaded(lambda: ended.join(HANG))
     assert program.process.returncode == 0

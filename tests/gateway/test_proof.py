@@ -13,9 +13,16 @@ from wardrobe_contracts.base import Variant
 from wardrobe_contracts.engines import ENGINES, EngineType, Precision, Tolerance, widest
 from wardrobe_contracts.probes import Probe
 from wardrobe_contracts.state import Reason, Verdict
-from wardrobe_gateway.agent.probing import OtherTokensError, Replica, compare, completion_scores
-from wardrobe_gateway.agent.proof import Decoded, Judgement, Measured, Pairs, Scores, judge, judge_decode
-from wardrobe_gateway.engines import Generation, Token
+from wardrobe_gateway.agent.probing import (
+    OtherTokensError,
+    Replica,
+    compare,
+    completion_scores,
+    long_text,
+    require_same_chat,
+)
+from wardrobe_gateway.agent.proof import Decoded, Judgement, Measured, Scores, judge, judge_decode
+from wardrobe_gateway.engines import ChatPrompt, Generation, Token
 
 TOLERANCE = ENGINES[EngineType.TGI].tolerance(Variant.NF4, Precision.BFLOAT16)
 TOKENS = 48
@@ -115,7 +122,7 @@ def test_adapters_that_answer_alike_are_both_applied_and_named() -> None:
     assert found.message == "it and w answer alike: which of them answers cannot be told"
     assert found.numbers is not None
     assert found.numbers.alike == ["w"]
-    assert judge_decode(found, Decoded([SAME], [SAME]), TOLERANCE).message == found.message
+    assert judge_decode(found, Decoded(SAME, SAME, [SAME]), TOLERANCE).message == found.message
 
 
 def test_a_small_difference_between_siblings_is_told_by_many_tokens() -> None:
@@ -205,24 +212,48 @@ OFF = [(-1.0, -1.01), *[(-1.0, -1.6)] * 7]
 
 
 @pytest.mark.parametrize(
-    ("alone", "beside", "expected"),
+    ("decoded", "expected"),
     [
-        pytest.param([SAME], [SAME], (Verdict.APPLIED, Reason.PROVED), id="same"),
-        pytest.param([OFF], [OFF], (Verdict.NOT_APPLIED, Reason.LOST_IN_DECODE), id="lost"),
-        pytest.param([SAME], [SAME, OFF], (Verdict.DIVERGED, Reason.ANSWERS_MIXED), id="mixed"),
-        pytest.param([], [SAME], (Verdict.DIVERGED, Reason.TOKENS_DIFFER), id="unreadable"),
-        pytest.param([SAME], [], (Verdict.DIVERGED, Reason.TOKENS_DIFFER), id="unreadable-beside-others"),
+        pytest.param(Decoded(SAME, SAME, [SAME]), (Verdict.APPLIED, Reason.PROVED), id="same"),
+        pytest.param(Decoded(OFF, OFF, [OFF]), (Verdict.NOT_APPLIED, Reason.LOST_IN_DECODE), id="lost"),
+        pytest.param(Decoded(SAME, OFF, [SAME]), (Verdict.DIVERGED, Reason.ANSWERS_MIXED), id="mixed-in-a-batch"),
+        pytest.param(Decoded(SAME, SAME, [OFF]), (Verdict.DIVERGED, Reason.ANSWERS_MIXED), id="mixed-in-a-cache"),
+        pytest.param(
+            Decoded(SAME, SAME, [SAME, [(-1.0, -1.3)] * 8, SAME]),
+            (Verdict.DIVERGED, Reason.ANSWERS_MIXED),
+            id="one-text",
+        ),
+        pytest.param(
+            Decoded(SAME, SAME, [[(-1.0, -1.1)] * 8] * 3),
+            (Verdict.DIVERGED, Reason.ANSWERS_MIXED),
+            id="all-texts-a-little",
+        ),
+        pytest.param(Decoded([], SAME, [SAME]), (Verdict.DIVERGED, Reason.TOKENS_DIFFER), id="unreadable"),
+        pytest.param(Decoded(SAME, [], [SAME]), (Verdict.DIVERGED, Reason.TOKENS_DIFFER), id="unreadable-among-others"),
+        pytest.param(Decoded(SAME, SAME, []), (Verdict.DIVERGED, Reason.TOKENS_DIFFER), id="unreadable-after-others"),
     ],
 )
-def test_decode(alone: list[Pairs], beside: list[Pairs], expected: tuple[Verdict, Reason]) -> None:
-    found = judge_decode(APPLIED, Decoded(alone, beside), TOLERANCE)
+def test_decode(decoded: Decoded, expected: tuple[Verdict, Reason]) -> None:
+    found = judge_decode(APPLIED, decoded, TOLERANCE)
     assert (found.verdict, found.reason) == expected
+
+
+def test_where_answers_are_mixed_is_said() -> None:
+    found = judge_decode(APPLIED, Decoded(SAME, SAME, [OFF]), TOLERANCE)
+    assert found.message == "to texts that others have read before its own is 0.526 per token off, alone 0.010"
+
+
+@pytest.mark.parametrize(("tokens", "allowed"), [(24, 0.0886), (72, 0.0723)])
+def test_a_generated_token_may_be_off_by_one_engines_noise_however_large_the_effect(
+    tokens: int, allowed: float
+) -> None:
+    assert Tolerance(noise=0.05, relative=0.5).allowed_in_decode(tokens) == pytest.approx(allowed, abs=1e-4)
 
 
 def test_decode_makes_nothing_better() -> None:
     bad = replace(APPLIED, verdict=Verdict.DIVERGED, reason=Reason.SCORES_UNKNOWN)
-    assert judge_decode(bad, Decoded([SAME], [SAME]), TOLERANCE) == bad
-    assert judge_decode(Judgement(Verdict.APPLIED, Reason.PROVED, ""), Decoded([], []), TOLERANCE).numbers is None
+    assert judge_decode(bad, Decoded(SAME, SAME, [SAME]), TOLERANCE) == bad
+    assert judge_decode(Judgement(Verdict.APPLIED, Reason.PROVED, ""), Decoded([], [], []), TOLERANCE).numbers is None
 
 
 @pytest.mark.parametrize(
@@ -240,6 +271,27 @@ def test_who_answers_beside_an_adapter(siblings: list[str], strangers: list[str]
 
 def tokens(*scores: float | None) -> list[Token]:
     return [Token(id=number, logprob=value) for number, value in enumerate(scores)]
+
+
+def probe_of(number: int, completion: str = "yes b c d") -> Probe:
+    return Probe(prompt=f"p{number} ", prompt_tokens=16, completion=completion, completion_tokens=48, scores={})
+
+
+@pytest.mark.parametrize(
+    ("completion", "probes", "text"),
+    [
+        ("yes b c d", 1, "p0 yes"),
+        ("yes b c d", 4, "p0 yes b c dp1 yes b c dp2 yes b c dp3 yes"),
+        ("yes b c d", 8, "p0 yes b c dp1 yes b c dp2 yes b c dp3 yes b c dp4 yes"),
+        ("是的没有空格", 1, "p0 是的没"),
+        ("y", 1, "p0 "),
+    ],
+)
+def test_a_long_text_has_a_block_of_a_cache_and_ends_in_the_midst_of_an_answer(
+    completion: str, probes: int, text: str
+) -> None:
+    """Of 256 tokens: the prompts and the whole answers have them, so far as there are probes."""
+    assert long_text([probe_of(number, completion) for number in range(probes)]) == text
 
 
 PROBE = Probe(prompt="a b ", prompt_tokens=2, completion="c", completion_tokens=1, scores={})
@@ -271,6 +323,23 @@ def test_token_ids_are_compared_where_they_are_recorded(
     probe = PROBE.model_copy(update={"prompt_ids": prompt_ids, "completion_ids": completion_ids})
     with nullcontext() if message is None else pytest.raises(OtherTokensError, match=message):
         assert completion_scores(probe, tokens(None, -1.0, -0.5)) == [-0.5]
+
+
+@pytest.mark.parametrize(
+    ("read", "message"),
+    [
+        (ChatPrompt(2), None),
+        (ChatPrompt(2, [0, 1]), None),
+        (ChatPrompt(3), "is 3 tokens to the engine, it was recorded as 2"),
+        (ChatPrompt(2, [0, 5]), "in a chat of a probe's messages the engine reads 5 where the probe has the token 1"),
+        (ChatPrompt(2, [0]), "the engine reads 1 tokens, where the probe has 2"),
+    ],
+)
+def test_a_chat_of_other_tokens_proves_nothing_though_it_has_as_many(read: ChatPrompt, message: str | None) -> None:
+    probe = PROBE.model_copy(update={"prompt_ids": [0, 1]})
+    with nullcontext() if message is None else pytest.raises(OtherTokensError, match=message):
+        require_same_chat(probe, read)
+    require_same_chat(PROBE, ChatPrompt(2, [8, 9]))  # of a probe of before, which has no ids
 
 
 def test_a_generation_is_compared_where_it_reads_back_the_same() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from support import gateway, gateway_processes
+from support import gateway
 from support.artifacts import Artifact, publish
 from support.gateway import Pod, RouterProcess, Server, routes, until
+from support.ports import free_port
 
 from wardrobe_contracts.routes import Authentication
 from wardrobe_contracts.state import (
@@ -31,7 +33,7 @@ from wardrobe_contracts.state import (
 )
 from wardrobe_gateway.agent.engine_admission import EngineAdmission
 from wardrobe_gateway.process.source import Address
-from wardrobe_gateway.router.backends import Backends
+from wardrobe_gateway.router.backends import SILENT_SECONDS, Backends
 
 KEYS = {"cardiology": "heart-of-cardiology\nspare-of-cardiology", "paediatrics": "child-of-paediatrics"}
 CHAT = "/v1/chat/completions"
@@ -374,7 +376,7 @@ async def test_a_request_that_kills_its_engine_meets_two_of_three(ward: Ward, st
 
 
 async def test_what_never_reached_an_engine_is_tried_until_somebody_answers(ward: Ward) -> None:
-    refusing = [Address(f"127.0.0.1:{gateway_processes.free_port()}", ward.pods[0].address.ops) for _ in range(4)]
+    refusing = [Address(f"127.0.0.1:{free_port()}", ward.pods[0].address.ops) for _ in range(4)]
     async with gateway.router(keys=KEYS) as router:
         router.router.take_addresses(frozenset({*refusing, ward.pods[1].address}))
         router.apply(routes([ward.c2.routed()], {"cardiology": ward.c2.name}))
@@ -464,7 +466,7 @@ async def test_nobody_left_is_said_with_when_to_come_again(ward: Ward) -> None:
 
 async def test_an_engine_that_hangs_is_given_up(ward: Ward, store: Path, tmp_path: Path) -> None:
     ward.pods[0].engine.faults.hangs = ward.pods[1].engine.faults.hangs = True
-    async with gateway.router(*ward.pods, keys=KEYS, answer_seconds=0.3) as router:
+    async with gateway.router(*ward.pods, keys=KEYS, answer_seconds=2.0) as router:
         router.apply(routes([ward.c2.routed()], {"cardiology": ward.c2.name}))
         await router.sees(ward.c2.name, *ward.addresses)
         assert (await ask(router)).status == 504
@@ -599,6 +601,8 @@ class StateServer:
     def __init__(self, deployment: str = gateway.DEPLOYMENT) -> None:
         self.deployment = deployment
         self.incarnation = "first"
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.server = Server(self._app)
 
     @property
@@ -612,6 +616,7 @@ class StateServer:
         return app
 
     async def _state(self, _: web.Request) -> web.Response:
+        await self.answers.wait()
         applied = AdapterState(
             digest="sha256:" + "a" * 64, verdict=Verdict.APPLIED, reason=Reason.PROVED, served=True, since=""
         )
@@ -634,6 +639,7 @@ async def state_server(deployment: str = gateway.DEPLOYMENT) -> AsyncIterator[St
     try:
         yield agent
     finally:
+        agent.answers.set()
         await agent.server.stop()
 
 
@@ -663,6 +669,24 @@ async def test_one_that_is_listed_no_longer_and_silent_is_forgotten() -> None:
         await asyncio.sleep(0.05)
         await backends.refresh()
         assert list(backends) == []
+
+
+async def test_one_late_word_of_an_agent_takes_no_requests_from_it_and_silence_does() -> None:
+    """On two busy cores a state came later than it is waited for, and an only replica's department got 503."""
+    async with state_server() as agent, aiohttp.ClientSession() as session:
+        backends = Backends(session, gateway.DEPLOYMENT)
+        backends.discover(frozenset({agent.address}))
+        await backends.refresh()
+        (backend,) = backends
+        agent.answers.clear()
+        await asyncio.sleep(0.05)
+        await backends.refresh()
+        await until(lambda: backend.late)
+        assert backend.answering
+        assert backend.serves == {"v-aaaaaaaa"}
+        backend.overdue(time.monotonic() + SILENT_SECONDS)
+        assert not backend.answering
+        assert backend.serves == frozenset()
 
 
 async def test_another_deployments_agent_gets_no_requests() -> None:

@@ -22,6 +22,7 @@ from support import gateway
 from support.artifacts import BASE
 from support.gateway import DEPLOYMENT, RouterProcess, Server, routes, until
 from support.gauntlet import TIMES
+from support.waiting import HANG
 
 from wardrobe_contracts.routes import RoutedAdapter, engine_adapter_name
 from wardrobe_contracts.state import ADAPTER_HEADER, AdapterState, AgentState, EngineState, Reason, Verdict
@@ -430,7 +431,7 @@ async def alone(attacked: Attacked, folder: Path) -> AsyncIterator[tuple[asyncio
 
 async def answering(url: str) -> None:
     """Return when it says 200."""
-    async with asyncio.timeout(20), aiohttp.ClientSession() as session:
+    async with asyncio.timeout(HANG), aiohttp.ClientSession() as session:
         while True:
             with contextlib.suppress(aiohttp.ClientConnectionError):
                 async with session.get(url) as answer:

@@ -175,6 +175,7 @@ class Candidate:
     in_flight: int = 0
     last_used: int = 0
     aside_until: float = 0.0
+    late: bool = False
 
 
 def test_the_least_loaded_of_those_that_proved_it() -> None:
@@ -187,6 +188,12 @@ def test_the_least_loaded_of_those_that_proved_it() -> None:
     assert pick(everyone, "v1", (), NOW) is idle
     assert pick(everyone, "v3", (), NOW) is None
     assert pick(everyone, "v2", {"a", "b", "c"}, NOW) is None
+
+
+def test_one_whose_agent_is_late_is_taken_where_there_is_no_other() -> None:
+    late, busy = Candidate("a", frozenset({"v"}), late=True), Candidate("b", frozenset({"v"}), in_flight=9)
+    assert pick([late, busy], "v", (), NOW) is busy
+    assert pick([late], "v", (), NOW) is late
 
 
 def test_a_restart_is_the_reason_where_no_other_engine_answers() -> None:

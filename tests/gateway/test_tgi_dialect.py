@@ -13,12 +13,13 @@ from wardrobe_contracts.engines import ENGINES, EngineType
 from wardrobe_contracts.engines.tgi import ZERO_ADAPTER
 from wardrobe_contracts.probes import Message
 from wardrobe_gateway.engines import (
+    ChatPrompt,
     EngineBusyError,
     EngineDownError,
     EngineGoneError,
     EngineRejectedError,
     EngineSilentError,
-    Refusal,
+    StreamError,
     Token,
 )
 from wardrobe_gateway.engines.http import ANSWER_SECONDS, EngineHttp
@@ -144,32 +145,43 @@ async def test_proxies_of_the_environment_are_passed_by(monkeypatch: pytest.Monk
         assert (await tgi.generate("a-v1-00000000", "Ab", 1)).text == " c"
 
 
-async def test_a_chat_is_counted_by_its_usage() -> None:
-    usage = {"usage": {"prompt_tokens": 17, "completion_tokens": 1, "total_tokens": 18}}
-    async with engine(says(200, usage)) as tgi:
-        assert await tgi.chat_tokens("a-v1-00000000", [Message(role="user", content="Hello")]) == 17
+async def test_a_chat_is_counted_by_its_usage_and_read_token_by_token() -> None:
+    usage = {"usage": {"prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3}}
+    tokens = [{"id": number, "text": "x", "start": 0, "stop": 1} for number in (7, 5)]
+    read = {"tokenize_response": tokens, "templated_text": "xx"}
+
+    async def handle(request: web.Request) -> web.Response:
+        assert (await request.json())["messages"] == MESSAGES
+        return web.json_response(read if request.path == "/chat_tokenize" else usage)
+
+    async with engine(handle) as tgi:
+        found = await tgi.chat_prompt("a-v1-00000000", [Message(role="user", content="Hello")])
+    assert found == ChatPrompt(2, [7, 5])
 
 
 @pytest.mark.parametrize(
-    ("event", "refusal"),
+    ("event", "error"),
     [
-        ({"error": "Model is overloaded", "error_type": "overloaded"}, Refusal(429, "Model is overloaded")),
-        ({"error": {"message": "Model is overloaded", "http_status_code": 422}}, Refusal(429, "Model is overloaded")),
-        (INVALID, Refusal(422, INVALID["error"])),
-        ({"error": {"message": INVALID["error"], "http_status_code": 422}}, Refusal(422, INVALID["error"])),
-        (DEAD, Refusal(424, DEAD["error"])),
-        ({"error": {"message": DEAD["error"], "http_status_code": 422}}, Refusal(424, DEAD["error"])),
+        ({"error": "Model is overloaded", "error_type": "overloaded"}, StreamError(429, "Model is overloaded")),
+        (
+            {"error": {"message": "Model is overloaded", "http_status_code": 422}},
+            StreamError(429, "Model is overloaded"),
+        ),
+        (INVALID, StreamError(422, INVALID["error"])),
+        ({"error": {"message": INVALID["error"], "http_status_code": 422}}, StreamError(422, INVALID["error"])),
+        (DEAD, StreamError(424, DEAD["error"])),
+        ({"error": {"message": DEAD["error"], "http_status_code": 422}}, StreamError(424, DEAD["error"])),
         ({"index": 1, "token": TOKENS[0], "generated_text": None, "details": None}, None),
         ({"object": "chat.completion.chunk", "choices": []}, None),
         ([], None),
         ("error", None),
     ],
 )
-def test_the_first_event_of_a_stream_may_be_an_error(event: Any, refusal: Refusal | None) -> None:
+def test_the_first_event_of_a_stream_may_be_an_error(event: Any, error: StreamError | None) -> None:
     tgi = TgiEngine.__new__(TgiEngine)
-    assert tgi.refusal(b"data: " + json.dumps(event).encode()) == refusal
-    assert tgi.refusal(b"data:" + json.dumps(event).encode() + b"\n") == refusal
-    assert tgi.refusal(b"data: [DONE]") is None
+    assert tgi.error_in(b"data: " + json.dumps(event).encode()) == error
+    assert tgi.error_in(b"data:" + json.dumps(event).encode() + b"\n") == error
+    assert tgi.error_in(b"data: [DONE]") is None
 
 
 CHAT = ENGINES[EngineType.TGI].requests["/v1/chat/completions"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support.results import digest
-from support.waiting import eventually
+from support.waiting import HANG, eventually
 
 from wardrobe_contracts.base import Exchanged
 from wardrobe_contracts.engine_process import (
@@ -30,7 +30,6 @@ from wardrobe_gateway.wrapper import install, wrapper
 
 WRAPPER = Path(wrapper.__file__)
 A, B, C = (digest(letter) for letter in "abc")
-WITHIN = 60.0
 
 ENGINE = """
 import os, pathlib, signal, sys, time
@@ -110,7 +109,7 @@ class Wrapped:
             return ProcessState()
 
     def until(self, check: Callable[[], Any], what: str) -> Any:
-        return eventually(check, within=WITHIN, every=0.02, what=lambda: f"{what}: {self.state} {self.log.read_text()}")
+        return eventually(check, every=0.02, what=lambda: f"{what}: {self.state} {self.log.read_text()}")
 
     def pid(self, name: str) -> int:
         """Of a process that has said so."""
@@ -129,7 +128,7 @@ class Wrapped:
         self.process.send_signal(signal.SIGSTOP)  # or it would see its engine end
         for pid in [*wrapper.descendants(self.process.pid), self.process.pid]:
             os.kill(pid, signal.SIGKILL)
-        self.process.wait(WITHIN)
+        self.process.wait(HANG)
 
     def forget(self, *names: str) -> None:
         for name in names:
@@ -143,7 +142,7 @@ class Wrapped:
         return found
 
     def code(self) -> int:
-        return self.process.wait(WITHIN)
+        return self.process.wait(HANG)
 
 
 @pytest.fixture

@@ -95,6 +95,20 @@ def test_the_lock_of_this_repository_names_what_is_installed() -> None:
     assert {name for name, _ in found} >= {"kopf", "kubernetes", "torch"}
 
 
+@pytest.mark.parametrize(
+    ("targets", "members", "with_tgi"),
+    [
+        ([], ["operator", "gateway", "trainer", "engine"], True),
+        (["gateway"], ["gateway"], False),
+        (["gateway", "tgi"], ["gateway"], True),
+        (["tgi"], [], True),
+    ],
+)
+def test_what_is_checked_is_named_or_all(targets: list[str], members: list[str], with_tgi: bool) -> None:
+    found, tgi = program.chosen(targets)
+    assert (sorted(found), tgi) == (sorted(members), with_tgi)
+
+
 def test_certificates_are_mounted_for_the_build_where_there_are_any() -> None:
     tree = Path("/tree")
     certificates = "--volume=/usr/local/share/ca-certificates:/usr/local/share/ca-certificates:ro"
@@ -106,6 +120,7 @@ def test_a_build_takes_the_base_that_was_made_here() -> None:
     command = builder.build_command("gateway", Path("/tree"), [])
     assert f"--build-arg=BASE={builder.BASE}" in command
     assert command[-3:] == ["--target=gateway", "--tag=localhost/wardrobe-gateway:check", "/tree"]
+    assert "--build-arg=TGI=like-it" in builder.build_command("tgi", Path("/tree"), [], TGI="like-it")
     assert base.command(Path("/x/base.tar"))[-2:] == ["bookworm", "/x/base.tar"]
 
 

@@ -131,7 +131,7 @@ async def test_an_event_longer_than_a_line_may_be_is_listed_instead_of_asked_for
 
 async def test_a_watch_whose_connection_died_without_a_word_is_begun_anew() -> None:
     apiserver = Apiserver(event("ADDED", job("c", 11)), SILENCE, event("ADDED", job("d", 12)))
-    async with watched(apiserver, silent_seconds=0.2) as told:
+    async with watched(apiserver, silent_seconds=2.0) as told:
         assert await told_of(told, 4) == [*LISTED, ("ADDED", "c"), ("ADDED", "d")]
     assert apiserver.asked[:4] == ["list", "10", "11", "11"]
 

@@ -105,6 +105,13 @@ def test_the_gateways_programs_understand_what_they_are_told() -> None:
         PROGRAMS[program].parse(arguments)
 
 
+def test_every_task_is_told_its_pods_uid() -> None:
+    """What it leaves unfinished in the store is named by it: a second pod of the same Job has another."""
+    tasks = [one for pod in PODS.values() for one in containers(pod) if one["name"] == "trainer"]
+    told = {"name": paths.POD_UID_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
+    assert all(told in task["env"] for task in tasks)
+
+
 def test_the_wrapper_understands_what_it_is_told_of_every_engine() -> None:
     commands = [one["command"] for pod in PODS.values() for one in containers(pod) if one["name"] == "engine"]
     assert {command[-1] for command in commands} >= {"text-generation-launcher", "wardrobe-engine"}

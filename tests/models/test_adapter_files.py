@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -187,3 +189,37 @@ def test_an_adapter_that_does_not_fit(name: str, folder: Path) -> None:
     with pytest.raises(AdapterFaultError) as caught:
         require_fits(read(folder), linear_features(base()))
     assert words in str(caught.value)
+
+
+ACTED_UPON = (
+    "r",
+    "lora_alpha",
+    "use_rslora",
+    "target_modules",
+    "exclude_modules",
+    "layers_pattern",
+    "layers_to_transform",
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.sampled_from(["q_proj", "(", ".*", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["q_proj", "r"]), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(changes=st.dictionaries(st.sampled_from([*ACTED_UPON, "init_lora_weights", "peft_type"]), VALUES, max_size=2))
+@example(changes={"lora_alpha": 10**400})
+@example(changes={"exclude_modules": 5})
+@example(changes={"exclude_modules": "("})
+@example(changes={"layers_pattern": 7, "layers_to_transform": [0]})
+@example(changes={"layers_pattern": ["("], "layers_to_transform": [0]})
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the config is written anew each time
+def test_whatever_a_strangers_config_says_is_understood_or_refused(changes: dict[str, object], folder: Path) -> None:
+    text = (folder / CONFIG).read_text()
+    (folder / CONFIG).write_text(json.dumps({**json.loads(text), **changes}))
+    try:
+        require_fits(read(folder), linear_features(base()))
+    except AdapterFaultError:
+        pass
+    finally:
+        (folder / CONFIG).write_text(text)

@@ -64,7 +64,7 @@ def test_text_is_neither_cut_nor_filled_up(base_folder: Path, folder: Path) -> N
     changed = load_chat(folder, "")
     assert changed.ids(text) == load_chat(base_folder, "").ids(text)
     assert changed.backend.decode(changed.ids(text), skip_special_tokens=False) == text
-    assert changed.offsets(text)[-1][1] == len(text)
+    assert changed.placed([text])[0][1][-1][1] == len(text)
 
 
 @pytest.mark.parametrize(

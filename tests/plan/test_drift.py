@@ -8,6 +8,7 @@ import pytest
 from kubernetes import client
 from support import cluster, in_process, resources
 from support.cluster import Namespace
+from support.waiting import HANG
 
 from devcluster import controlplane
 from devcluster.controlplane import ControlPlane
@@ -182,7 +183,7 @@ TOLERATIONS: Manifest = {"spec": {"template": {"spec": {"tolerations": [{"key": 
 
 async def until_mutated(kube: Kube, manifests: list[Manifest]) -> None:
     """Apply until the policy is in force, which it is a moment after it was made."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG):
         for manifest in manifests:
             while True:
                 await kube.write(Apply(stamped(manifest)))

@@ -394,6 +394,18 @@ def test_what_is_changed_of_a_run_that_has_ended_does_not_begin_it_again(ends: s
     assert {found["observedGeneration"] for found in status(story)["conditions"]} == {generation}
 
 
+def test_a_store_that_is_unsuitable_ends_the_run_before_anything_is_trained() -> None:
+    """No other attempt is made, whatever restarts are allowed: the volume will be the same."""
+    story = at("check", restarts={"infrastructure": 10, "failure": 10})
+    story.end_a_pod(0, results.failure("check", ExitCode.BAD_CONFIG, Reason.STORE_UNSUITABLE))
+    settle(story)
+    assert top(story)[:2] == ("False", "StoreUnsuitable")
+    checked = next(found for found in status(story)["conditions"] if found["type"] == "DatasetChecked")
+    assert (checked["status"], checked["reason"]) == ("False", "StoreUnsuitable")
+    assert len(jobs(story, "check")) == 1
+    assert jobs(story, "train") == []
+
+
 def reach_the_deadline(story: Story, result: Result | None = None) -> None:
     story.cluster.now = later(3600)
     story.reconcile(RUN)

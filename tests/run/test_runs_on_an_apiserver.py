@@ -188,6 +188,32 @@ def test_a_run_is_measured_beside_what_answers_and_makes_a_version_with_a_verdic
     assert "its gate rejected it" in namespace.condition("FineTuneJob", "heart", "Succeeded")["message"]
 
 
+def test_an_import_and_an_adapter_by_hand_live_without_training(
+    control_plane: ControlPlane, namespace: Namespace, serving: kubelet.Kubelet
+) -> None:
+    """The apiserver takes what both make, and an Adapter's Jobs go with it."""
+    namespace.apply(resources.base_model())
+    namespace.apply(resources.run("heart", method="Import", adapter={"source": "pvc://models/foreign"}))
+    namespace.apply(resources.by_hand(resources.adapter("renal-v1", base=results.INSPECTION.digest)))
+
+    def done() -> bool:
+        ready = namespace.condition("Adapter", "renal-v1", "Ready")
+        return ended(namespace)() and ready.get("status") == "True"
+
+    async def both() -> None:
+        async with in_process.connection(control_plane.kubeconfig) as connection:
+            await in_process.work_until(in_process.CountingKube(connection), namespace.name, done)
+
+    asyncio.run(both())
+    assert namespace.condition("FineTuneJob", "heart", "Succeeded")["status"] == "True"
+    assert sorted(serving.started) == ["assess", "check", "import", "inspect", "verify"]
+    made = (namespace.get("Adapter", "cardiology-v1") or {})["spec"]
+    assert made["lineage"]["method"] == "Import"
+    assert made["lineage"]["adapter"] == {"source": "pvc://models/foreign", "digest": results.IMPORTED.digest}
+    namespace.delete("Adapter", "renal-v1")
+    eventually(lambda: not [job for job in namespace.jobs() if "-verify-" in job["metadata"]["name"]], what="its end")
+
+
 class Queueing(in_process.CountingKube):
     """Beside a queue whose webhook suspends every Job as it is made."""
 

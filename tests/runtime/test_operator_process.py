@@ -34,8 +34,8 @@ def serving(namespace: Namespace) -> Iterator[kubelet.Kubelet]:
         yield running
 
 
-def succeeded(namespace: Namespace, name: str, within: float = 60) -> None:
-    namespace.await_condition("FineTuneJob", name, "Succeeded", "True", within=within)
+def succeeded(namespace: Namespace, name: str) -> None:
+    namespace.await_condition("FineTuneJob", name, "Succeeded", "True")
 
 
 def test_a_life_is_told_by_events_and_costs_few_requests(
@@ -43,7 +43,8 @@ def test_a_life_is_told_by_events_and_costs_few_requests(
 ) -> None:
     namespace.apply(resources.base_model())
     with operator_process.running(control_plane.kubeconfig, namespace.name, tmp_path) as operator:
-        namespace.await_condition("BaseModel", "base", "Ready", "True")
+        # Ready is written before the last request of that reconcile: only its end makes the count whole.
+        eventually(lambda: 'kind="BaseModel",result="done"' in operator.metrics(), what="the base's reconcile to end")
         before = operator.api_requests()
         namespace.apply(resources.run("heart"))
         succeeded(namespace, "heart")
@@ -177,7 +178,7 @@ def test_an_apiserver_that_goes_and_comes_back(tmp_path: Path) -> None:
     repository = Path(__file__).parents[2]
     with controlplane.start(controller_manager=True) as plane:
         plane.run("apply", f"--filename={repository / 'crds'}")
-        plane.run("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+        plane.run("wait", "crd", "--all", "--for=condition=Established", "--timeout=300s")
         namespace = Namespace(cluster.connect(plane.kubeconfig), "away").create()
         for claim in ("wardrobe-store", "models", "datasets"):
             namespace.claim(claim)
@@ -190,7 +191,7 @@ def test_an_apiserver_that_goes_and_comes_back(tmp_path: Path) -> None:
             eventually(lambda: "check" in serving.started, what="the check")
             outages.stop_apiserver(plane)
             plane.start_apiserver()
-            succeeded(namespace, "heart", within=120)
+            succeeded(namespace, "heart")
             assert operator.healthy()
         assert len(serving.started) == 4
 

@@ -243,6 +243,24 @@ async def test_trouble_with_checkpoints_wakes_the_run_whose_condition_says_it_an
         assert await woken(queue) == ({HEART} if news else set()), progress
 
 
+async def test_what_a_tracking_server_comes_to_wakes_the_run_and_how_it_is_worded_does_not(queue: WorkQueue) -> None:
+    wakeups = Wakeups(queue)
+    wakeups.resource_event("FineTuneJob", None, resource(HEART, conditions=READY))
+    await woken(queue)
+    for tracking, news in (
+        (None, False),
+        ({"reason": "TrackingUnreachable", "message": "timed out"}, True),
+        ({"reason": "TrackingUnreachable", "message": "Connection refused"}, False),
+        ({"runId": "r1"}, True),
+        ({"runId": "r1", "reason": "TrackingGone"}, True),
+        ({"runId": "r1"}, True),
+    ):
+        told = resource(HEART, conditions=READY)
+        told["status"]["progress"] = {"stage": "Training", "tracking": tracking}
+        wakeups.resource_event("FineTuneJob", "MODIFIED", told)
+        assert await woken(queue) == ({HEART} if news else set()), tracking
+
+
 async def test_who_waits_for_a_base_is_woken_when_it_is_ready_changed_or_gone(queue: WorkQueue) -> None:
     wakeups = Wakeups(queue)
     wakeups.resource_event("BaseModel", None, resource(BASE))
@@ -381,6 +399,13 @@ async def test_what_only_looks_like_a_child_wakes_nobody(queue: WorkQueue, label
     by_hand["metadata"]["labels"] = labels
     Wakeups(queue).child_event("ADDED", by_hand)
     assert queue.depth() == 0
+
+
+async def test_the_pod_that_verifies_an_adapter_wakes_it(queue: WorkQueue) -> None:
+    pod = child("Pod", "verify", TERMINATED)
+    pod["metadata"]["labels"] |= {"wardrobe.dev/owner-kind": "Adapter", "wardrobe.dev/owner": "cardiology-v3"}
+    Wakeups(queue).child_event("MODIFIED", pod)
+    assert await queue.get() == Key("Adapter", "ward", "cardiology-v3")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """A dataset on a hub, fetched by the trainer's own program and the hub's own library, from a hub's imitation."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 from support import hub_server
 from support.fetching import CARDIOLOGY, NOBODY, SOURCE, Check, digest_of, failure, sha256
 from support.hub_server import FILE, REPOSITORY, REVISION, TOKEN, Hub
-from support.real_engines import free_port
+from support.ports import free_port
 
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.remote import HubFile
@@ -30,6 +31,14 @@ def at(port: int, **other: str) -> HubFile:
 
 def test_what_is_checked_is_the_file_and_no_copy_of_it_stays(hub: Hub, check: Check) -> None:
     assert digest_of(check.result(at(hub.port))) == sha256(CARDIOLOGY)
+    assert check.fetched == []
+
+
+def test_no_copy_of_a_refused_dataset_stays_either(check: Check, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"messages": [{"role": "user", "content": "Why?"}]}\n')
+    with hub_server.serving(rows) as hub:
+        assert failure(check.result(at(hub.port))) == (ExitCode.BAD_DATA, Reason.ROLES_INVALID)
     assert check.fetched == []
 
 
@@ -68,7 +77,10 @@ def test_what_is_wrong_is_named(
     code, found = failure(result)
     assert (code, found.value) == (ExitCode.BAD_DATA, reason)
     assert words in result.message
-    assert f"'{SOURCE}'" in result.message or "spec.dataset.credentials" in result.message
+    assert result.problem
+    assert result.problem.field == f"spec.dataset.{'source' if found is Reason.DATASET_NOT_FOUND else 'credentials'}"
+    assert result.problem.next_step
+    assert found is Reason.CREDENTIALS_REFUSED or result.problem.value == SOURCE
 
 
 def test_a_hub_that_is_away_is_asked_again_later(hub: Hub, check: Check) -> None:

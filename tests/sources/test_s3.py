@@ -1,13 +1,14 @@
 """A dataset in S3, fetched by the trainer's own program from a real server: whole, once, and as it was."""
 
 import signal
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from support import s3_server
 from support.fetching import CARDIOLOGY, NOBODY, PAEDIATRICS, SOURCE, Check, digest_of, failure, sha256
-from support.real_engines import free_port
+from support.ports import free_port
 from support.s3_server import ACCESS, BUCKET, KEY, KNOWN, SECRET, Bucket, Line
 from support.waiting import HANG, eventually
 
@@ -50,18 +51,57 @@ def test_a_connection_that_breaks_is_taken_up_where_it_was(line: Line, check: Ch
     assert line.passed < 1.2 * size
 
 
-def test_another_pod_goes_on_where_a_killed_one_was(line: Line, check: Check) -> None:
-    size = CARDIOLOGY.stat().st_size
-    line.cut, line.hold = size // 2, True
-    first = check.start(at(line.port), KNOWN)
+def halfway(line: Line, check: Check, uid: str) -> subprocess.Popen[bytes]:
+    """A pod that has half of the object, and waits for the rest."""
+    line.cut, line.hold = CARDIOLOGY.stat().st_size // 2, True
+    pod, part = check.start(at(line.port), KNOWN, uid), check.fetches(uid).with_suffix(".part")
     assert line.held.wait(HANG)
-    part = check.folder / "fetched.part"
     eventually(lambda: part.exists() and part.stat().st_size > 0, what="a part of it")
+    line.cut = None
+    return pod
+
+
+def test_another_pod_goes_on_where_one_was_that_was_told_to_stop(line: Line, check: Check) -> None:
+    first = halfway(line, check, "first")
+    first.terminate()
+    assert first.wait(HANG) == ExitCode.PREEMPTED
+    assert digest_of(check.result(at(line.port), KNOWN, "second")) == sha256(CARDIOLOGY)
+    assert line.passed < 1.2 * CARDIOLOGY.stat().st_size
+    assert check.fetched == []
+
+
+def test_another_pod_goes_on_where_one_was_whose_server_went_away(line: Line, check: Check) -> None:
+    size = CARDIOLOGY.stat().st_size
+    line.cut, line.then = size // 2, 0
+    assert failure(check.result(at(line.port), KNOWN, "first")) == (ExitCode.COMMUNICATION, Reason.SOURCE_UNREACHABLE)
+    line.cut = line.then = None
+    assert digest_of(check.result(at(line.port), KNOWN, "second")) == sha256(CARDIOLOGY)
+    assert line.passed < 1.2 * size
+    assert check.fetched == []
+
+
+def test_a_pod_that_is_killed_costs_the_next_another_download(line: Line, check: Check) -> None:
+    """Whether it still lives nobody can tell, and so nobody touches what it has written."""
+    first = halfway(line, check, "first")
     first.send_signal(signal.SIGKILL)
     first.wait()
-    line.cut = None
-    assert digest_of(check.result(at(line.port), KNOWN)) == sha256(CARDIOLOGY)
-    assert line.passed < 1.2 * size
+    assert digest_of(check.result(at(line.port), KNOWN, "second")) == sha256(CARDIOLOGY)
+    assert check.fetched == []
+
+
+@pytest.mark.parametrize("told_to_stop", [True, False])
+def test_an_old_pod_ends_as_the_new_one_did(line: Line, check: Check, *, told_to_stop: bool) -> None:
+    """As where a node is not reached: its pod lives, and the Job has another, which ends first. What it had is gone."""
+    old = halfway(line, check, "old")
+    new = check.result(at(line.port), KNOWN, "new")
+    assert digest_of(new) == sha256(CARDIOLOGY)
+    if told_to_stop:
+        old.terminate()
+    else:
+        line.go_on()
+    assert old.wait(HANG) == ExitCode.SUCCEEDED
+    assert check.recorded == new
+    assert check.fetched == []
 
 
 def test_an_object_that_is_replaced_meanwhile_is_never_mixed(line: Line, check: Check, bucket: Bucket) -> None:
@@ -103,6 +143,9 @@ def test_what_is_wrong_is_named(
     code, found = failure(result)
     assert (code, found.value) == (ExitCode.BAD_DATA, reason)
     assert words in result.message
+    assert result.problem
+    assert result.problem.field == f"spec.dataset.{'source' if found is Reason.DATASET_NOT_FOUND else 'credentials'}"
+    assert result.problem.next_step
     assert SECRET not in check.log + result.message
 
 

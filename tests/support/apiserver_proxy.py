@@ -14,6 +14,8 @@ import aiohttp
 import yaml
 from aiohttp import web
 
+from .waiting import HANG
+
 EXPIRED = {
     "kind": "Status",
     "apiVersion": "v1",
@@ -42,7 +44,7 @@ class ApiserverProxy:
 
     def expire_watches(self) -> None:
         """Tell every open watch that its resourceVersion is too old, and end it."""
-        asyncio.run_coroutine_threadsafe(self._expire(), self._loop).result(timeout=10)
+        asyncio.run_coroutine_threadsafe(self._expire(), self._loop).result(timeout=HANG)
 
     def cut(self) -> None:
         """Close every client's connection without a word."""
@@ -160,7 +162,7 @@ def proxying(kubeconfig: Path) -> Iterator[ApiserverProxy]:
     started, ended = threading.Event(), threading.Event()
     thread = threading.Thread(target=proxy.serve, args=(started, ended), name="proxy", daemon=True)
     thread.start()
-    started.wait(10)
+    assert started.wait(HANG)
     try:
         yield proxy
     finally:

@@ -27,7 +27,7 @@ from . import fake_engine
 from .results import digest
 
 BASE = digest("b")
-PROMPTS = [f"user asks question {number} of the ward: " for number in range(4)]
+PROMPTS = [f"user asks question {number} of the ward: " for number in range(6)]
 COMPLETION_WORDS = 12
 
 
@@ -142,3 +142,9 @@ def _manifest(adapter: str, adapter_digest: str, base: str, files: dict[str, str
         ),
         evaluations=[Evaluation(variant=Variant.NONE, whole=compared, body=compared)],
     )
+
+
+def copied(store: Path, folder: Path, adapter: str = "") -> Artifact:
+    """What lies in a folder, published under the folder's name or another."""
+    files = {name: (folder / name).read_bytes() for name in (*ADAPTER_FILES, PROBES_FILE)}
+    return write(store, adapter or folder.name, files)

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -15,6 +14,9 @@ from wardrobe_contracts import deepspeed
 from wardrobe_contracts.base import Accelerator
 from wardrobe_contracts.result import Result
 from wardrobe_contracts.training import AdapterMethod, Processes, TrainConfig, TrainingSummary
+
+from .ports import free_port
+from .waiting import HANG
 
 Order = Callable[..., TrainConfig]
 Stage = deepspeed.ZeroStage
@@ -59,14 +61,11 @@ class Attempt:
 
     def start(self, **environment: str) -> "subprocess.Popen[str]":
         """The launcher, which has begun."""
-        with socket.socket() as free:
-            free.bind(("", 0))
-            port = str(free.getsockname()[1])
         own = {
             "WARDROBE_CONFIG": self.order.model_dump_json(by_alias=True),
             "WARDROBE_TERMINATION_LOG": str(self.folder / "log"),
             "WARDROBE_PROGRESS_PORT": "0",
-            "WARDROBE_MASTER_PORT": port,
+            "WARDROBE_MASTER_PORT": str(free_port()),
         }
         return subprocess.Popen(
             [sys.executable, "-m", "wardrobe_trainer", "train"],
@@ -89,7 +88,7 @@ class Attempt:
             for child in self.ranks(process):
                 os.kill(child, signal.SIGKILL)
         process.send_signal(number)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=HANG)
         self.output += output
         return process.returncode
 
@@ -104,7 +103,7 @@ class Attempt:
 
     def train(self) -> list[float]:
         """To its end. Returns the losses that the log has: all steps', where there are few."""
-        self.output, errors = (process := self.start()).communicate(timeout=300)
+        self.output, errors = (process := self.start()).communicate(timeout=HANG)
         assert process.returncode == 0, self.output + errors
         assert isinstance(self.result().payload, TrainingSummary)
         return [float(found) for found in re.findall(r"loss ([0-9.]+)", self.output)]

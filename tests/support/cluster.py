@@ -146,6 +146,13 @@ class Namespace:
         return items
 
 
+def node_address(namespace: Namespace) -> str:
+    """Where pods reach what listens on the node."""
+    (node,) = namespace.api.sanitize_for_serialization(client.CoreV1Api(namespace.api).list_node())["items"]
+    found: str = next(one["address"] for one in node["status"]["addresses"] if one["type"] == "InternalIP")
+    return found
+
+
 def _json(found: object) -> Manifest:
     """What the client parsed and left as it is."""
     assert isinstance(found, dict)

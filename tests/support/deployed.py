@@ -9,7 +9,7 @@ import requests
 from kubernetes import client
 
 from wardrobe.api.meta import Manifest
-from wardrobe_contracts.routes import OPS_PORT
+from wardrobe_contracts.routes import OPS_PORT, Routes, in_config_map
 from wardrobe_contracts.state import STATE_PATH, AgentState
 
 from . import resources
@@ -30,7 +30,7 @@ SMALL_POD = {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limi
 
 
 def small_run(name: str) -> Manifest:
-    """Few rows, many passes: enough for an effect that can be proved."""
+    """Few rows, many passes: enough for an effect that can be proved, and that its gate accepts."""
     line, department = RUNS[name]
     training = {
         "epochs": "5",
@@ -42,6 +42,7 @@ def small_run(name: str) -> Manifest:
     spec = {
         "lora": {"rank": 8, "alpha": 16, "targetModules": ["all-linear"]},
         "training": training,
+        "evaluation": {"gate": [{"metric": "Loss", "against": "Base"}]},
         "pod": {"resources": {"requests": {"cpu": "100m", "memory": "1Gi"}, "limits": {"memory": "4Gi"}}},
     }
     return resources.run(name, line, f"pvc://datasets/{department}.jsonl", **spec)
@@ -70,6 +71,11 @@ class Flip:
     """The patch returned."""
     applied: float
     """All routers have it: from here on it alone may answer."""
+
+
+def serves(agent: AgentState, adapters: Iterable[str]) -> bool:
+    """Whether it serves all of them."""
+    return all(name in agent.adapters and agent.adapters[name].served for name in adapters)
 
 
 @dataclass
@@ -150,13 +156,18 @@ class Hospital:
         return {pod["metadata"]["uid"]: _restarts(pod) for part in wanted for pod in self.pods(part)}
 
     def engines_ready(self) -> int:
-        """Engine pods whose agents say that they are ready."""
+        """Engine pods that serve all that is routed; one is Ready as soon as it serves anything of that."""
+        routed = self.routes_in_force().routed
         agents = [self.agent(pod) for pod in self.pods("engine")]
-        return len([agent for agent in agents if agent is not None and agent.ready])
+        return len([agent for agent in agents if agent is not None and agent.ready and serves(agent, routed)])
 
     def routes(self) -> dict[str, str]:
         """The routes ConfigMap, as the routers read it."""
         return self.namespace.config_map(f"{NAME}-routes")
+
+    def routes_in_force(self) -> Routes:
+        """What it says."""
+        return Routes.model_validate_json(in_config_map(self.routes()) or "")
 
     def starts(self) -> dict[str, int]:
         """Engine pods by name, and how often each one's agent has seen its engine come up."""
@@ -167,7 +178,7 @@ class Hospital:
         """What a pod's agent says of itself; None while it does not answer."""
         try:
             answer = requests.get(f"http://{pod['status'].get('podIP')}:{OPS_PORT}{STATE_PATH}", timeout=5)
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return None
         return AgentState.model_validate_json(answer.content)
 
@@ -196,7 +207,7 @@ def _connects(url: str) -> bool:
     """Whether the Service leads somewhere: after an apiserver's outage kube-proxy learns of new pods a minute later."""
     try:
         return requests.get(f"{url}/v1/models", timeout=5).status_code == 401
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout):
         return False
 
 

@@ -22,7 +22,8 @@ from wardrobe_contracts.engines import EngineType
 from wardrobe_gateway.wrapper import wrapper
 
 from . import real_engines, resources, tgi
-from .real_engines import MODEL, REPOSITORY, free_port, python
+from .ports import free_port
+from .real_engines import MODEL, REPOSITORY, python
 
 SETTINGS = Settings("trainer", "gateway", dict.fromkeys(EngineType, "engine"))
 """Of the operator; images do not matter here."""

@@ -70,6 +70,10 @@ class Faults:
     """An answer is written after a prompt as the first adapter read it that was asked with it."""
     other_template: bool = False
     """A chat has more tokens than its messages."""
+    room: int | None = None
+    """Words that a text and its answer may have; more are refused."""
+    no_room: int = 422
+    """The status of that."""
     half: bool = False
     """Adapters have half their effect."""
     noise: float = 0.0
@@ -136,6 +140,7 @@ class FakeEngine:
         app.router.add_post("/generate", self._generate)
         app.router.add_post("/generate_stream", self._generate_stream)
         app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/chat_tokenize", self._chat_tokenize)
         return app
 
     @web.middleware
@@ -222,6 +227,11 @@ class FakeEngine:
         parameters = body["parameters"]
         if (garbage := self.faults.garbage.get(parameters.get("adapter_id"))) is not None:
             return web.Response(text=garbage, content_type="application/json")
+        if (
+            self.faults.room is not None
+            and len(words(body["inputs"])) + parameters["max_new_tokens"] > self.faults.room
+        ):
+            return web.json_response({"error": "too long"}, status=self.faults.no_room)
         voice = self._voice(parameters.get("adapter_id"))
         lost = parameters["max_new_tokens"] > 1 and await self._loses(voice, body["inputs"])
         text, made = self._made(voice, body["inputs"], parameters["max_new_tokens"], lost=lost)
@@ -290,6 +300,11 @@ class FakeEngine:
         if (body.get("stream_options") or {}).get("include_usage"):
             frames = [{**frame, "usage": None} for frame in frames] + [{"choices": [], "usage": usage}]
         return await self._stream(request, frames, b"data: ", last=b"data: [DONE]\n\n")
+
+    async def _chat_tokenize(self, request: web.Request) -> web.Response:
+        """TGI's."""
+        prompt = (await request.json())["messages"][-1]["content"]
+        return web.json_response({"tokenize_response": [{"id": token_id(word)} for word in words(prompt)]})
 
     async def _stream(
         self, request: web.Request, frames: list[dict[str, Any]], prefix: bytes, last: bytes = b""

@@ -12,6 +12,7 @@ from wardrobe_contracts.base_files import base_files
 from wardrobe_contracts.check import CheckConfig, CheckReport
 from wardrobe_contracts.digests import fingerprint
 from wardrobe_contracts.exits import ExitCode, Reason
+from wardrobe_contracts.paths import POD_UID_VARIABLE
 from wardrobe_contracts.remote import HUB_CREDENTIALS, S3_CREDENTIALS, RemoteFile
 from wardrobe_contracts.result import RESULT_FILE, Failed, Result, Succeeded
 
@@ -30,7 +31,7 @@ class Check:
 
     folder: Path
 
-    def start(self, file: RemoteFile, known: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def start(self, file: RemoteFile, known: Mapping[str, str], uid: str = "a-pod") -> subprocess.Popen[bytes]:
         """A pod with these credentials, and with none that this machine may have."""
         self.folder.mkdir(exist_ok=True)
         order = CheckConfig(
@@ -47,15 +48,25 @@ class Check:
         variables = own | {
             "WARDROBE_CONFIG": order.model_dump_json(by_alias=True, exclude_none=True),
             "WARDROBE_TERMINATION_LOG": str(self.folder / "message"),
+            POD_UID_VARIABLE: uid,
             "HF_HOME": str(self.folder / "home"),
         }
         with (self.folder / "log").open("ab") as log:
             command = [str(python("trainer")), "-m", "wardrobe_trainer", "check"]
             return subprocess.Popen(command, env=variables | dict(known), stdout=log, stderr=subprocess.STDOUT)
 
-    def result(self, file: RemoteFile, known: Mapping[str, str] = NOBODY) -> Result:
+    def result(self, file: RemoteFile, known: Mapping[str, str] = NOBODY, uid: str = "a-pod") -> Result:
         """How a pod ended."""
-        self.start(file, known).wait(HANG)
+        self.start(file, known, uid).wait(HANG)
+        return self.recorded
+
+    def fetches(self, uid: str) -> Path:
+        """Where a pod puts it."""
+        return self.folder / f".fetched.{uid}" / "fetched"
+
+    @property
+    def recorded(self) -> Result:
+        """By the pod that ended last."""
         return Result.model_validate_json((self.folder / RESULT_FILE).read_text())
 
     @property
@@ -65,7 +76,7 @@ class Check:
     @property
     def fetched(self) -> list[str]:
         """What is there of files that were fetched."""
-        return sorted(path.name for path in self.folder.glob("fetched*"))
+        return sorted(path.name for pattern in ("fetched*", ".fetched*") for path in self.folder.glob(pattern))
 
 
 def digest_of(result: Result) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,11 +34,12 @@ from wardrobe_gateway.router.server import Router
 
 from .artifacts import BASE
 from .fake_engine import FakeEngine
+from .waiting import HANG
 
 T = TypeVar("T")
 
 DEPLOYMENT = "tantanila"
-WITHIN = 60.0
+WITHIN = HANG
 PATIENCE = Patience()
 """An agent's, as it is."""
 DEADLINES = Deadlines()
@@ -155,8 +157,9 @@ class Pod:
             await self.engine_server.start()
         await self.start_agent()
 
-    async def start_agent(self) -> None:
-        """A new agent process, as far as it goes inside this one."""
+    async def start_agent(self, patience: Patience | None = None) -> None:
+        """A new agent process, as far as it goes inside this one; it may have another patience than the one before."""
+        self._settings = replace(self._settings, patience=patience or self._settings.patience)
         self.cache.mkdir(parents=True, exist_ok=True)
         engine_url = self._engine_url or self.engine_server.url
         http = EngineHttp(self._connection, engine_url, check_seconds=self._settings.patience.check)

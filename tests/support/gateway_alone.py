@@ -16,7 +16,8 @@ from wardrobe_gateway.process.source import Address
 from wardrobe_gateway.router import __main__ as router
 
 from .gateway import DEPLOYMENT
-from .gateway_processes import SERVICE, Program, free_port
+from .gateway_processes import SERVICE, Program
+from .ports import free_port
 
 IDENTITY = ["--deployment", DEPLOYMENT, "--namespace", "n", "--routes", "r"]
 LINE = 1 << 24

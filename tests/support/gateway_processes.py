@@ -18,6 +18,7 @@ from wardrobe_contracts.routes import ROUTES_KEY, Routes
 from wardrobe_contracts.state import AgentState, RouterState
 
 from .gateway import DEPLOYMENT, text
+from .ports import free_port
 from .waiting import eventually
 
 if TYPE_CHECKING:
@@ -33,13 +34,6 @@ def own_address() -> str:
         probe.connect(("192.0.2.1", 9))  # nothing is sent: it only finds the interface
         address: str = probe.getsockname()[0]
     return address
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @dataclass

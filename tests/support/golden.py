@@ -37,6 +37,8 @@ RESOURCES = {
     "finetunejob": resources.run("heart"),
     "finetunejob-all-fields": example("finetunejob-all-fields"),
     "finetunejob-full": example("finetunejob-full"),
+    "finetunejob-import": example("finetunejob-import"),
+    "adapter-by-hand": resources.by_hand(resources.adapter("cardiology-v3")),
     "adapterdeployment": resources.deployment(cardiology="cardiology-v1"),
     "adapterdeployment-tgi": resources.deployment(
         spec={"engine": {"type": "TGI", "gpus": 2}}, cardiology="cardiology-v1"
@@ -82,6 +84,7 @@ def surroundings(resource: Manifest) -> Iterator[Manifest]:
             "kind": "ConfigMap",
             "metadata": {"name": "renal-examples"},
             "data": {"train.jsonl": ""},
+            "binaryData": {"passages.parquet": ""},
         }
     if "baseModel" in spec:
         yield {**resources.base_model(spec["baseModel"]["name"]), "status": resources.ready_base()}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wardrobe_contracts.engines.tgi import ADAPTED_MODULES
 from wardrobe_contracts.routes import BaseShape
-from wardrobe_gateway.agent.forms import dimensions, matrix_name
+from wardrobe_gateway.agent.tgi.forms import dimensions, matrix_name
 
 Array = NDArray[Any]
 ATTENTION = ADAPTED_MODULES[:4]

@@ -155,8 +155,8 @@ def train(namespace: Namespace) -> Trained:
 
 
 def adopt(namespace: Namespace, adapters: list[Manifest]) -> None:
-    """Adapters of another namespace, as somebody would promote them from another cluster."""
+    """Adapters of another namespace, with a copy of its store, as if this one's own runs had made them."""
     namespace.apply(served_base())
     for adapter in adapters:
         kept = {key: adapter[key] for key in ("apiVersion", "kind", "spec")}
-        namespace.apply({**kept, "metadata": {"name": adapter["metadata"]["name"]}})
+        namespace.apply({**kept, "metadata": {key: adapter["metadata"][key] for key in ("name", "labels")}})

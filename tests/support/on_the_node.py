@@ -13,6 +13,7 @@ from typing import Any
 from devcluster import cgroups, controlplane, environments, images, node, processes, teardown
 from devcluster.configs import NODE_IP
 from devcluster.images import Entry
+from devcluster.instance import locked
 from wardrobe.api.meta import Manifest
 from wardrobe.engines.wrapped import WRAPPER
 from wardrobe_gateway.wrapper import wrapper
@@ -22,7 +23,7 @@ from .waiting import eventually
 
 FAULTY_ENGINE = Path(__file__).parent / "faulty_engine.py"
 STAND_IN = Path(__file__).parents[1] / "tgi_stand_in"
-TGI_STAND_IN = "localhost/tgi-stand-in:dev"
+TGI_IMAGE = f"localhost/{'tgi' if tgi.REAL else 'tgi-stand-in'}:dev"
 DEADLY = "this prompt kills the engine"
 """The words that end the faulty engine."""
 
@@ -123,8 +124,13 @@ def import_faulty_engine() -> str:
     return _import(engine.image.replace(":dev", "-faulty:dev"), source, config)
 
 
-def import_tgi_stand_in(crashes_with: str) -> str:
-    """An image whose `text-generation-launcher` is the stand-in, which ends at its start with that adapter."""
+def import_tgi(crashes_with: str = "") -> str:
+    """The real TGI where WARDROBE_TGI names its folder, else the stand-in; with that adapter it ends at its start."""
+    return _import_real_tgi(Path(tgi.REAL), crashes_with) if tgi.REAL else import_tgi_stand_in(CRASH=crashes_with)
+
+
+def import_tgi_stand_in(reference: str = TGI_IMAGE, **switches: str) -> str:
+    """An image whose `text-generation-launcher` is the stand-in, with some of its switches (tgi_stand_in.facts) on."""
     engine = environments.MEMBERS["engine"]
     place = Path("tests") / STAND_IN.name
     folders = [place.parent, place, place / "bin"]
@@ -134,40 +140,66 @@ def import_tgi_stand_in(crashes_with: str) -> str:
         *(Entry(str(place / file.relative_to(STAND_IN)), file.read_bytes(), 0o755) for file in files),
     ]
     config = images.config(engine)
-    variables = [f"PATH=/{place}/bin:{engine.environment}/bin:/usr/bin:/bin", f"STAND_IN_CRASH={crashes_with}"]
-    variables += [f"STAND_IN_PYTHON={engine.environment}/bin/python", "OMP_NUM_THREADS=1"]
+    variables = [f"PATH=/{place}/bin:{engine.environment}/bin:/usr/bin:/bin", "OMP_NUM_THREADS=1"]
+    variables += [f"STAND_IN_{name}={value}" for name, value in switches.items()]
+    variables += [f"STAND_IN_PYTHON={engine.environment}/bin/python"]
     config["Env"] = [*config["Env"][1:], *variables]
-    return _import(TGI_STAND_IN, source, config)
+    return _import(reference, source, config)
 
 
-def import_tgi() -> str:
-    """The real TGI where WARDROBE_TGI names its folder, else the stand-in."""
-    return _import_real_tgi(Path(tgi.REAL)) if tgi.REAL else import_tgi_stand_in("")
+def _import_real_tgi(folder: Path, crashes_with: str) -> str:
+    """Pods have of this machine what the node shows them, and read it there: nothing of TGI is in the image.
 
-
-def _import_real_tgi(folder: Path) -> str:
-    """Pods have of this machine what the node shows them, and read it there: nothing of TGI is in the image."""
+    No adapter that the agent lets through is known to end the real one at its start: a script before it does.
+    """
     if environments.ROOT not in folder.resolve().parents:
         raise AssertionError(f"WARDROBE_TGI is {folder}: pods see what lies below {environments.ROOT}; move it there")
+    launcher = folder.resolve() / "bin" / "text-generation-launcher"
     variables = tgi.real_environment(folder.resolve(), "/usr/bin:/bin")
+    source = []
+    if crashes_with:
+        place = Path("crashes")
+        source = [Entry(str(place)), Entry(str(place / launcher.name), _crashing(launcher, crashes_with), 0o755)]
+        variables["PATH"] = f"/{place}:{variables['PATH']}"
     config = {
         "Env": [f"{name}={value}" for name, value in variables.items()],
         "User": str(images.USER),
         "WorkingDir": "/",
     }
-    return _import("localhost/tgi:dev", [], config)
+    return _import(TGI_IMAGE, source, config)
+
+
+def _crashing(launcher: Path, adapter: str) -> bytes:
+    """A launcher that ends as the stand-in does where an adapter is in the list, and else is the real one."""
+    ends = f'echo "RuntimeError: {adapter} cannot be read" >&2; exit 1'
+    return f'#!/bin/sh\ncase $LORA_ADAPTERS in *{adapter}*) {ends};; esac\nexec {launcher} "$@"\n'.encode()
 
 
 def import_vllm() -> str:
     """An image with the vLLM of envs/vllm, which runs on CPUs."""
     environment = environments.ROOT / "vllm"
-    environments.sync_project(STAND_IN.parents[1] / "envs" / "vllm", environment)
+    _sync(STAND_IN.parents[1] / "envs" / "vllm", environment)
     config = {
         "Env": [f"PATH={environment}/bin:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1"],
         "User": str(images.USER),
         "WorkingDir": "/",
     }
     return _import("localhost/vllm:dev", [], config)
+
+
+def _sync(project: Path, environment: Path) -> None:
+    """The environment of a project apart, with a lock of its own: a few GB, and minutes the first time."""
+    mark, lock = environment / environments.STAMP, (project / "uv.lock").read_text()
+    with locked("environments"):
+        if mark.is_file() and mark.read_text() == lock:
+            return
+        former = os.umask(0o022)  # pods of any user read it
+        try:
+            environments.uv_sync(project, environment, [])
+            environments.compile_all(environment)
+            mark.write_text(lock)
+        finally:
+            os.umask(former)
 
 
 def _import(reference: str, more: list[Entry], config: dict[str, Any]) -> str:

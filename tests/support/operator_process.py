@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -15,9 +14,9 @@ from pathlib import Path
 from wardrobe_contracts.engines import EngineType
 
 from .cluster import Namespace
-from .waiting import eventually
+from .ports import free_port
+from .waiting import HANG, eventually
 
-STARTS_WITHIN = 120.0
 NO_IMAGES = "none/{}"
 NODE_IMAGES = "localhost/wardrobe-{}:dev"
 """What the development node has."""
@@ -33,7 +32,7 @@ class Operator:
 
     def healthy(self) -> bool:
         """Whether liveness is served and good."""
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/healthz", timeout=2) as answer:  # noqa: S310
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/healthz", timeout=HANG) as answer:  # noqa: S310
             return bool(answer.status == 200)
         return False
 
@@ -44,7 +43,7 @@ class Operator:
 
     def metrics(self) -> str:
         """The metrics page."""
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=HANG) as answer:  # noqa: S310
             text: str = answer.read().decode()
         return text
 
@@ -68,16 +67,14 @@ class Operator:
         """SIGTERM, as a rollout would; returns the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=HANG)
 
 
 def start(
     kubeconfig: Path, namespace: str, folder: Path, *, module: str = "wardrobe", images: str = NO_IMAGES, more: str = ""
 ) -> Operator:
     """Start an operator for one namespace; `module` may be a wrapper of it. Its log goes to the folder."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     log = folder / f"operator-{port}.log"
     arguments = ["--namespaces", namespace, "--port", str(port), *more.split()]
     variables = {f"WARDROBE_{member.upper()}_IMAGE": images.format(member) for member in ("trainer", "gateway")}
@@ -98,7 +95,7 @@ def running(
     """An operator while the block runs; returns once it serves liveness."""
     operator = start(kubeconfig, namespace, folder, module=module, images=images, more=more)
     try:
-        eventually(operator.healthy, within=STARTS_WITHIN, what=f"operator, see {operator.log}")
+        eventually(operator.healthy, what=f"operator, see {operator.log}")
         yield operator
     finally:
         operator.stop()

@@ -44,13 +44,6 @@ def record(folder: Path, *variants: Variant) -> tuple[Path, dict[str, Artifact]]
     }
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextmanager
 def server(command: list[str], port: int, log: Path, variables: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """A program that listens on the port, until the end of the block. Its output is appended to the log."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from wardrobe.api import children
 from wardrobe.api.basemodel import BaseModelResource
 from wardrobe.api.meta import API_VERSION, Manifest
 from wardrobe.base import ready
@@ -53,7 +54,7 @@ def workload(job: Manifest, reason: str, message: str, **more: str) -> Manifest:
 
 
 def adapter(name: str, *, base: str = BASE_DIGEST, variants: Sequence[str] = ("None", "NF4")) -> Manifest:
-    """An imported Adapter whose digest is its own."""
+    """An Adapter as a run has made it, whose digest is its own."""
     line, _, version = name.rpartition("-v")
     score = {"loss": "2.0", "perplexity": "7.39", "bodyLoss": "2.0", "bodyPerplexity": "7.39"}
     digest = f"sha256:{int(version):08x}{'0' * 55}{len(name) % 10}"
@@ -69,13 +70,20 @@ def adapter(name: str, *, base: str = BASE_DIGEST, variants: Sequence[str] = ("N
             {"variant": found, "base": score, "candidate": score, "tokens": 10, "bodyTokens": 8} for found in variants
         ],
     }
-    return _ours("Adapter", name, spec)
+    made = _ours("Adapter", name, spec)
+    return {**made, "metadata": {**made["metadata"], "labels": {children.RUN_UID_LABEL: "run-uid"}}}
+
+
+def by_hand(adapter: Manifest) -> Manifest:
+    """The same Adapter as somebody writes it, who cannot say that a run has made it."""
+    return {**adapter, "metadata": {"name": adapter["metadata"]["name"]}}
 
 
 def another_version(good: Manifest, version: int, **spec: Any) -> Manifest:
-    """A further version of an Adapter's line."""
-    line = good["spec"]["line"]
-    return _ours("Adapter", f"{line}-v{version}", {**good["spec"], "version": version, **spec})
+    """A further version of an Adapter's line, made as that one was."""
+    line, labels = good["spec"]["line"], good["metadata"].get("labels", {})
+    made = _ours("Adapter", f"{line}-v{version}", {**good["spec"], "version": version, **spec})
+    return {**made, "metadata": {**made["metadata"], "labels": labels}}
 
 
 def deployment(name: str = "tantanila", spec: Manifest | None = None, **departments: str) -> Manifest:

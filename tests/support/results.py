@@ -5,12 +5,14 @@ from wardrobe_contracts.base import Task, Variant
 from wardrobe_contracts.check import CheckReport, Frame, TokenLengths
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.gate import Against, Judgement, Metric, Outcome, Verdict
+from wardrobe_contracts.imports import Imported
 from wardrobe_contracts.inspection import Inspection, Shape, TokenizerFacts
 from wardrobe_contracts.manifest import Comparison, Evaluation, IncumbentScores, Interval, NotAssessed, Score
 from wardrobe_contracts.problem import Problem
 from wardrobe_contracts.release import Release
 from wardrobe_contracts.result import Payload, Result
-from wardrobe_contracts.training import TrainingSummary
+from wardrobe_contracts.training import Lora, Scaling, TrainingSummary
+from wardrobe_contracts.verification import Verified
 
 
 def digest(letter: str) -> str:
@@ -66,6 +68,11 @@ REPORT = CheckReport(
     label_density=0.8,
     frame=Frame(opening="Hello.", closing="Good bye."),
     warnings=["fewer than 500 rows to train on"],
+)
+IMPORTED = Imported(
+    digest=digest("8"),
+    size_bytes=2_000_000,
+    lora=Lora(rank=8, alpha=16, dropout=0.05, target_modules=["q_proj", "v_proj"], scaling=Scaling.RANK_STABILIZED),
 )
 SUMMARY = TrainingSummary(
     steps=114,
@@ -155,14 +162,19 @@ RELEASE = Release(
 )
 
 
+VERIFIED = Verified(digest=digest("e"), size_bytes=2_000_000)
+
+
 def success(task: Task) -> Result:
     """The task's success."""
     payloads: dict[Task, Payload] = {
         "inspect": INSPECTION,
         "check": REPORT,
+        "import": IMPORTED,
         "train": SUMMARY,
         "assess": ASSESSMENT,
         "release": RELEASE,
+        "verify": VERIFIED,
     }
     return Result.success("done", payloads[task])
 

@@ -12,7 +12,8 @@ from wardrobe_gateway.process.source import Address
 from wardrobe_gateway.router import __main__ as program
 
 from .gateway import DEPLOYMENT
-from .gateway_processes import SERVICE, free_port
+from .gateway_processes import SERVICE
+from .ports import free_port
 
 
 class Fixed:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from devcluster import build
 
-from .real_engines import free_port, python, run, server
+from .ports import free_port
+from .real_engines import python, run, server
 
 BUCKET, KEY = "hospital", "2026/cardiology.jsonl"
 ACCESS, SECRET = "reader", "reader-secret"
@@ -26,17 +27,24 @@ class Line:
     server: int
     port: int = 0
     cut: int | None = None
+    then: int | None = None
+    """What `cut` is from the first such answer on."""
     when_cut: Callable[[], None] = lambda: None
     passed: int = 0
     held: threading.Event = field(default_factory=threading.Event)
     """Set once an answer was cut, where it is held open instead of closed."""
     hold: bool = False
+    """Until `go_on`, which closes it."""
+    go_on: Callable[[], object] = lambda: None
     end: Callable[[], object] = lambda: None
+    _let_go: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def serve(self, ready: threading.Event) -> None:
         """Take connections until `end`."""
         ended, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._let_go = asyncio.Event()
         self.end = lambda: loop.call_soon_threadsafe(ended.set)
+        self.go_on = lambda: loop.call_soon_threadsafe(self._let_go.set)
         async with await asyncio.start_server(self.connect, "127.0.0.1", 0) as listening:
             self.port = listening.sockets[0].getsockname()[1]
             ready.set()
@@ -69,9 +77,10 @@ class Line:
 
     async def _cut(self) -> None:
         await asyncio.to_thread(self.when_cut)
+        self.cut = self.cut if self.then is None else self.then
         if self.hold:
             self.held.set()
-            await asyncio.Event().wait()
+            await self._let_go.wait()
 
 
 async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -101,10 +110,10 @@ class Bucket:
 
     port: int
 
-    def put(self, file: Path, bucket: str = BUCKET, *options: str) -> None:
+    def put(self, file: Path, bucket: str = BUCKET, *options: str, key: str = KEY) -> None:
         """Make the object so."""
         where = f"http://127.0.0.1:{self.port}"
-        run(python("trainer"), "-m", "support.s3_bucket", where, bucket, KEY, str(file), *options, variables=KNOWN)
+        run(python("trainer"), "-m", "support.s3_bucket", where, bucket, key, str(file), *options, variables=KNOWN)
 
 
 @contextlib.contextmanager

@@ -35,11 +35,16 @@ class Ward:
 
 
 @contextlib.contextmanager
-def served_by(engine: EngineType, replicas: int, serve: Serve, trained: Trained) -> Iterator[Ward]:
-    """All Ready; in the end its pods are told to leave, so that what comes after has the node for itself."""
+def served_by(
+    engine: EngineType, replicas: int, serve: Serve, trained: Trained, crashes_with: str = ""
+) -> Iterator[Ward]:
+    """All Ready; in the end its pods are told to leave, so that what comes after has the node for itself.
+
+    TGI may be one that ends at its start with an adapter.
+    """
     manifest = _on(engine, deployed.deployment(replicas, **DEPARTMENTS))
     with _gpus(replicas if engine is EngineType.TGI else 0):
-        hospital = serve(manifest, _image(engine))
+        hospital = serve(manifest, _image(engine, crashes_with))
         if manifest["spec"]["quantization"] == "None":
             hospital.known = _learned(engine, trained)
         try:
@@ -58,11 +63,11 @@ def _gpus(count: int) -> Iterator[None]:
         node.set_gpus(node.instance(), 0)
 
 
-def _image(engine: EngineType) -> str:
+def _image(engine: EngineType, crashes_with: str) -> str:
     """The operator's flag."""
     if engine is EngineType.TRANSFORMERS:
         return ""
-    image = on_the_node.import_vllm() if engine is EngineType.VLLM else on_the_node.import_tgi()
+    image = on_the_node.import_vllm() if engine is EngineType.VLLM else on_the_node.import_tgi(crashes_with)
     return f"--engine-image {engine}={image}"
 
 

@@ -21,6 +21,7 @@ import requests
 from wardrobe_contracts.probes import Probes
 from wardrobe_gateway.wrapper.wrapper import link_base
 
+from .ports import free_port
 from .waiting import eventually
 
 REPOSITORY = Path(__file__).parents[2]
@@ -96,7 +97,7 @@ def started(folder: Path, base: Path, **environment: str) -> Iterator[Tgi]:
 def begun(folder: Path, base: Path, **environment: str) -> Iterator[Tgi]:
     """The same, at once."""
     folder.mkdir(parents=True)
-    port = _free_port()
+    port = free_port()
     log = folder / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -147,8 +148,8 @@ def environment_in(folder: Path, port: int) -> dict[str, str]:
         "HOME": str(folder),
         "HOSTNAME": "127.0.0.1",
         "PORT": str(port),
-        "PROMETHEUS_PORT": str(_free_port()),
-        "MASTER_PORT": str(_free_port()),
+        "PROMETHEUS_PORT": str(free_port()),
+        "MASTER_PORT": str(free_port()),
         "SHARD_UDS_PATH": str(folder / "shard"),
         "HF_HUB_OFFLINE": "1",
         "USAGE_STATS": "off",
@@ -164,12 +165,6 @@ def real_environment(folder: Path, path: str) -> dict[str, str]:
     said: Mapping[str, str] = dict(line.split("=", 1) for line in lines if "=" in line)
     own = [said["PATH"]] if "PATH" in said else []
     return {**said, "PATH": ":".join([str(folder / "bin"), *own, path])}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _groups_of_children(pid: int) -> set[int]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,10 +25,10 @@ from wardrobe_gateway.agent.patience import Patience
 from wardrobe_gateway.forwarding import session
 from wardrobe_gateway.wrapper import wrapper
 
-from . import artifacts, gateway, lora_files
+from . import artifacts, gateway, lora_files, tgi
 from .artifacts import BASE, Artifact
 from .gateway import PATIENCE, Pod, until
-from .gateway_processes import free_port
+from .ports import free_port
 
 SHAPE = BaseShape(
     model_type="llama",
@@ -50,6 +51,21 @@ class Launcher:
 
 
 SMALL = Launcher([sys.executable, "-m", "support.fake_launcher"], {"PYTHONPATH": str(Path(__file__).parents[1])}, SHAPE)
+
+
+def stand_in(base: Path, **switches: str) -> Launcher:
+    """TGI's stand-in, as Wardrobe starts TGI."""
+    variables = {**tgi.WARDROBE, "MODEL_ID": str(base), "HOSTNAME": "127.0.0.1", **switches}
+    return Launcher([str(tgi.STAND_IN / "bin" / "text-generation-launcher")], variables, lora_files.base_shape(base))
+
+
+def launcher(folder: Path, base: Path, **switches: str) -> Launcher:
+    """The stand-in or the real one, as Wardrobe starts TGI but for the switches; `folder` is its own."""
+    folder.mkdir()
+    variables = {**tgi.environment_in(folder, 0), **tgi.WARDROBE, "MODEL_ID": str(base), **switches}
+    command = shutil.which("text-generation-launcher", path=variables["PATH"])
+    assert command is not None
+    return Launcher([command], variables, lora_files.base_shape(base))
 
 
 def publish(
@@ -144,7 +160,7 @@ class TgiPod(Pod):
             while True:
                 self.containers += 1
                 self._container = await asyncio.create_subprocess_exec(
-                    *command, env=environment, stdout=log, stderr=log
+                    *command, env=environment, stdout=log, stderr=log, cwd=self.control.parent
                 )
                 await self._container.wait()
 

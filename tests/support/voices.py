@@ -10,8 +10,8 @@ from devcluster import environments
 from wardrobe.api.meta import Manifest
 from wardrobe_contracts.engines.tgi import ZERO_ADAPTER
 from wardrobe_contracts.routes import engine_adapter_name
-from wardrobe_gateway.agent.forms import read_form, set_form
-from wardrobe_gateway.agent.padding import WrittenSet, environment, write_set
+from wardrobe_gateway.agent.tgi.forms import read_form, set_form
+from wardrobe_gateway.agent.tgi.padding import WrittenSet, environment, write_set
 
 from . import lora_files, tgi
 from .hospital import TANTANILA

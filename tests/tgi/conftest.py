@@ -15,8 +15,8 @@ from wardrobe_contracts.engines.tgi import ZERO_ADAPTER
 from wardrobe_contracts.manifest import ADAPTER_FILES
 from wardrobe_contracts.probes import PROBES_FILE, Probes
 from wardrobe_contracts.routes import engine_adapter_name
-from wardrobe_gateway.agent.forms import read_form, set_form
-from wardrobe_gateway.agent.padding import WrittenSet, environment, write_set
+from wardrobe_gateway.agent.tgi.forms import read_form, set_form
+from wardrobe_gateway.agent.tgi.padding import WrittenSet, environment, write_set
 
 TRAINER = tgi.REPOSITORY / ".venv-trainer" / "bin" / "python"
 SHAPE = lora_files.base_shape(tgi.TANTANILA)

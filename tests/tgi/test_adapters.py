@@ -111,12 +111,13 @@ async def test_ids_are_the_recorded_ones(padded: Served, session: aiohttp.Client
         assert [token.logprob is None for token in tokens] == [True, *[False] * (len(tokens) - 1)]
 
 
-async def test_a_chat_counts_the_recorded_prompt(padded: Served, session: aiohttp.ClientSession) -> None:
+async def test_a_chat_is_the_recorded_prompt(padded: Served, session: aiohttp.ClientSession) -> None:
     tgi = TgiEngine(EngineHttp(session, padded.tgi.url))
     for probe in padded.probes["root-v1"].probes:
         assert probe.messages
         messages = [Message(role=message.role, content=message.content) for message in probe.messages]
-        assert await tgi.chat_tokens(padded.names["root-v1"], messages) == probe.prompt_tokens
+        read = await tgi.chat_prompt(padded.names["root-v1"], messages)
+        assert (read.tokens, read.ids) == (probe.prompt_tokens, probe.prompt_ids)
 
 
 def test_an_unknown_name_answers_from_the_base(padded: Served) -> None:

@@ -1,4 +1,4 @@
-"""Starts that fail, as they fail; and what starts although it should not, which is why `agent.forms` looks."""
+"""Starts that fail, as they fail; and what starts although it should not, which is why `agent.tgi.forms` looks."""
 
 import shutil
 from collections.abc import Callable
@@ -80,7 +80,7 @@ def test_a_switch_wants_words(base: Path, tmp_path: Path) -> None:
 
 
 def test_adapters_that_it_serves_as_something_else(base: Path, tmp_path: Path) -> None:
-    """All of these are refused by `agent.forms` before it comes to that."""
+    """All of these are refused by `agent.tgi.forms` before it comes to that."""
     whole = lora_files.matrices(SHAPE, 8, ATTENTION, seed=1)
     strong = {name: tensor * np.float32(4) for name, tensor in whole.items()}
     half = {name: tensor for name, tensor in strong.items() if ".layers.0." not in name}

@@ -3,34 +3,22 @@
 from pathlib import Path
 
 import pytest
-from support import lora_files, tgi
-from support.artifacts import Artifact, write
-from support.tgi import STAND_IN, WARDROBE
-from support.tgi_pods import Launcher, tgi_pod
+from support import tgi
+from support.artifacts import copied
+from support.tgi_pods import stand_in, tgi_pod
 from support.waiting import HANG
 
-from wardrobe_contracts.manifest import ADAPTER_FILES
-from wardrobe_contracts.probes import PROBES_FILE
 from wardrobe_contracts.state import Reason, Verdict
 
 pytestmark = [pytest.mark.tgi, pytest.mark.skipif(tgi.REAL is not None, reason="switches of the stand-in")]
-
-
-def publish(store: Path, folder: Path) -> Artifact:
-    return write(store, folder.name, {name: (folder / name).read_bytes() for name in (*ADAPTER_FILES, PROBES_FILE)})
 
 
 async def test_a_set_with_which_tgi_ends_at_a_request_is_followed_by_the_one_before(
     base: Path, recorded: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
-    good, bad = publish(store, recorded / "root-v1"), publish(store, recorded / "half-v1")
-    launcher = Launcher(
-        [str(STAND_IN / "bin" / "text-generation-launcher")],
-        {**WARDROBE, "MODEL_ID": str(base), "HOSTNAME": "127.0.0.1", "STAND_IN_CRASH_ASKED": bad.name},
-        lora_files.base_shape(tgi.TANTANILA),
-    )
-    async with tgi_pod(store, tmp_path / "cache", launcher) as pod:
+    good, bad = copied(store, recorded / "root-v1"), copied(store, recorded / "half-v1")
+    async with tgi_pod(store, tmp_path / "cache", stand_in(base, STAND_IN_CRASH_ASKED=bad.name)) as pod:
         pod.give(good, live=good)
         await pod.proved(good.name, within=HANG)
         before = pod.sets.running

@@ -69,6 +69,7 @@ class Router:
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_post("/v1/completions", self._complete)
         app.router.add_post("/tokenize", self._tokenize)
+        app.router.add_post("/chat_tokenize", self._chat_tokenize)
         return app
 
     async def _health(self, _: web.Request) -> web.Response:
@@ -101,6 +102,12 @@ class Router:
         asked = of_text(await _body(request))
         ids = self._prompts.ids(asked.inputs, special=True)
         return web.json_response([{"id": token, "text": self._prompts.text(token)} for token in ids])
+
+    async def _chat_tokenize(self, request: web.Request) -> web.Response:
+        text = self._prompts.chat((await _body(request))["messages"])
+        ids = self._prompts.ids(text, special=False)
+        tokens = [{"id": token, "text": self._prompts.text(token)} for token in ids]
+        return web.json_response({"tokenize_response": tokens, "templated_text": text})
 
     async def _generate(self, request: web.Request) -> web.Response:
         asked = of_text(await _body(request))

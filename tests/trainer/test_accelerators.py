@@ -7,12 +7,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from wardrobe_contracts.base import Accelerator, Variant
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.training import TrainConfig
 from wardrobe_trainer import accelerators
 from wardrobe_trainer import train as train_module
-from wardrobe_trainer.accelerators import GIB, Found, out_of_memory, require, take_for
+from wardrobe_trainer.accelerators import GIB, Found, out_of_memory, require
 from wardrobe_trainer.problems import TaskError
 
 UNUSABLE = [
@@ -30,30 +29,6 @@ def test_what_will_not_do_is_named_with_what_is_needed(found: Found, said: str, 
     assert (caught.value.code, caught.value.reason) == (ExitCode.ACCELERATOR, Reason.ACCELERATOR_UNUSABLE)
     assert said in caught.value.problem.value
     assert needed in caught.value.problem.rule
-
-
-def taking(monkeypatch: pytest.MonkeyPatch, found: Found) -> None:
-    """For a variant whose weights alone take 4 GiB."""
-    monkeypatch.setattr(accelerators, "look", lambda _: found)
-    monkeypatch.setattr(accelerators, "least_bytes", lambda *_: 4 * GIB)
-    take_for(Accelerator.GPU, Path("base"), Variant.NONE)
-
-
-def test_a_variant_that_lacks_only_memory_may_leave_another_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    taking(monkeypatch, Found(1, free_bytes=4 * GIB))
-    with pytest.raises(TaskError) as caught:
-        taking(monkeypatch, Found(1, free_bytes=3 * GIB))
-    assert (caught.value.code, caught.value.reason) == (ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY)
-    assert (
-        "None takes 4.0 GiB at least, for the base's weights alone, and 3.0 GiB are free" in caught.value.problem.rule
-    )
-
-
-def test_an_accelerator_that_no_variant_can_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(TaskError) as caught:
-        taking(monkeypatch, Found(1, bfloat16=False, free_bytes=80 * GIB))
-    assert caught.value.code is ExitCode.ACCELERATOR
-    take_for(Accelerator.CPU, Path("base"), Variant.NONE)
 
 
 def test_what_will_do() -> None:

@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from wardrobe_contracts.exits import ExitCode, Reason
-from wardrobe_trainer.adapter_config import RETRAIN, normalised_config
+from wardrobe_trainer.adapter_config import normalised_config
 from wardrobe_trainer.adapter_files import require_fits, validate
+from wardrobe_trainer.candidate import RETRAIN
 from wardrobe_trainer.problems import TaskError
 
 Edit = Callable[..., None]

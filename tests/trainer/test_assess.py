@@ -7,36 +7,35 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
+from support import assessed
+from support.waiting import HANG
 
 from wardrobe_contracts.assessment import AssessConfig, Assessment
 from wardrobe_contracts.base import Accelerator, Variant
-from wardrobe_contracts.check import CheckConfig, CheckReport
 from wardrobe_contracts.digests import of_files, sha256_file
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.gate import Outcome, Verdict
 from wardrobe_contracts.inspection import Inspection
-from wardrobe_contracts.manifest import Manifest
+from wardrobe_contracts.manifest import ImportLineage, Manifest
 from wardrobe_contracts.probes import Message, Probe, Probes, ProbeScores
 from wardrobe_contracts.result import RESULT_FILE, Result
-from wardrobe_contracts.training import TrainConfig
 from wardrobe_models.chat import Chat
 from wardrobe_trainer import assess as module
 from wardrobe_trainer import drafts, probes
-from wardrobe_trainer.assess import assess
-from wardrobe_trainer.check import check
+from wardrobe_trainer.assess import assess, require_same_measure
+from wardrobe_trainer.card import CARD_FILE, card
 from wardrobe_trainer.comparison import Counts, Sums
-from wardrobe_trainer.dataset import read_rows
 from wardrobe_trainer.loading import load_base
 from wardrobe_trainer.measuring import measure
 from wardrobe_trainer.problems import TaskError
-from wardrobe_trainer.train import train
+from wardrobe_trainer.reading import read_rows
 from wardrobe_trainer.variants import Found, Measured, VariantOrder
 
 MakeOrder = Callable[..., AssessConfig]
@@ -46,82 +45,12 @@ MakeOrder = Callable[..., AssessConfig]
 def trained(
     tmp_path_factory: pytest.TempPathFactory, base_folder: Path, inspection: Inspection, cardiology: Path
 ) -> Path:
-    """A run's folder after check and train: 50 rows, 18 steps."""
-    run = tmp_path_factory.mktemp("run")
-    (run / "data.jsonl").write_text("".join(line + "\n" for line in cardiology.read_text().splitlines()[:50]))
-    common = {"base": {"folder": str(base_folder), "fingerprint": inspection.fingerprint}}
-    report = check(
-        CheckConfig.model_validate(
-            {
-                **common,
-                "dataset_file": str(run / "data.jsonl"),
-                "source": "pvc://data/cardiology.jsonl",
-                "sequence_length": 256,
-                "validation_fraction": 0.2,
-                "seed": 7,
-                "output_folder": str(run / "check"),
-            }
-        )
-    )
-    (run / "check" / RESULT_FILE).write_text(Result.success("done", report).model_dump_json(by_alias=True))
-    schedule = {"epochs": 3, "learning_rate": 3e-3, "batch_size": 8, "micro_batch_size": 8, "sequence_length": 96}
-    order = {
-        **common,
-        "data_folder": str(run / "check"),
-        "train_digest": report.train_digest,
-        "output_folder": str(run / "1"),
-        "method": {
-            "name": "QLoRA",
-            "lora": {"rank": 4, "alpha": 8, "dropout": 0, "target_modules": ["all-linear"]},
-            "quantization": {"type": "NF4", "double_quantization": True},
-        },
-        "schedule": {**schedule, "seed": 7},
-        "accelerator": "CPU",
-    }
-    train(TrainConfig.model_validate(order), run)
-    return run
+    return assessed.trained(tmp_path_factory.mktemp("run"), base_folder, inspection, cardiology)
 
 
 @pytest.fixture
 def order(trained: Path, base_folder: Path, inspection: Inspection, tmp_path: Path) -> MakeOrder:
-    def make(**changes: Any) -> AssessConfig:
-        report = Result.model_validate_json((trained / "check" / RESULT_FILE).read_text()).payload
-        assert isinstance(report, CheckReport)
-        schedule = {"epochs": 3, "learning_rate": 3e-3, "batch_size": 8, "micro_batch_size": 8, "sequence_length": 96}
-        lineage = {
-            "job": "cardiology-1",
-            "job_uid": "0000",
-            "dataset_source": "pvc://data/cardiology.jsonl",
-            "dataset_digest": report.dataset_digest,
-            "train_rows": report.train_rows,
-            "heldout_rows": report.heldout_rows,
-            "method": "QLoRA",
-            "lora": {"rank": 4, "alpha": 8, "dropout": 0, "target_modules": ["all-linear"]},
-            "quantization": {"type": "NF4", "double_quantization": True},
-            "schedule": {**schedule, "seed": 7},
-            "packages": {},
-        }
-        values = {
-            "run": "cardiology-1-0000",
-            "line": "cardiology",
-            "base": {"folder": str(base_folder), "fingerprint": inspection.fingerprint},
-            "base_reference": {
-                "name": "tantanila-base",
-                "digest": inspection.digest,
-                "chat_template_digest": inspection.tokenizer.chat_template_digest,
-            },
-            "data_folder": str(trained / "check"),
-            "heldout_digest": report.heldout_digest,
-            "candidate_folder": str(trained / "1" / "adapter"),
-            "line_folder": str(tmp_path / "line"),
-            "output_folder": str(tmp_path / "assess"),
-            "variants": ["None"],
-            "lineage": lineage,
-            "accelerator": "CPU",
-        }
-        return AssessConfig.model_validate(values | changes)
-
-    return make
+    return partial(assessed.order, trained, base_folder, inspection, tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -149,13 +78,14 @@ def test_the_artifact(on_all: tuple[Assessment, Path], trained: Path) -> None:
     assessment, line = on_all
     folder, manifest, _ = artifact(assessment, line)
     names = {"adapter_config.json", "adapter_model.safetensors", "manifest.json", "probes.json"}
-    assert {path.name for path in folder.iterdir()} == names
+    assert {path.name for path in folder.iterdir()} == {*names, CARD_FILE}
+    assert (folder / CARD_FILE).read_text() == card(manifest)
     assert {path.name for path in line.iterdir()} == {folder.name}
     digests = {name: sha256_file(folder / name) for name in ("adapter_config.json", "adapter_model.safetensors")}
     assert assessment.digest == of_files(digests) == manifest.digest
     assert manifest.files == {**digests, "probes.json": sha256_file(folder / "probes.json")}
     assert assessment.manifest_digest == sha256_file(folder / "manifest.json")
-    assert assessment.size_bytes == sum(path.stat().st_size for path in folder.iterdir())
+    assert assessment.size_bytes == sum((folder / name).stat().st_size for name in names)
     assert (assessment.rank, len(assessment.target_modules)) == (4, 7)
     candidate = trained / "1" / "adapter" / "adapter_model.safetensors"
     assert sha256_file(candidate) == digests["adapter_model.safetensors"]
@@ -229,9 +159,39 @@ def test_the_same_adapter_measured_on_other_data_is_refused_and_stays(
     config = order(line_folder=str(line), run="cardiology-3-0001")
     grown = config.lineage.model_copy(update={"dataset_digest": f"sha256:{'9' * 64}"})
     before = {path: path.stat().st_mtime_ns for path in line.rglob("*")}
-    with pytest.raises(TaskError, match="measured on another dataset"):
+    with pytest.raises(TaskError, match="measured on another dataset, or other rows"):
         assess(config.model_copy(update={"lineage": grown}))
     assert {path: path.stat().st_mtime_ns for path in line.rglob("*")} == before
+
+
+@pytest.mark.parametrize("changes", [{"heldout_rows": 7}, {"sequence_length": 48}])
+def test_the_same_dataset_split_or_cut_otherwise_is_other_rows(
+    on_all: tuple[Assessment, Path], order: MakeOrder, changes: dict[str, int]
+) -> None:
+    """As an import of what is there already may ask for it."""
+    _, line = on_all
+    config = order(line_folder=str(line), run="cardiology-3-0001")
+    (published,) = (Manifest.model_validate_json(path.read_bytes()) for path in line.glob("*/manifest.json"))
+    assert published.heldout_digest == config.heldout_digest
+    rows = changes.get("heldout_rows", config.lineage.heldout_rows)
+    length = changes.get("sequence_length", config.lineage.sequence_length)
+    lineage = ImportLineage(
+        job="again",
+        job_uid="0001",
+        adapter_source="run://cardiology-1-0000/1",
+        adapter_digest=published.digest,
+        dataset_source=config.lineage.dataset_source,
+        dataset_digest=config.lineage.dataset_digest,
+        heldout_rows=rows,
+        lora=config.lineage.lora,
+        sequence_length=length,
+        seed=config.lineage.seed,
+    )
+    with pytest.raises(TaskError, match="or other rows of it"):
+        require_same_measure(line, published.digest, config.model_copy(update={"lineage": lineage}))
+    other = config.model_copy(update={"heldout_digest": f"sha256:{'8' * 64}"})
+    with pytest.raises(TaskError, match="or other rows of it"):
+        require_same_measure(line, published.digest, other)
 
 
 def test_the_same_adapter_lacking_a_variant_is_refused(
@@ -378,19 +338,18 @@ def test_another_base_than_inspected(order: MakeOrder, base_folder: Path) -> Non
     assert refusal(order(base=other)).reason is Reason.BASE_CHANGED
 
 
-@pytest.mark.parametrize("name", ["heldout.jsonl", "result.json"])
+@pytest.mark.parametrize("name", ["heldout.jsonl", "heldout.tokens", "result.json"])
 def test_the_checks_output_is_gone_or_changed(order: MakeOrder, trained: Path, tmp_path: Path, name: str) -> None:
     data = Path(shutil.copytree(trained / "check", tmp_path / "check"))
     (data / name).write_text("{}")
-    error = refusal(order(data_folder=str(data)))
+    older = {"heldout_tokens_digest": None} if name == "result.json" else {}  # which alone is asked for the frame
+    error = refusal(order(data_folder=str(data), **older))
     assert (error.code, error.reason) == (ExitCode.BAD_DATA, Reason.DATA_CHANGED)
 
 
 def test_sigterm_leaves_nothing_behind(order: MakeOrder, tmp_path: Path) -> None:
     config = order(variants=["None", "INT8", "NF4"])
-    stage = Path(config.line_folder) / ".cardiology-1-0000"
-    stage.mkdir(parents=True)
-    (stage / "probes.json").write_text("left by a killed pod")
+    Path(config.line_folder).mkdir()
     environment = {
         **os.environ,
         "WARDROBE_CONFIG": config.model_dump_json(by_alias=True),
@@ -402,7 +361,7 @@ def test_sigterm_leaves_nothing_behind(order: MakeOrder, tmp_path: Path) -> None
     assert process.stdout is not None
     assert "candidate sha256:" in process.stdout.readline()
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=HANG)
     assert process.returncode == ExitCode.PREEMPTED
     assert list(Path(config.line_folder).iterdir()) == []
     assert Result.model_validate_json((tmp_path / "assess" / RESULT_FILE).read_text()).reason is Reason.TERMINATED
@@ -447,6 +406,7 @@ def test_the_same_prompts_are_chosen_every_time(chat: Chat, cardiology: Path) ->
     chosen = probes.choose(chat, rows, 7, 1024)
     assert len({question.prompt for question in chosen}) == probes.COUNT
     assert probes.choose(chat, rows[::-1], 7, 1024) == chosen
+    assert probes.choose(chat, iter(rows), 7, 1024) == chosen
     assert probes.choose(chat, rows, 8, 1024) != chosen
     assert probes.choose(chat, rows, 7, probes.COMPLETION_TOKENS) == []
 

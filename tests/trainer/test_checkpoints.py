@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from support.attempts import Attempt, Order
 
+from wardrobe_contracts import base
 from wardrobe_contracts.exits import ExitCode
 from wardrobe_contracts.result import Result
 from wardrobe_contracts.training import CheckpointPlan, Reached, TrainConfig
@@ -24,6 +25,8 @@ NEVER = CheckpointPlan(every_seconds=86_400, keep=2)
 LONGER = {"epochs": 5}
 """20 steps, all of which the log has: enough left for who reads the second or third late."""
 STEPS = 20
+STORED = Path(__file__).parents[1] / "stored" / "samples" / "checkpoint"
+ORDERS = Path(base.__file__).parents[2] / "samples" / "train-order"
 
 
 def saved(attempt: Attempt) -> list[int]:
@@ -104,6 +107,14 @@ def test_the_newest_of_any_attempt_is_taken(train_order: Order, tmp_path: Path) 
     found = checkpoints.newest(second)
     assert found is not None
     assert (found.manifest.step, found.manifest.tokens) == (8, 800)
+    assert torch.equal(found.stored("weight:a"), TENSORS["weight:a"])
+
+
+def test_one_that_an_earlier_release_wrote_is_gone_on_from() -> None:
+    """With its order, whose fingerprint must stay what it was: or an upgrade in mid-run begins the training anew."""
+    order = TrainConfig.model_validate_json((ORDERS / "4-qlora.json").read_text())
+    found = checkpoints.read(order, str(STORED / "4-qlora"))
+    assert (found.manifest.step, found.manifest.tokens, found.manifest.first_loss) == (12, 9600, 4.7363)
     assert torch.equal(found.stored("weight:a"), TENSORS["weight:a"])
 
 

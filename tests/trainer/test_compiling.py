@@ -8,6 +8,7 @@ from pathlib import Path
 from deepspeed.accelerator.cuda_accelerator import CUDA_Accelerator  # type: ignore[import-untyped]  # ships no types
 from deepspeed.utils.pin_memory import get_active_native_pinned_memory  # type: ignore[import-untyped]
 from support.attempts import Attempt, Order
+from support.waiting import HANG
 
 COMPILES = Path(__file__).parents[2] / "images" / "image_check" / "compiles.py"
 
@@ -38,5 +39,5 @@ def test_on_a_gpu_deepspeed_has_nothing_to_compile_when_it_begins() -> None:
 def test_several_processes_train_where_nothing_can_be_compiled(train_order: Order, tmp_path: Path) -> None:
     attempt = Attempt(train_order, tmp_path, processes=2, stage=3, schedule={"epochs": 1})
     process = attempt.start(PATH=str(tmp_path), CC="/nowhere", CXX="/nowhere")
-    output, errors = process.communicate(timeout=300)
+    output, errors = process.communicate(timeout=HANG)
     assert process.returncode == 0, output + errors

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_models.chat import Chat
-from wardrobe_trainer.dataset import Fault, Row, control_token_fault, parse_row, read_rows
+from wardrobe_trainer.dataset import Fault, Row, control_token_fault
+from wardrobe_trainer.layouts import parse_row
 from wardrobe_trainer.problems import TaskError
+from wardrobe_trainer.reading import read_rows
 from wardrobe_trainer.split import prompt_key
 
 MakeRow = Callable[..., str]
@@ -82,10 +84,15 @@ def test_bytes_that_are_no_text(tmp_path: Path, row: MakeRow) -> None:
     [
         ([USER, ASSISTANT], "a list", "messages"),
         ({"conversations": [{"from": "human", "value": "x"}]}, "'conversations'", '"messages"'),
-        ({"prompt": "a", "completion": "b"}, "'prompt'", '"messages"'),
+        ({"prompt": "a"}, "there is no completion", '"messages"'),
+        ({"prompt": "a", "completion": 3}, "the completion is no text", "Fill in"),
+        ({"prompt": " ", "completion": "b"}, "the prompt is blank", "Fill in"),
+        ({"text": None}, "the text is null", "Fill in"),
+        ({"text": "a", "messages": [USER, ASSISTANT]}, "it has messages, text", "Leave out"),
+        ({"prompt": "a", "completion": "b", "id": 7}, "1 other keys", "spec.dataset.columns"),
         ({"messages": []}, "messages is empty", '"messages"'),
         ({"messages": "hello"}, "messages is text", '"messages"'),
-        ({}, "no messages", '"messages"'),
+        ({}, "no messages, prompt or text", '"messages"'),
         ({"messages": [USER, ASSISTANT], "weight": 2, "lang": "en"}, "2 other keys", "metadata"),
         ({"messages": ["Why?"]}, "message 1 is text", "role"),
         ({"messages": [USER, {**ASSISTANT, "tool_calls": []}]}, "message 2 has 1 other keys", "tool calls"),

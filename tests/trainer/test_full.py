@@ -19,6 +19,7 @@ from wardrobe_contracts.manifest import BaseReference, Origin
 from wardrobe_contracts.release import RELEASE_FILE, ModelManifest, ReleaseConfig
 from wardrobe_contracts.result import RESULT_FILE, Result
 from wardrobe_contracts.training import CheckpointPlan
+from wardrobe_trainer.card import CARD_FILE, model_card
 from wardrobe_trainer.check import check
 from wardrobe_trainer.inspection import inspect
 from wardrobe_trainer.model_files import model_files, tensors, weight_files
@@ -114,6 +115,7 @@ def order(
             ),
             data_folder=str(data),
             heldout_digest=report.heldout_digest,
+            heldout_tokens_digest=report.heldout_tokens_digest,
             candidate_folder=changes.get("candidate", str(candidate)),
             models_folder=str(tmp_path / "models"),
             output_folder=str(tmp_path / "release"),
@@ -146,6 +148,7 @@ def test_a_model_is_published_under_the_digest_that_inspection_finds(
     assert found.evaluation.whole.candidate.loss < found.evaluation.whole.base.loss
     manifest = ModelManifest.model_validate_json((target / RELEASE_FILE).read_bytes())
     assert (manifest.base.name, manifest.lineage.job) == ("base", "tune")
+    assert (target / CARD_FILE).read_text() == model_card(manifest)
     assert found.evaluated_rows == manifest.evaluated_rows == 4 < manifest.lineage.heldout_rows
     assert [path.name for path in Path(config.models_folder).iterdir()] == [target.name], "nothing half remains"
     assert release(config) == found, "and whoever publishes it again finds it"

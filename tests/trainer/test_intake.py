@@ -1,12 +1,18 @@
 """A dataset that is read row by row comes to what it would come to if all of it were held at once."""
 
 import json
+import multiprocessing
+import os
+import signal
 import tempfile
+import time
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median_low
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,10 +20,11 @@ from wardrobe_contracts.check import CheckConfig
 from wardrobe_models.chat import Chat
 from wardrobe_trainer import index
 from wardrobe_trainer.abreast import BATCH, abreast
-from wardrobe_trainer.dataset import Row, read_rows
+from wardrobe_trainer.dataset import Row
 from wardrobe_trainer.framing import find_frame
 from wardrobe_trainer.index import Side, Table
-from wardrobe_trainer.intake import sides, take_in
+from wardrobe_trainer.intake import take_in
+from wardrobe_trainer.reading import DataFile, read_rows
 from wardrobe_trainer.split import held_out, normalised, prompt_key
 from wardrobe_trainer.token_file import TokenFile
 from wardrobe_trainer.tokens import Encoded, encode
@@ -102,8 +109,8 @@ def test_streaming_equals_at_once(chat: Chat, conversations: list[list[tuple[str
         folder = Path(name)
         (folder / "x.jsonl").write_text("\n".join(line(turns) for turns in conversations))
         config = order(folder)
-        with sides(folder / "out") as files:
-            taken = take_in(config, chat, files)
+        (folder / "out").mkdir()
+        taken = take_in(config, chat, [DataFile(folder / "x.jsonl", "x")], folder / "out")
         found = AtOnce(chat, read_rows(Path(config.dataset_file), "x"))
         assert counted(taken.table) == expected(found)
         assert taken.answers.frame() == find_frame([row.answer for row in found.on(Side.TRAIN)])
@@ -117,4 +124,40 @@ def test_streaming_equals_at_once(chat: Chat, conversations: list[list[tuple[str
 
 @given(sizes=st.lists(st.integers(0, 9), max_size=3 * BATCH))
 def test_work_abreast_keeps_the_order(sizes: list[int]) -> None:
-    assert list(abreast(lambda size: 2 * size, sizes, size=int, most=5)) == [2 * size for size in sizes]
+    assert list(abreast(doubled, sizes, size=int, most=5)) == [2 * size for size in sizes]
+
+
+def doubled(sizes: Sequence[int]) -> list[int]:
+    return [2 * size for size in sizes]
+
+
+def test_processes_keep_the_order_too() -> None:
+    assert list(abreast(with_process, range(2000), lambda _: 0, processes=2)) == [2 * size for size in range(2000)]
+
+
+def test_a_process_that_is_killed_is_said_as_a_lack_of_memory() -> None:
+    with pytest.raises(MemoryError, match="was killed"):
+        list(abreast(killed, range(2000), lambda _: 0, processes=2))
+
+
+def killed(sizes: Sequence[int]) -> list[int]:
+    if sizes[0] > 1000:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return doubled(sizes)
+
+
+def test_what_is_wrong_with_the_rows_ends_the_processes() -> None:
+    """Whoever reads them does not wait for what is on its way."""
+
+    def rows() -> Iterator[int]:
+        yield from range(1000)
+        raise ValueError("no such row")
+
+    with pytest.raises(ValueError, match="no such row"):
+        list(abreast(doubled, rows(), lambda _: 0, processes=2))
+    assert not multiprocessing.active_children()
+
+
+def with_process(sizes: Sequence[int]) -> list[int]:
+    time.sleep(0.0001 * (sizes[0] % 3))
+    return doubled(sizes)

@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from textwrap import dedent
 
 import pytest
 from support import results
+from support.ports import free_port
+from support.waiting import HANG, eventually
 
 from wardrobe_contracts import base
 from wardrobe_contracts.exits import ExitCode, Reason
@@ -39,8 +40,10 @@ print(result.model_dump_json(by_alias=True))
 
 
 WAIT = """
-import pathlib, time
-while not pathlib.Path({!r}).exists():
+import os, pathlib, time
+folder = pathlib.Path(os.environ["WARDROBE_RANK_FOLDER"])
+(folder / "ready").touch()
+while not (folder / "stop").exists():
     time.sleep(0.05)
 """
 
@@ -49,9 +52,7 @@ class Launched:
     """A launcher in a process of its own, as in a pod, with a program as its rank."""
 
     def __init__(self, folder: Path, rank: str, *, processes: int = 1, stall_seconds: float = 1800.0) -> None:
-        with socket.socket() as free:
-            free.bind(("", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         write_order(folder, processes, stall_seconds)
         self.process = subprocess.Popen(
             [sys.executable, "-c", LAUNCH, str(folder), dedent(rank), str(folder / "order.json")],
@@ -61,29 +62,17 @@ class Launched:
         )
 
     def result(self) -> Result:
-        output, _ = self.process.communicate(timeout=300)
+        output, _ = self.process.communicate(timeout=HANG)
         assert self.process.returncode == 0
         return Result.model_validate_json(output.splitlines()[-1])
 
     def get(self, path: str) -> str:
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer:
-                    return str(answer.read().decode())
-            except urllib.error.HTTPError:
-                raise
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=HANG) as answer:
+            return str(answer.read().decode())
 
 
 def await_file(path: Path) -> None:
-    deadline = time.monotonic() + 30
-    while not path.exists():
-        assert time.monotonic() < deadline, f"no {path.name}"
-        time.sleep(0.05)
+    eventually(path.exists, what=f"no {path.name}")
 
 
 def write_order(folder: Path, processes: int = 1, stall_seconds: float = 1800.0) -> None:
@@ -277,7 +266,7 @@ def test_what_a_rank_said_last_outlives_it_and_no_row_is_in_it(
 ) -> None:
     """What it prints is in the log, whole and where it was printed; what is told of it is ours."""
     launched = Launched(tmp_path, TELLS + how)
-    output, _ = launched.process.communicate(timeout=60)
+    output, _ = launched.process.communicate(timeout=HANG)
     result = Result.model_validate_json(output.splitlines()[-1])
     found = told(result)
     assert [line for line in found if line in lines] == lines
@@ -324,7 +313,8 @@ def test_a_checkpoint_that_takes_long_is_no_step_that_stalls(tmp_path: Path, mon
 
 
 def test_progress_and_metrics_while_the_rank_runs(tmp_path: Path) -> None:
-    launched = Launched(tmp_path, WAIT.format(str(tmp_path / "stop")))
+    launched = Launched(tmp_path, WAIT)
+    await_file(tmp_path / "0" / "ready")  # the launcher serves its progress before it makes the rank's folder
     assert json.loads(launched.get("/progress"))["stage"] == "Loading"
     progress.write(
         tmp_path / "0", Progress(stage="Training", step=3, steps=9, epoch=0.5, loss=2.5, tokens_per_second=1200.0)
@@ -336,7 +326,7 @@ def test_progress_and_metrics_while_the_rank_runs(tmp_path: Path) -> None:
     assert "wardrobe_training_seconds_left" not in metrics
     with pytest.raises(urllib.error.HTTPError, match="404"):
         launched.get("/elsewhere")
-    (tmp_path / "stop").touch()
+    (tmp_path / "0" / "stop").touch()
     assert launched.result().exit_code is ExitCode.UNKNOWN
 
 
@@ -389,15 +379,11 @@ def test_children_of_the_rank_end_with_it(tmp_path: Path) -> None:
         time.sleep(60)
         """,
     )
-    while not child.exists() or not child.read_text():
-        time.sleep(0.05)
+    eventually(lambda: child.exists() and child.read_text(), what="the rank's child")
     launched.process.send_signal(signal.SIGTERM)
     assert launched.result().reason is Reason.TERMINATED
     pid = int(child.read_text())
-    deadline = time.monotonic() + 5
-    while alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not alive(pid)
+    eventually(lambda: not alive(pid), what="its end")
 
 
 def alive(pid: int) -> bool:
@@ -412,27 +398,24 @@ def test_as_pid_1_it_reaps_orphans(tmp_path: Path) -> None:
     unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
     if subprocess.run([*unshare, "true"], check=False, capture_output=True).returncode:
         pytest.skip("process namespaces are not allowed here")
-    rank = f"""
+    rank = """
         import pathlib, subprocess, sys, time
-        subprocess.run([sys.executable, "-c", "import subprocess, sys; subprocess.Popen(['sleep', '0.2'])"])
-        time.sleep(1.5)
-        states = [p.read_text().rsplit(")", 1)[1].split()[0] for p in pathlib.Path("/proc").glob("[0-9]*/stat")]
-        pathlib.Path({str(tmp_path / "states")!r}).write_text(" ".join(states))
+        leaves = "import subprocess; print(subprocess.Popen(['sleep', '0.2'], stdout=subprocess.DEVNULL).pid)"
+        orphan = subprocess.run([sys.executable, "-c", leaves], stdout=subprocess.PIPE, text=True).stdout.strip()
+        while pathlib.Path("/proc", orphan).exists():
+            time.sleep(0.05)
         """
-    with socket.socket() as free:
-        free.bind(("", 0))
-        port = str(free.getsockname()[1])
     write_order(tmp_path)
     done = subprocess.run(
         [*unshare, sys.executable, "-c", LAUNCH, str(tmp_path), dedent(rank), str(tmp_path / "order.json")],
-        env={**os.environ, "WARDROBE_PROGRESS_PORT": port},
+        env={**os.environ, "WARDROBE_PROGRESS_PORT": "0"},
         check=False,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=HANG,
     )
     assert done.returncode == 0, done.stderr
-    assert "Z" not in (tmp_path / "states").read_text().split()
+    assert Result.model_validate_json(done.stdout.splitlines()[-1]).message.startswith("rank 0 ended with exit code 0")
 
 
 def test_an_unreadable_progress_file_is_loading(tmp_path: Path) -> None:

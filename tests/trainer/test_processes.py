@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support.attempts import STEPS, Attempt, Order, Stage
+from support.waiting import HANG
 
 from wardrobe_contracts.base import Accelerator
 from wardrobe_contracts.exits import ExitCode, Reason
@@ -39,7 +40,7 @@ def test_a_peer_that_never_comes_costs_no_more_than_start_seconds(train_order: O
     attempt = Attempt(train_order, tmp_path, processes=2, stage=2)
     missing = attempt.order.processes.model_copy(update={"nodes": 2, "per_node": 1, "start_seconds": 3.0})
     attempt.order = attempt.order.model_copy(update={"processes": missing})
-    output, _ = (process := attempt.start()).communicate(timeout=120)
+    output, _ = (process := attempt.start()).communicate(timeout=HANG)
     assert process.returncode == ExitCode.COMMUNICATION
     assert attempt.result().reason is Reason.PEERS_MISSING
     assert "loading the base" not in output, "it would hold memory for nothing"
@@ -52,7 +53,7 @@ def test_a_rank_that_is_killed_ends_the_attempt(train_order: Order, tmp_path: Pa
     while "step 1/" not in process.stdout.readline():
         assert process.poll() is None
     os.kill(attempt.ranks(process)[1], signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=HANG)
     assert process.returncode == ExitCode.UNKNOWN
     result = attempt.result()
     assert "rank 1 was killed by SIGKILL" in result.message
@@ -64,7 +65,7 @@ def test_a_gpu_that_is_not_there_is_said_before_the_base_is_loaded(train_order: 
     if torch.cuda.is_available():
         pytest.skip("there is one")
     attempt = Attempt(train_order, tmp_path, accelerator=Accelerator.GPU)
-    output, _ = (process := attempt.start()).communicate(timeout=120)
+    output, _ = (process := attempt.start()).communicate(timeout=HANG)
     assert process.returncode == ExitCode.ACCELERATOR
     assert attempt.result().reason is Reason.ACCELERATOR_UNUSABLE
     assert "found: no accelerator that works" in attempt.result().message

@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are in the other environment
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.gauntlet import TIMES
 
 from wardrobe_contracts.check import CheckConfig
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.rules import Level, RuleName
 from wardrobe_trainer.dataset import Row
 from wardrobe_trainer.index import COLUMNS, Side, Table
-from wardrobe_trainer.rules import RULES, SCANS, Judged, flags, judge, scans
+from wardrobe_trainer.rules import RULES, SCANS, Judged, flags, judge, perishable_facts, personal_data, scans, secrets
 from wardrobe_trainer.rules.rule import Evidence
 
 CRD = Path(__file__).parents[2] / "crds" / "finetunejobs.yaml"
@@ -30,7 +33,7 @@ def table(**columns: Any) -> Table:
     rows = np.arange(1000)
     good = {"number": rows + 1, "side": (rows % 5 == 0), "longest": np.full(1000, 90), "examples": np.ones(1000)}
     good |= {"tokens": np.full(1000, 90), "labels": np.full(1000, 60), "flags": np.zeros(1000)}
-    good |= {"prompt": rows + 10_000, "answer": rows + 20_000}
+    good |= {"prompt": rows + 10_000, "question": rows, "answer": rows + 20_000, "apart": np.zeros(1000)}
     for name, values in columns.items():
         good[name] = np.concatenate([values, good[name][len(values) :]])
     return Table({name: good[name].astype(kind) for name, kind in COLUMNS.items()})
@@ -87,6 +90,20 @@ def test_the_person_sets_level_and_threshold(rule: RuleName) -> None:
     own = next(one for one in RULES if one.name is rule)
     lenient = found(rule, rows, **{rule: {"level": "Warn", "threshold": 0 if own.at_least else 1000}})
     assert lenient is None or lenient.found.notable
+
+
+@pytest.mark.parametrize("rule", RuleName)
+def test_where_a_rule_ends_a_run_field_value_rule_and_next_step_are_said(rule: RuleName) -> None:
+    judged = found(rule, CASES[rule][0], **{rule: {"level": "Fail"}})
+    assert judged is not None
+    problem = judged.error("pvc://data/x.jsonl").problem
+    mended_at = {"spec.dataset.source": "pvc://data/x.jsonl", "spec.training.sequenceLength": "100"}
+    mended_at |= {"spec.dataset.validation.fraction": "0.2"}
+    assert mended_at[problem.field] == problem.value
+    bound = "at least" if judged.rule.at_least else "at most"
+    assert problem.rule.startswith(judged.found.says)
+    assert problem.rule.endswith(f"; spec.dataset.rules.{rule} wants {bound} {judged.finding.threshold:g}")
+    assert problem.next_step
 
 
 def test_what_ends_a_run_is_said_before_it_does() -> None:
@@ -183,6 +200,33 @@ NOT_PERISHABLE = [
     "the gene on 7q31.2, 123-456",
     "+5 degrees",
 ]
+
+
+PIECES = [
+    *("0", "1", "7", "56", " ", ".", ":", "-", "=", "@", "+", "$", "\n", "9 am", "to", "phone", "CHF", "word", "756"),
+    *("api key", "PASSWORD", "pa\u017f\u017fwd", "to\u212aen", "secret", "sk-", "ghp_", "eyJ", "AKIA", "xoxb-"),
+    *("-----BEGIN ", "PRIVATE KEY-----", "A" * 16, "b" * 20, "CH93 0076 2011 6238 5295 7", "4111 1111 1111 1111"),
+    *("756.9217.0769.85", "Ann.B@example.org", "word " * 20, "word " * 30),
+]
+
+
+@settings(max_examples=300 * TIMES)
+@given(pieces=st.lists(st.sampled_from(PIECES), max_size=12))
+def test_what_is_looked_for_first_hides_nothing(pieces: list[str]) -> None:
+    """A text is searched for a form only where it has what that form cannot be without."""
+    text = "".join(pieces)
+    found = row("Yes.", text)
+    assert secrets.scan(found) is bool(secrets.SECRET.search(text))
+    assert personal_data.scan(found) is any(
+        (
+            personal_data.EMAIL.search(text),
+            any(personal_data.is_iban(one) for one in personal_data.IBAN.findall(text)),
+            any(personal_data.is_card(one) for one in personal_data.CARD.findall(text)),
+            any(personal_data.is_insured(one) for one in personal_data.INSURED.findall(text)),
+        )
+    )
+    answered = row(text, "Why?")
+    assert perishable_facts.scan(answered) is bool(perishable_facts.PERISHABLE.search(text))
 
 
 @pytest.mark.parametrize("text", SECRETS)

@@ -16,12 +16,13 @@ from wardrobe_contracts.manifest import Evaluation, Score
 from wardrobe_contracts.training import Lora
 from wardrobe_models.chat import Chat
 from wardrobe_trainer.comparison import Counts, Sums, compare
-from wardrobe_trainer.dataset import Row, read_rows
+from wardrobe_trainer.dataset import Row
 from wardrobe_trainer.evaluate import HeldOut, counts, prepare, sums
 from wardrobe_trainer.framing import find_frame
 from wardrobe_trainer.loading import load_base
 from wardrobe_trainer.lora import lora_config
 from wardrobe_trainer.problems import TaskError
+from wardrobe_trainer.reading import read_rows
 from wardrobe_trainer.scoring import base_and_candidate, base_scores, batches, log_probabilities
 from wardrobe_trainer.tokens import encode
 

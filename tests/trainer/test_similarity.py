@@ -4,11 +4,12 @@ import random
 import tempfile
 from pathlib import Path
 
-import pytest
+import numpy as np
+from datasketch import MinHash  # type: ignore[import-untyped]  # datasketch ships no types
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wardrobe_trainer.similarity import SIMILAR, Signatures, runs, signature, word_hashes
+from wardrobe_trainer.similarity import BANDS, RUN, SIMILAR, WIDTH, Signatures, runs, signatures, word_hashes
 
 VOCABULARY = [f"word{number}" for number in range(2000)]
 DICE = random.Random(7)  # noqa: S311  not for secrets
@@ -28,11 +29,11 @@ def changed(words: list[str], times: int) -> list[str]:
 
 def near_copies(training: list[list[str]], heldout: list[list[str]]) -> tuple[list[bool], list[bool]]:
     with tempfile.TemporaryDirectory() as folder:
-        signatures = Signatures(Path(folder))
-        with signatures:
+        found = Signatures(Path(folder))
+        with found:
             for words in [*training, *heldout]:
-                signatures.add(word_hashes(" ".join(words)))
-        repeats, across = signatures.near_copies(len(training))
+                found.add(signatures([word_hashes(" ".join(words))]))
+        repeats, across = found.near_copies(len(training))
         return repeats.tolist(), across.tolist()
 
 
@@ -69,9 +70,23 @@ def test_texts_without_words_or_with_few() -> None:
     assert near_copies([["!?"], ["yes"], ["no"]], [["?!"], ["Yes"]])[1] == [False, True, False]
 
 
-@pytest.mark.parametrize(("words", "length", "count"), [(5, 3, 3), (3, 3, 1), (2, 3, 1), (1, 13, 1)])
-def test_runs(words: int, length: int, count: int) -> None:
-    assert len(runs(word_hashes(" ".join(text(words))), length)) == count
+@given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=8), length=st.integers(1, 15))
+def test_runs_of_several_texts_are_those_of_each(lengths: list[int], length: int) -> None:
+    texts = [word_hashes(" ".join(text(words))) for words in lengths]
+    hashes, owners = runs(texts, length)
+    assert owners.tolist() == [place for place, words in enumerate(lengths) for _ in range(max(1, words - length + 1))]
+    alone = [runs([words], length)[0].tolist() for words in texts]
+    assert hashes.tolist() == [found for one in alone for found in one]
+
+
+@settings(deadline=None)
+@given(lengths=st.lists(st.integers(1, 300), min_size=1, max_size=90))
+def test_signatures_of_several_texts_are_datasketchs(lengths: list[int]) -> None:
+    texts = [word_hashes(" ".join(text(words))) for words in lengths]
+    for words, found in zip(texts, signatures(texts), strict=True):
+        known = MinHash(num_perm=BANDS * WIDTH, seed=7, hashfunc=int)
+        known.update_batch((runs([words], RUN)[0] & np.uint64(2**32 - 1)).tolist())
+        assert found.tolist() == known.hashvalues.tolist()
 
 
 @settings(deadline=None, max_examples=25)
@@ -82,8 +97,8 @@ def test_what_remains_has_no_near_copy_on_the_other_side(seed: int, edits: list[
     texts = [changed(original, times) if times else original for times in edits]
     split = data.draw(st.integers(1, len(texts) - 1))
     _, across = near_copies(texts[:split], texts[split:])
-    signatures = [signature(word_hashes(" ".join(words))) for words in texts]
+    found = signatures([word_hashes(" ".join(words)) for words in texts])
     for place, left_out in enumerate(across):
-        most = max(float((signatures[place] == other).mean()) for other in signatures[split:])
+        most = max(float((found[place] == other).mean()) for other in found[split:])
         assert left_out or most < 0.9
         assert not left_out or most >= SIMILAR

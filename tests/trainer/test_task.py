@@ -8,15 +8,21 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import results
+from support.waiting import HANG
 
 from wardrobe_contracts.base import Task
 from wardrobe_contracts.exits import TERMINATION_MESSAGE_LIMIT, ExitCode, Reason
 from wardrobe_contracts.inspection import InspectConfig, Inspection
+from wardrobe_contracts.paths import POD_UID_VARIABLE
 from wardrobe_contracts.result import RESULT_FILE, Result
-from wardrobe_trainer.__main__ import run
+from wardrobe_contracts.tracking import Tracked
+from wardrobe_trainer import sources
+from wardrobe_trainer.__main__ import first, forget, run
+from wardrobe_trainer.files import clear_left
 from wardrobe_trainer.hardware import out_of_memory_kills
 from wardrobe_trainer.problems import TerminatedError
-from wardrobe_trainer.task import outcome, record, recorded
+from wardrobe_trainer.task import outcome, record, record_more, recorded
 
 PEERS_LOST = (ExitCode.COMMUNICATION, Reason.PEERS_LOST)
 
@@ -73,7 +79,7 @@ def test_an_order_that_is_wrong(tmp_path: Path, text: str | None, said: str) -> 
 
 
 def test_a_wrong_order_is_recorded_where_it_says(tmp_path: Path) -> None:
-    folder, result = run("inspect", json.dumps({"outputFolder": str(tmp_path)}))
+    _, folder, result = run("inspect", json.dumps({"outputFolder": str(tmp_path)}))
     assert folder == tmp_path
     assert result.exit_code is ExitCode.BAD_CONFIG
 
@@ -101,18 +107,18 @@ def test_the_launcher_imports_no_torch() -> None:
 def test_what_is_done_is_reported_again_without_the_work(
     base_folder: Path, tmp_path: Path, termination_log: Path
 ) -> None:
-    first_folder, first = run("inspect", order(base_folder, tmp_path))
+    _, first_folder, first = run("inspect", order(base_folder, tmp_path))
     record(first, first_folder)
-    _, again = run("inspect", order(Path("/gone"), tmp_path))
+    *_, again = run("inspect", order(Path("/gone"), tmp_path))
     assert again == first
     record(again, first_folder)
     assert termination_log.exists()
 
 
 def test_a_recorded_failure_is_reported_again(base_folder: Path, tmp_path: Path, termination_log: Path) -> None:
-    folder, failure = run("inspect", order(Path("/gone"), tmp_path))
+    _, folder, failure = run("inspect", order(Path("/gone"), tmp_path))
     record(failure, folder)
-    assert run("inspect", order(base_folder, tmp_path))[1] == failure
+    assert run("inspect", order(base_folder, tmp_path))[-1] == failure
 
 
 @pytest.mark.parametrize(
@@ -129,13 +135,78 @@ def test_which_endings_are_final(
     tmp_path: Path, termination_log: Path, task: Task, code: ExitCode, reason: Reason, *, final: bool
 ) -> None:
     result = record(Result.failure(task, code, reason, "m"), tmp_path)
-    assert recorded(result.task, tmp_path) == (result if final else None)
+    assert recorded(result.task, tmp_path, for_good=task == "train") == (result if final else None)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "left"),
+    [
+        (ExitCode.BAD_DATA, Reason.ROLES_INVALID, []),
+        (ExitCode.BAD_DATA, Reason.SOURCE_CHANGED, []),
+        (ExitCode.UNKNOWN, Reason.UNKNOWN, []),
+        (ExitCode.PREEMPTED, Reason.TERMINATED, ["fetched.left"]),
+        (ExitCode.COMMUNICATION, Reason.SOURCE_UNREACHABLE, ["fetched.left"]),
+    ],
+)
+def test_what_was_fetched_is_left_to_a_pod_that_goes_on_and_to_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: ExitCode, reason: Reason, left: list[str]
+) -> None:
+    others = tmp_path / ".fetched.another-pods-uid"
+    others.mkdir()
+    monkeypatch.setenv(POD_UID_VARIABLE, "first")
+    own = sources.taken_over(tmp_path)
+    (own / "fetched.part").write_text("half of it")
+    forget(tmp_path, Result.failure("check", code, reason, "m"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ([others.name, *left] if left else [])
+    monkeypatch.setenv(POD_UID_VARIABLE, "second")
+    assert [path.read_text() for path in sources.taken_over(tmp_path).iterdir()] == ["half of it"] * len(left)
+
+
+def test_with_an_end_that_stands_goes_whatever_any_pod_has_fetched(tmp_path: Path) -> None:
+    """A killed one's copy too, which nobody could tell before from one that is being written."""
+    for name in ("fetched.left", ".fetched.killed", ".fetched.still-at-work"):
+        (tmp_path / name).mkdir()
+    forget(tmp_path, results.success("check"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_taken_over_looks_like_what_is_written_now(tmp_path: Path) -> None:
+    """Else the other pod of this run would clear it away, if nobody went on with it for a day."""
+    (tmp_path / "fetched.left").mkdir()
+    os.utime(tmp_path / "fetched.left", (0, 0))
+    clear_left(tmp_path)
+    own = sources.taken_over(tmp_path)
+    clear_left(tmp_path)
+    assert own.exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(ExitCode.PREEMPTED, Reason.TERMINATED), (ExitCode.UNKNOWN, Reason.UNKNOWN)]
+)
+def test_the_first_end_that_stands_is_a_tasks(
+    tmp_path: Path, termination_log: Path, code: ExitCode, reason: Reason
+) -> None:
+    """Of two pods the old one, whose node is reached again, is told to stop; or misses what the new one has removed."""
+    late = Result.failure("check", code, reason, "too late")
+    assert first(late, tmp_path) == late
+    new = record(results.success("check"), tmp_path)
+    assert first(late, tmp_path) == new
+
+
+def test_what_cannot_be_recorded_in_addition_changes_no_end(tmp_path: Path, termination_log: Path) -> None:
+    """A disk that is full once the server was told must not have a finished task done again."""
+    before = record(results.success("train"), tmp_path)
+    told = before.model_copy(update={"tracked": Tracked(run_id="r1", experiment_id="1")})
+    assert record_more(before, told, tmp_path / RESULT_FILE) == before
+    assert Result.model_validate_json((tmp_path / RESULT_FILE).read_text()) == before
+    assert record_more(before, told, tmp_path) == told
+    assert Result.model_validate_json((tmp_path / RESULT_FILE).read_text()) == told
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"task": "inspect"}', '{"task": "check", "exitCode": 0}'])
 def test_a_damaged_record_or_anothers_is_no_record(tmp_path: Path, text: str) -> None:
     (tmp_path / RESULT_FILE).write_text(text)
-    assert recorded("inspect", tmp_path) is None
+    assert recorded("inspect", tmp_path, for_good=False) is None
 
 
 @pytest.mark.parametrize(
@@ -192,7 +263,7 @@ def test_a_folder_that_cannot_be_written_is_a_failure_of_the_store(
     base_folder: Path, tmp_path: Path, termination_log: Path
 ) -> None:
     (tmp_path / "file").touch()
-    folder, result = run("inspect", order(base_folder, tmp_path / "file"))
+    _, folder, result = run("inspect", order(base_folder, tmp_path / "file"))
     assert record(result, folder).exit_code is ExitCode.STORE
     assert Result.model_validate_json(termination_log.read_text()).reason is Reason.STORE_FAILED
 
@@ -219,7 +290,7 @@ def test_sigterm_during_a_task(tmp_path: Path, base_folder: Path) -> None:
     assert process.stdout is not None
     assert "working" in process.stdout.readline()
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=10)
+    process.communicate(timeout=HANG)
     assert process.returncode == ExitCode.PREEMPTED
     assert Result.model_validate_json((tmp_path / "out" / RESULT_FILE).read_text()).reason is Reason.TERMINATED
 

@@ -86,6 +86,7 @@ def test_a_training_row_with_a_near_copy_held_out_is_left_out(
     assert json.dumps({"messages": rows[1]}) not in lines
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "heldout.jsonl",
+        "heldout.tokens",
         "report.json",
         "train.jsonl",
         "train.tokens",

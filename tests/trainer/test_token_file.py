@@ -3,18 +3,27 @@
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wardrobe_contracts.digests import sha256_file
-from wardrobe_trainer.token_file import TokenFile, token_file
-from wardrobe_trainer.tokens import Encoded
+from wardrobe_trainer.token_file import (
+    TokenFile,
+    labelled,
+    of_body,
+    token_file,
+    tokens_of,
+    with_body,
+    words_of,
+)
+from wardrobe_trainer.tokens import IGNORED, Encoded
 
 
 @st.composite
 def rows(draw: st.DrawFn) -> Encoded:
-    ids = draw(st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=9))
+    ids = draw(st.lists(st.integers(0, 2**30 - 1), min_size=1, max_size=9))
     bounds = sorted(draw(st.sets(st.integers(0, len(ids)), min_size=2, max_size=4)))
     return Encoded(ids, list(zip(bounds[::2], bounds[1::2], strict=False)))
 
@@ -22,8 +31,8 @@ def rows(draw: st.DrawFn) -> Encoded:
 def written(folder: Path, encoded: list[Encoded]) -> Path:
     path = folder / "train.tokens"
     with token_file(path) as file:
-        for row in encoded:
-            file.add(row)
+        for place, row in enumerate(encoded):
+            file.add(words_of(row), place // 2)
     return path
 
 
@@ -33,6 +42,19 @@ def test_rows_come_back_as_they_were(encoded: list[Encoded]) -> None:
         found = TokenFile(written(Path(folder), encoded))
         assert [(row["input_ids"], row["labels"]) for row in found] == [(row.ids, row.labels) for row in encoded]
         assert list(found.lengths) == [len(row.ids) for row in encoded]
+        assert found.rows.tolist() == [place // 2 for place in range(len(encoded))]
+
+
+@given(encoded=rows(), data=st.data())
+def test_a_body_is_told_of_labelled_tokens_and_changes_nothing_else(encoded: Encoded, data: st.DataObject) -> None:
+    words, positions = words_of(encoded), [place for place, label in enumerate(encoded.labels) if label != IGNORED]
+    body = data.draw(st.lists(st.booleans(), min_size=len(positions), max_size=len(positions)))
+    marked = with_body(words, np.array(body, dtype=bool))
+    assert tokens_of(marked).tolist() == encoded.ids
+    assert np.flatnonzero(labelled(marked)).tolist() == positions
+    assert np.flatnonzero(of_body(marked)).tolist() == [
+        place for place, is_body in zip(positions, body, strict=True) if is_body
+    ]
 
 
 @given(encoded=st.lists(rows(), min_size=2, max_size=9), data=st.data())
@@ -41,8 +63,8 @@ def test_rows_are_copied_from_file_to_file(encoded: list[Encoded], data: st.Data
     with tempfile.TemporaryDirectory() as folder:
         source = TokenFile(written(Path(folder), encoded))
         with token_file(Path(folder) / "copy") as copy:
-            for index in chosen:
-                copy.add_words(source.words(index))
+            for place, index in enumerate(chosen):
+                copy.add(source.words(index), place // 2)
         assert [words.tolist() for words in source.stream()] == [
             source.words(index).tolist() for index in range(len(encoded))
         ]
@@ -61,5 +83,5 @@ def test_places_count_from_the_end_too(tmp_path: Path) -> None:
 
 def test_nothing_is_there_before_all_is(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), token_file(tmp_path / "train.tokens") as file:
-        file.add(Encoded([1 // 0], []))
+        file.add(words_of(Encoded([1 // 0], [])), 0)
     assert list(tmp_path.iterdir()) == []

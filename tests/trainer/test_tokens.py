@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.gauntlet import TIMES
+from tokenizers.processors import TemplateProcessing
 
 from wardrobe_models.chat import Chat, Message
-from wardrobe_trainer.dataset import read_rows
+from wardrobe_trainer.dataset import TEXT
+from wardrobe_trainer.reading import read_rows
 from wardrobe_trainer.tokens import IGNORED, Encoded, UnlabelledError, answer_offsets, encode, turns
 
 QUESTION = {"role": "user", "content": "Where is the ward?"}
@@ -114,6 +116,94 @@ def test_an_answer_whose_beginning_would_join_the_prompts_end(chat: Chat) -> Non
     found = answer_offsets(own, turn)
     assert len(found) == encoded.label_tokens
     assert (found[0][0], found[-1][1]) == (0, len(turn.answer))
+
+
+def slowly(chat: Chat, messages: list[Message]) -> list[Encoded]:
+    """Each answer's prompt and text tokenised as an engine would, without a thought for what was done before."""
+    single: list[Encoded] = []
+    for turn in turns(chat, messages):
+        before, whole = chat.ids(turn.prompt), chat.ids(turn.prompt + turn.answer)
+        after = whole[len(before) :] if whole[: len(before)] == before else chat.ids(turn.answer)
+        end = next(place for place, token in enumerate(after, 1) if token in chat.end_tokens)
+        single.append(Encoded(before + after[:end], [(len(before), len(before) + end)]))
+    whole = single[-1].ids
+    if all(whole[: len(one.ids)] == one.ids for one in single):
+        return [Encoded(whole, [answer for one in single for answer in one.answers])]
+    return single
+
+
+MERGING = "{% for m in messages %}<|{{ m.role }}|>wa{{ m.content }}<|end|>{% endfor %}" + (
+    "{% if add_generation_prompt %}<|assistant|>wa{% endif %}"
+)
+THINKING = (
+    "{% for m in messages %}<|{{ m.role }}|>\n{% if loop.last and m.role == 'assistant' %}(no thought) {% endif %}"
+    "{{ m.content }}<|end|>\n{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+TRIMMING = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content | trim }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|> {% endif %}"
+)
+ENDLESS = "{% for m in messages %}{{ m.role }}: {{ m.content }}<|end|>{% endfor %}" + (
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+PIECES = ["\n", " ", "rd", "wa", "ward", "<", "|", ">", "<|", "|>", "end", "Ü", "\u3000", "."]
+LOOSE = st.lists(st.sampled_from(PIECES), max_size=6).map("".join)
+
+
+@settings(max_examples=80 * TIMES, deadline=None)
+@given(
+    template=st.sampled_from(["", MERGING, THINKING, TRIMMING, ENDLESS]),
+    texts=st.lists(st.tuples(LOOSE, LOOSE), min_size=1, max_size=4),
+)
+def test_tokenising_a_conversation_once_comes_to_the_same(
+    chat: Chat, template: str, texts: list[tuple[str, str]]
+) -> None:
+    own = with_template(chat, template) if template else chat
+    messages: list[Message] = []
+    for question, answer in texts:
+        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    if not any(own.control_token_in(message["content"]) for message in messages):
+        assert encode(own, messages) == slowly(own, messages)
+
+
+def test_a_long_conversation_is_tokenised_once(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What took time by the square of its turns."""
+    messages = [QUESTION, ANSWER] * 50
+    seen: list[str] = []
+    wanted, tokenise = slowly(chat, messages), Chat.all_ids
+
+    def counted(self: Chat, texts: list[str]) -> list[list[int]]:
+        seen.extend(texts)
+        return tokenise(self, texts)
+
+    monkeypatch.setattr(Chat, "all_ids", counted)
+    assert encode(chat, messages) == wanted
+    assert sum(map(len, seen)) < 1.1 * len(chat.render(messages))
+
+
+def test_a_text_is_learnt_from_its_first_token_to_its_end(chat: Chat) -> None:
+    [encoded] = encode(chat, [{"role": TEXT, "content": "The ward is on the second floor."}])
+    assert chat.text(encoded.ids) == "The ward is on the second floor.<|end|>"
+    assert encoded.answers == [(1, len(encoded.ids))], "nothing precedes the first"
+    [turn] = turns(chat, [{"role": TEXT, "content": "The ward is on the second floor."}])
+    assert len(answer_offsets(chat, turn)) == encoded.label_tokens
+
+
+def test_a_text_begins_as_the_tokenizer_begins_one(chat: Chat) -> None:
+    tokenizer = copy.deepcopy(chat.tokenizer)
+    backend = tokenizer.backend_tokenizer
+    opening = "<|user|>"
+    backend.post_processor = TemplateProcessing(
+        single=f"{opening} $A <|end|>",
+        special_tokens=[(name, backend.token_to_id(name)) for name in (opening, "<|end|>")],
+    )
+    own = replace(chat, tokenizer=tokenizer)
+    [encoded] = encode(own, [{"role": TEXT, "content": "The ward."}])
+    assert own.text(encoded.ids) == "<|user|>The ward.<|end|>"
+    assert encoded.answers == [(1, len(encoded.ids))]
+    [turn] = turns(own, [{"role": TEXT, "content": "The ward."}])
+    assert answer_offsets(own, turn)[0][0] == 0
+    assert len(answer_offsets(own, turn)) == encoded.label_tokens
 
 
 @pytest.mark.parametrize(

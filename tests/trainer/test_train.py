@@ -14,6 +14,7 @@ import torch
 from bitsandbytes.nn import modules as bnb_modules
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
+from support.waiting import HANG
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from wardrobe_contracts.check import TOKENS_FILE
@@ -31,7 +32,7 @@ from wardrobe_trainer.checkpoints import Manifest
 from wardrobe_trainer.lora import prepare
 from wardrobe_trainer.problems import TaskError
 from wardrobe_trainer.reporting import Reporter, milestones, require_finite
-from wardrobe_trainer.token_file import token_file
+from wardrobe_trainer.token_file import token_file, words_of
 from wardrobe_trainer.tokens import IGNORED, examples
 from wardrobe_trainer.train import lengths_of, load_examples, train
 from wardrobe_trainer.trainer import MicroBatches, PlannedTrainer, make_trainer, trainer_settings
@@ -140,9 +141,9 @@ def as_the_check_writes(config: TrainConfig, chat: Chat) -> TrainConfig:
     """The same order, with the rows as tokens beside them."""
     path = Path(config.data_folder) / TOKENS_FILE
     with token_file(path) as tokens:
-        for line in data_lines(config):
+        for place, line in enumerate(data_lines(config)):
             [one] = examples(chat, json.loads(line)["messages"], 64)
-            tokens.add(one)
+            tokens.add(words_of(one), place)
     return config.model_copy(update={"tokens_digest": sha256_file(path)})
 
 
@@ -319,7 +320,7 @@ def test_the_whole_attempt_as_in_a_pod(train_order: Order, tmp_path: Path) -> No
     config = train_order(16)
     (tmp_path / "attempt" / "adapter").mkdir(parents=True)
     (tmp_path / "attempt" / "adapter" / "half").touch()
-    output, errors = (process := command(config, tmp_path)).communicate(timeout=300)
+    output, errors = (process := command(config, tmp_path)).communicate(timeout=HANG)
     assert process.returncode == 0, errors
     assert errors == ""
     assert "step 2/2" in output
@@ -337,7 +338,7 @@ def test_sigterm_in_the_middle_of_training(train_order: Order, tmp_path: Path) -
     while "step 1/" not in process.stdout.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=HANG)
     assert process.returncode == ExitCode.PREEMPTED
     assert Result.model_validate_json((tmp_path / "attempt" / RESULT_FILE).read_text()).reason is Reason.TERMINATED
     assert {path.name for path in (tmp_path / "attempt").iterdir()} == {RESULT_FILE}

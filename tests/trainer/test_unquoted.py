@@ -1,10 +1,10 @@
 """No word of a row reaches a record, a termination message or a log, whatever is wrong with the row."""
 
-import io
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -23,12 +23,12 @@ from wardrobe_contracts.exits import ExitCode
 from wardrobe_contracts.inspection import Inspection
 from wardrobe_contracts.result import RESULT_FILE, Result
 from wardrobe_models.chat import Chat
-from wardrobe_trainer.dataset import ROW_LIMIT, read_rows
-from wardrobe_trainer.intake import Sides, take_in
+from wardrobe_trainer.dataset import ROW_LIMIT
+from wardrobe_trainer.intake import take_in
 from wardrobe_trainer.model_files import model_files
 from wardrobe_trainer.problems import TaskError
+from wardrobe_trainer.reading import DataFile, read_rows
 from wardrobe_trainer.task import failed, outcome
-from wardrobe_trainer.token_file import TokenWriter
 
 MakeRow = Callable[..., str]
 MARK = "Zq7"
@@ -69,9 +69,10 @@ def said_of(path: Path, chat: Chat) -> str:
         "seed": 7,
     }
     values |= {"base": {"folder": "", "fingerprint": "sha256:" + "0" * 64}, "output_folder": ""}
-    nowhere = Sides(io.BytesIO(), io.BytesIO(), TokenWriter(io.BytesIO()))
+    config = CheckConfig.model_validate(values | {"validation_fraction": 0.2})
     try:
-        take_in(CheckConfig.model_validate(values | {"validation_fraction": 0.2}), chat, nowhere)
+        with tempfile.TemporaryDirectory() as found:
+            take_in(config, chat, [DataFile(path, config.source)], Path(found))
     except TaskError as error:
         return failed("check", error).model_dump_json()
     return ""
@@ -97,7 +98,11 @@ BAD = [
     GOOD[:-10],
     json.dumps([MARK]),
     json.dumps(MARK),
-    json.dumps({"prompt": MARK, "completion": MARK}),
+    json.dumps({"prompt": MARK, "completion": [MARK]}),
+    json.dumps({"prompt": MARK}),
+    json.dumps({"text": {MARK: MARK}}),
+    json.dumps({"text": MARK, "prompt": MARK, "completion": MARK}),
+    json.dumps({"text": MARK, MARK: MARK}),
     json.dumps({"messages": MARK}),
     json.dumps({"messages": [MARK]}),
     row(("user", MARK), ("assistant", MARK), **{MARK: MARK}),

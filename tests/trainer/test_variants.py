@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.waiting import HANG
 
 from wardrobe_contracts.assessment import AssessConfig
 from wardrobe_contracts.base import Accelerator, Variant
@@ -16,11 +17,13 @@ from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.manifest import NotAssessed
 from wardrobe_contracts.problem import Problem
 from wardrobe_contracts.result import Result
-from wardrobe_trainer import accelerators, variants
+from wardrobe_models.loading import skeleton
+from wardrobe_trainer import drafts, variants
 from wardrobe_trainer.comparison import Counts, Sums
 from wardrobe_trainer.hardware import Room, peak_bytes, taken_bytes
 from wardrobe_trainer.measuring import needed_bytes
 from wardrobe_trainer.problems import TaskError
+from wardrobe_trainer.spreading import weight_bytes
 from wardrobe_trainer.task import ProcessFailedError
 from wardrobe_trainer.variants import (
     END_FILE,
@@ -91,7 +94,7 @@ def test_one_that_would_fill_the_container_is_ended_before() -> None:
     """Its parent, which the kernel would have killed with it, is alive and knows what was needed."""
     taken = 2**28
     room = Room(limit=taken_bytes(os.getpid()) + taken)
-    found = not_assessed(Variant.NF4, ends("x = []\nwhile True: x.append(b'x' * 2**20); time.sleep(0.002)", room))
+    found = not_assessed(Variant.NF4, ends("x = []\nwhile True: x.append(b'x' * 2**20); time.sleep(0.01)", room))
     assert found.reason is Reason.OUT_OF_MEMORY
     assert "it would have needed more than the container's" in found.message
     assert found.needed_bytes is not None
@@ -105,14 +108,19 @@ def test_out_of_memory_that_the_process_says_itself() -> None:
     assert not_assessed(Variant.NF4, ends(says(end))) == wanted
 
 
-def test_what_a_variant_needed_is_what_it_had_when_it_asked_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a GPU at least the base's weights, which may not even have been loaded."""
-    assert needed_bytes(order()) == peak_bytes(os.getpid())
-    monkeypatch.setattr(accelerators, "least_bytes", lambda *_: 5)
-    on_gpu = order().model_copy(update={"config": CONFIG.model_copy(update={"accelerator": Accelerator.GPU})})
-    for allocated, needed in ((3, 5), (7, 7)):
-        monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda allocated=allocated: allocated)
-        assert needed_bytes(on_gpu) == needed
+def test_what_a_variant_needed_is_what_it_had_when_it_asked_for_more(
+    base_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On GPUs what all of them had given, and at least the base's weights, which may not even have been loaded."""
+    before = peak_bytes(os.getpid())
+    assert before <= needed_bytes(order()) <= peak_bytes(os.getpid())
+    here = CONFIG.base.model_copy(update={"folder": str(base_folder)})
+    config = CONFIG.model_copy(update={"accelerator": Accelerator.GPU, "base": here})
+    weights = weight_bytes(skeleton(base_folder), Variant.NF4)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for given, needed in (([0, 0], weights), ([weights, 7], weights + 7)):
+        monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda index, given=given: given[index])
+        assert needed_bytes(order().model_copy(update={"config": config})) == needed
 
 
 def test_what_is_wrong_on_every_variant_ends_the_task() -> None:
@@ -128,6 +136,20 @@ def test_what_is_wrong_on_every_variant_ends_the_task() -> None:
 def test_the_one_trained_on_is_first() -> None:
     wanted = CONFIG.model_copy(update={"variants": [Variant.INT8, Variant.NONE, Variant.NF4, Variant.NONE]})
     assert in_order(wanted) == [Variant.NF4, Variant.NONE, Variant.INT8]
+
+
+def test_what_it_drafts_there_is_what_the_others_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[VariantOrder] = []
+    question = drafts.Question(messages=[{"role": "user", "content": "Why?"}], prompt="p")
+    drafted = [drafts.Draft(question=question, completion="c", prompt_tokens=1, ids=[1, 2])]
+
+    def running(order: VariantOrder) -> End:
+        asked.append(order)
+        return End(measured=MEASURED.model_copy(update={"drafts": order.drafts or drafted}))
+
+    monkeypatch.setattr(variants, "run", running)
+    measure_all(CONFIG.model_copy(update={"variants": list(Variant)[:3]}), order().candidate)
+    assert [one.drafts for one in asked] == [[], drafted, drafted]
 
 
 def test_one_that_does_not_fit_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +212,7 @@ except TerminatedError:
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=30)[0] == "told to stop\n"
+    assert process.communicate(timeout=HANG)[0] == "told to stop\n"
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 

@@ -16,8 +16,9 @@ from .base import (
     base_from_format_0,
 )
 from .gate import GateRule, Judgement, Verdict
-from .manifest import BaseReference, Evaluation, Lineage, NotAssessed
+from .manifest import AnyLineage, BaseReference, Evaluation, NotAssessed
 from .text import shorten
+from .tracking import MlflowTracking
 
 MOST_ROWS = 2000
 """Held-out rows that are measured, unless the run says otherwise."""
@@ -33,9 +34,9 @@ class Incumbent(Record):
 
 
 class AssessConfig(Order):
-    """Order to turn what training left into a published artifact.
+    """Order to turn what training or import left into a published artifact.
 
-    The artifact goes to `<line_folder>/<64 hex digits of its digest>/`, staged in `<line_folder>/.<run>/`.
+    The artifact goes to `<line_folder>/<64 hex digits of its digest>/`, staged in `<line_folder>/.<run>.<pod's uid>/`.
     """
 
     format: PositiveInt = 3
@@ -48,8 +49,10 @@ class AssessConfig(Order):
     """The same base, as the adapter's manifest names it."""
     data_folder: str
     heldout_digest: Digest
+    heldout_tokens_digest: Digest | None = None
+    """None where the check was of a release that did not write them: they are made again then."""
     candidate_folder: str
-    """`<attempt>/adapter`."""
+    """`<attempt>/adapter`, or what the import left."""
     line_folder: str
     """`adapters/<line>` of the store, as mounted: the incumbents' artifacts are in it, too."""
     scores_folder: str | None = None
@@ -59,8 +62,9 @@ class AssessConfig(Order):
     max_rows: PositiveInt = MOST_ROWS
     incumbents: list[Incumbent] = []
     gate: list[GateRule] = []
-    lineage: Lineage
+    lineage: AnyLineage
     accelerator: Accelerator
+    tracking: MlflowTracking | None = None
 
     @classmethod
     def from_format_0(cls, given: dict[str, Any]) -> dict[str, Any]:

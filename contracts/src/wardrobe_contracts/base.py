@@ -19,7 +19,7 @@ Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 """A sha256 in the form `sha256:<64 hex digits>`."""
 AdapterName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 """Name of an Adapter: its line and its version, `cardiology-v3`."""
-Task = Literal["inspect", "check", "train", "assess", "release"]
+Task = Literal["inspect", "check", "import", "train", "assess", "release", "verify"]
 """Programs of the trainer image: one per stage that is a Job."""
 
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^(sampled:)?sha256:[0-9a-f]{64}$")]
@@ -109,11 +109,13 @@ class Variant(StrEnum):
 
 
 class Method(StrEnum):
-    """How a run trains."""
+    """How a run comes to what it publishes."""
 
     LORA = "LoRA"
     QLORA = "QLoRA"
     FULL = "Full"
+    IMPORT = "Import"
+    """An adapter that was trained elsewhere, or by another run; nothing is trained."""
 
 
 class Accelerator(StrEnum):

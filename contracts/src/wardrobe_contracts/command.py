@@ -9,11 +9,15 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     CliApp,
+    CliPositionalArg,
     EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
 )
+
+_POSITIONAL = get_args(CliPositionalArg)[1]
+"""What marks a field that has no option's name."""
 
 
 class _Environment(EnvSettingsSource):
@@ -61,7 +65,8 @@ class CommandLine(BaseSettings):
 
 def _problem(options: type[CommandLine], found: ErrorDetails) -> str:
     field = str(found["loc"][0])
-    option = "--" + field.replace("_", "-")
+    positional = _POSITIONAL in options.model_fields[field].metadata
+    option = field.upper() if positional else "--" + field.replace("_", "-")
     match found["type"]:
         case "missing":
             return f"{option} is missing: give it a value"

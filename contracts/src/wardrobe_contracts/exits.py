@@ -66,27 +66,35 @@ class Reason(Word):
     )
     DATASET_NOT_FOUND = (
         "DatasetNotFound",
-        "There is no file at spec.dataset.source, or the pods' user may not read it.",
+        "There is no file at spec.dataset.source or validation.source, or the pods' user may not read it.",
         ("check",),
         "copy the file there or make it readable, then create the run again; the message lists what is in the folder.",
     )
     CREDENTIALS_REFUSED = (
         "CredentialsRefused",
-        "The server of spec.dataset.source does not know the credentials, or they may not read the file.",
-        ("check",),
-        "mend the Secret that spec.dataset.credentials names, or what it may read; then create the run again.",
+        "The server of spec.dataset.source or spec.adapter.source does not know the credentials, or they may not read "
+        "the file.",
+        ("check", "import"),
+        "mend the Secret that the message's field names, or what it may read; then create the run again.",
     )
     SOURCE_CHANGED = (
         "SourceChanged",
-        "The file at spec.dataset.source was changed again and again while it was being fetched.",
-        ("check",),
-        "create the run again once nobody writes the file; better, give each state of the data a name of its own.",
+        "A file at spec.dataset.source or spec.adapter.source was changed again and again while it was being fetched.",
+        ("check", "import"),
+        "create the run again once nobody writes the file; better, give each state of it a name of its own.",
     )
     SOURCE_UNREACHABLE = (
         "SourceUnreachable",
-        "The server of spec.dataset.source does not answer, or breaks off. The check is made again and goes on where "
-        "it was, so the condition says `Retrying`, and at last `RetriesExhausted`.",
+        "The server of spec.dataset.source or spec.adapter.source does not answer, or breaks off. The check or the "
+        "import is made again, and of S3 goes on where it was, so the condition says `Retrying`, and at last "
+        "`RetriesExhausted`.",
         (),
+    )
+    DATASET_TOO_LARGE = (
+        "DatasetTooLarge",
+        "The file at spec.dataset.source or validation.source is larger than what is fetched into the store.",
+        ("check",),
+        "name a smaller file, or copy it to a PersistentVolumeClaim and name it by pvc://; then create the run again.",
     )
     DATASET_EMPTY = (
         "DatasetEmpty",
@@ -96,9 +104,10 @@ class Reason(Word):
     )
     DATASET_MALFORMED = (
         "DatasetMalformed",
-        "Some rows are not what a row must be; the message names the first, the rule, and how many others break it.",
+        "The file is not of its format, lacks a column, or has rows that are not what a row must be; the message names "
+        "the first, the rule, and how many others break it.",
         ("check",),
-        "rewrite the rows as the message says.",
+        "rewrite the file or its rows as the message says, or name format and columns under spec.dataset.",
     )
     ROLES_INVALID = (
         "RolesInvalid",
@@ -127,9 +136,9 @@ class Reason(Word):
     )
     SPLIT_EMPTY = (
         "SplitEmpty",
-        "The split leaves no row on one of its sides.",
+        "The split leaves no row on one of its sides, or all rows to train on ask what the held-out ones ask.",
         ("check",),
-        "add rows with other prompts, or change fraction or seed under spec.dataset.validation.",
+        "add rows with other prompts, or change fraction, seed or source under spec.dataset.validation.",
     )
     DATA_CHANGED = (
         "DataChanged",
@@ -152,7 +161,7 @@ class Reason(Word):
     BASE_MALFORMED = (
         "BaseMalformed",
         "A file of the model is missing, damaged, or not what adapters can be trained on.",
-        ("inspect", "train", "assess", "release"),
+        ("inspect", "import", "train", "assess", "release", "verify"),
         "copy the model again, all of it from one revision; then delete the BaseModel and create it again.",
     )
     ARCHITECTURE_UNKNOWN = (
@@ -174,11 +183,20 @@ class Reason(Word):
         ("inspect",),
         "convert them to safetensors on a machine that you trust; the message says how.",
     )
+    ADAPTER_MISSING = (
+        "AdapterMissing",
+        "There is no adapter at spec.adapter.source of a run, or at spec.artifact.path of an Adapter by hand, or the "
+        "pods' user may not read it.",
+        ("import", "verify"),
+        "copy the files there or make them readable, then create the object again; the message lists what is in the "
+        "folder.",
+    )
     ADAPTER_INVALID = (
         "AdapterInvalid",
-        "The trained files are not a usable adapter, or another artifact is in their place in the store.",
-        ("assess",),
-        "as the message says; usually create the run again.",
+        "The trained or imported files, or those that an Adapter by hand names, are not a usable adapter of this base "
+        "or not what is said of them; or another artifact is in their place in the store.",
+        ("import", "assess", "verify"),
+        "as the message says; usually create the object again.",
     )
     MODEL_INVALID = (
         "ModelInvalid",
@@ -191,7 +209,8 @@ class Reason(Word):
         "The work needed more memory than the container's limit or the GPU has.",
         EVERY_TASK,
         "create the run again with a higher spec.pod.resources.limits.memory, or a lower microBatchSize or "
-        "sequenceLength. The limits of inspect and check are Wardrobe's own: there only a smaller file helps.",
+        "sequenceLength. The limits of inspect, check, import and verify are Wardrobe's own: there only a smaller file "
+        "helps.",
     )
     DIVERGED = (
         "Diverged",
@@ -242,6 +261,15 @@ class Reason(Word):
         "remains only where a failed task could not leave its record either.",
         EVERY_TASK,
         "look at the volume (full, read-only, gone?), then create the object again.",
+    )
+    STORE_UNSUITABLE = (
+        "StoreUnsuitable",
+        "The volume of the claim wardrobe-store does not do what publishing cannot do without: rename folders in one "
+        "step, sync files and folders. It is tried before anything is trained; the message says what, where, and what "
+        "came of it.",
+        ("check",),
+        "give the claim another volume, such as NFS, CephFS or a disk of the node, or let the pods' user write; then "
+        "create the run again.",
     )
     UNKNOWN = (
         "Unknown",

@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from .base import AdapterName, Digest, Method, Record, Variant
 from .exits import Reason
@@ -91,18 +91,68 @@ class Origin(Record):
     job_uid: str
     dataset_source: str
     dataset_digest: Digest
+    validation_source: str | None = None
+    validation_digest: Digest | None = None
+    """Of the held-out set, where that has a file of its own."""
     train_rows: PositiveInt
     heldout_rows: PositiveInt
     schedule: Schedule
     packages: dict[str, str]
 
+    @property
+    def sequence_length(self) -> int:
+        """Tokens that a row was cut to."""
+        return self.schedule.sequence_length
+
 
 class Lineage(Origin):
-    """Where an adapter comes from."""
+    """Where an adapter comes from that its run has trained."""
 
-    method: Method
+    method: Literal[Method.LORA, Method.QLORA]
     lora: Lora
     quantization: Quantization | None = None
+
+    @property
+    def trained_on(self) -> Variant:
+        """How the base was held."""
+        return self.quantization.type if self.quantization else Variant.NONE
+
+    @property
+    def seed(self) -> int:
+        """Of all that is drawn."""
+        return self.schedule.seed
+
+
+class ImportLineage(Record):
+    """Where an adapter comes from that its run has taken from elsewhere: what trained it is not known."""
+
+    method: Literal[Method.IMPORT] = Method.IMPORT
+    job: str
+    job_uid: str
+    adapter_source: str
+    """`spec.adapter.source` as the person wrote it."""
+    adapter_digest: Digest
+    """Of the files as they were there."""
+    dataset_source: str
+    """Of the data that it was measured on."""
+    dataset_digest: Digest
+    validation_source: str | None = None
+    validation_digest: Digest | None = None
+    """Of the held-out set, where that has a file of its own."""
+    heldout_rows: PositiveInt
+    lora: Lora
+    sequence_length: PositiveInt
+    """Tokens that a row was cut to."""
+    seed: NonNegativeInt
+    """Of all that is drawn."""
+
+    @property
+    def trained_on(self) -> Variant:
+        """Nobody knows; where it is measured on the plain base, that is the first."""
+        return Variant.NONE
+
+
+AnyLineage = Annotated[Lineage | ImportLineage, Field(discriminator="method")]
 
 
 class BaseReference(Record):
@@ -122,10 +172,12 @@ class Manifest(Record):
     files: dict[str, Digest]
     """adapter_config.json, adapter_model.safetensors and probes.json."""
     base: BaseReference
-    lineage: Lineage
+    lineage: AnyLineage
     evaluations: Annotated[list[Evaluation], Field(min_length=1)]
     evaluated_rows: PositiveInt | None = None
     """Of the lineage's held-out rows; None for all."""
+    heldout_digest: Digest | None = None
+    """Of the held-out side, from which rows were measured; None in what earlier releases published."""
     not_assessed: list[NotAssessed] = []
     verdict: Verdict | None = None
     """None where no gate was set."""

@@ -8,6 +8,10 @@ MODELS = "/wardrobe/models"
 """The whole claim that should hold the base (inspect, which must be able to say that a folder is missing)."""
 DATASETS = "/wardrobe/datasets"
 """The claim or ConfigMap that should hold the dataset (check)."""
+ADAPTERS = "/wardrobe/adapters"
+"""The claim that should hold the adapter's files (import)."""
+VALIDATION = "/wardrobe/validation"
+"""The same of the held-out set, where that has a file of its own (check)."""
 RUN = "/wardrobe/run"
 """`runs/<run>` of the store."""
 LINE = "/wardrobe/line"
@@ -18,7 +22,7 @@ NEW_MODELS = "/wardrobe/new-models"
 """`models/<name>` of the store (release)."""
 
 STORE = "/wardrobe/store"
-"""The whole store, read-only (agent)."""
+"""The whole store, read-only (agent, verify)."""
 CACHE = "/wardrobe/cache"
 """Adapters that the agent has verified; the engine reads them there."""
 CONTROL = "/wardrobe/control"
@@ -33,11 +37,18 @@ CONFIG = "/wardrobe/config"
 
 CONFIG_VARIABLE = "WARDROBE_CONFIG"
 """Environment variable with a task's order as JSON."""
+POD_UID_VARIABLE = "WARDROBE_POD_UID"
+"""Environment variable with the uid of a task's pod, which what it leaves unfinished in the store is named by."""
 
 
 def run_in_store(run: str) -> str:
     """Folder of a run inside the store."""
     return f"runs/{run}"
+
+
+def trained_in_store(run: str, attempt: str) -> str:
+    """Folder, inside the store, of the adapter that an attempt of a run has left."""
+    return f"{run_in_store(run)}/{attempt}/adapter"
 
 
 def line_in_store(line: str) -> str:

@@ -7,6 +7,7 @@ from pydantic import PositiveInt
 from .assessment import MOST_ROWS
 from .base import Accelerator, BaseLocation, Digest, Order, Record, TaskPayload
 from .manifest import BaseReference, Evaluation, Origin
+from .tracking import MlflowTracking
 
 RELEASE_FILE = ".wardrobe.json"
 """Beside a published model's files, of which it is none: hidden files make no other model."""
@@ -24,6 +25,8 @@ class ReleaseConfig(Order):
     """The same base, as the new one's lineage names it."""
     data_folder: str
     heldout_digest: Digest
+    heldout_tokens_digest: Digest | None = None
+    """None where the check was of a release that did not write them: they are made again then."""
     candidate_folder: str
     """`<attempt>/model`."""
     models_folder: str
@@ -33,6 +36,7 @@ class ReleaseConfig(Order):
     """Held-out rows that are measured."""
     lineage: Origin
     accelerator: Accelerator
+    tracking: MlflowTracking | None = None
 
 
 class ModelManifest(Record):

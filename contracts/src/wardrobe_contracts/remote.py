@@ -20,6 +20,19 @@ class S3File(Record):
     """The server's URL; None for Amazon's."""
 
 
+class S3Folder(Record):
+    """Objects of a bucket whose keys begin alike."""
+
+    bucket: str
+    prefix: str
+    """Without the last slash."""
+    endpoint: str | None = None
+
+    def file(self, name: str) -> S3File:
+        """One of them."""
+        return S3File(bucket=self.bucket, key=f"{self.prefix}/{name}", endpoint=self.endpoint)
+
+
 class HubFile(Record):
     """A file of a dataset's repository on a Hugging Face Hub, in one revision."""
 
@@ -31,6 +44,9 @@ class HubFile(Record):
     endpoint: str | None = None
     """The hub's URL; None for huggingface.co."""
 
+
+MOST_BYTES = 32 << 30
+"""Of a dataset that is fetched: it lies in the namespace's store while it is checked, beside what others keep there."""
 
 S3_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 HUB_CREDENTIALS = ("HF_TOKEN",)

@@ -8,15 +8,18 @@ from .assessment import Assessment
 from .base import Exchanged, Record, Task
 from .check import CheckReport
 from .exits import FAILURE_CODES, TERMINATION_MESSAGE_LIMIT, ExitCode, Reason
+from .imports import Imported
 from .inspection import Inspection
 from .problem import Problem
 from .release import Release
 from .text import last_that_fit, shorten
+from .tracking import Tracked
 from .training import Reached, TrainingSummary
+from .verification import Verified
 
 RESULT_FILE = "result.json"
 
-Found = Inspection | CheckReport | TrainingSummary | Assessment | Release
+Found = Inspection | CheckReport | Imported | TrainingSummary | Assessment | Release | Verified
 Payload = Annotated[Found, Field(discriminator="task")]
 
 
@@ -69,6 +72,8 @@ class Result(Exchanged):
 
     task: Task
     outcome: Annotated[Succeeded | Failed, Field(discriminator="kind")]
+    tracked: Tracked | None = None
+    """Of runs that are tracked, once it is known what came of that."""
 
     @classmethod
     def success(cls, message: str, payload: Payload) -> Self:
@@ -151,7 +156,8 @@ class Result(Exchanged):
     def termination_message(self, most: int = TERMINATION_MESSAGE_LIMIT) -> str:
         """JSON of at most so many bytes: long texts are cut, more and more until it fits."""
         for limit in (1500, 600, 200, 50):
-            cut = self.model_copy(update={"outcome": self.outcome.shortened(limit)})
+            tracked = self.tracked and self.tracked.shortened(limit // 3)
+            cut = self.model_copy(update={"outcome": self.outcome.shortened(limit), "tracked": tracked})
             text = cut.model_dump_json(by_alias=True, exclude_none=True)
             if len(text.encode()) <= most:
                 return text

@@ -60,6 +60,8 @@ class Finding(Record):
     """Rows that break it, where single rows do."""
     rows: Annotated[list[PositiveInt], Field(max_length=LISTED)] = []
     """Numbers of the first of them. Never a word of them."""
+    validation_rows: Annotated[list[PositiveInt], Field(max_length=LISTED)] = []
+    """The same of the file of `validation.source`, whose rows have numbers of their own."""
     says: str
 
 

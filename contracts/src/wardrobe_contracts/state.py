@@ -140,7 +140,8 @@ class ProofNumbers(Record):
     decode: NonNegativeFloat | None = None
     """What was generated, as scored while generating, against the same in one prefill."""
     mixed: NonNegativeFloat | None = None
-    """The same of what was generated in one batch with other adapters."""
+    """The same of what was generated in one batch with other adapters, or to texts that others had read before:
+    whichever is farther beyond what is allowed."""
 
 
 class Timings(Record):

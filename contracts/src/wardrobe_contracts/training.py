@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from .base import Accelerator, BaseLocation, Digest, Exchanged, Order, Record, TaskPayload, Variant, base_from_format_0
+from .tracking import MlflowTracking, Tracked
 
 PROGRESS_PORT = 8081
 """Where rank 0's launcher serves `/progress` (JSON) and `/metrics` (Prometheus)."""
@@ -196,6 +197,7 @@ class TrainConfig(Order):
     """From SIGTERM until what still runs is killed."""
     activation_checkpointing: bool | None = None
     """Whether activations are computed twice instead of kept; None for on GPUs and not on CPUs."""
+    tracking: MlflowTracking | None = None
 
     @model_validator(mode="after")
     def _whole_accumulation(self) -> Self:
@@ -228,6 +230,8 @@ class Progress(Exchanged):
     """Why nothing could be written at the last try."""
     saving: bool = False
     """Whether a checkpoint is being written, which is no step."""
+    tracked: Tracked | None = None
+    """None where it is not tracked, and before that has begun."""
 
 
 class TrainingSummary(TaskPayload):

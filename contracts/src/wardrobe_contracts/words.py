@@ -10,7 +10,7 @@ class Word(StrEnum):
     meaning: str
     next_step: str
 
-    def __new__(cls, word: str, *_: object) -> Self:  # noqa: D102  what follows the word goes to __init__ alone
+    def __new__(cls, word: str, *_: object) -> Self:  # what follows the word goes to __init__ alone
         member = str.__new__(cls, word)
         member._value_ = word
         return member

@@ -1,7 +1,7 @@
 """Control planes for tests: etcd and an apiserver, on request the controller-manager and the scheduler.
 
 Any number at once, no root, no node. A control plane lives no longer than the program that started it:
-see keeper.py. What a crash of both left behind goes away at the next start.
+see watchdog.py. What a crash of both left behind goes away at the next start.
 
     with controlplane.start() as plane:
         subprocess.run([plane.kubectl, "--kubeconfig", plane.kubeconfig, "get", "namespaces"])
@@ -38,7 +38,7 @@ class ControlPlane:
         self.kubectl: Path = build.program("kubectl")
         self._service_accounts = service_accounts
         self._options = options
-        self._keeper: subprocess.Popen[bytes] | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -75,19 +75,19 @@ class ControlPlane:
     def stop(self) -> None:
         """End every daemon and remove the folder. Harmless when repeated."""
         discard(self.instance)
-        if self._keeper is not None and self._keeper.stdin is not None:
-            self._keeper.stdin.close()
-            self._keeper.wait(timeout=10)
-            self._keeper = None
+        if self._watchdog is not None and self._watchdog.stdin is not None:
+            self._watchdog.stdin.close()
+            self._watchdog.wait(timeout=10)
+            self._watchdog = None
 
     def _spawn(self, name: str, argv: list[str]) -> Record:
         instance = self.instance
         return processes.spawn(name, argv, log=instance.logs / f"{name}.log", records=instance.pids)
 
     def _keep(self) -> None:
-        command = [sys.executable, "-m", "devcluster.keeper", self.instance.name]
+        command = [sys.executable, "-m", "devcluster.watchdog", self.instance.name]
         environment = {**os.environ, "WARDROBE_RUN": str(self.instance.root)}
-        self._keeper = subprocess.Popen(
+        self._watchdog = subprocess.Popen(
             command, stdin=subprocess.PIPE, start_new_session=True, env=environment, cwd="/"
         )
 

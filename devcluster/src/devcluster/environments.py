@@ -107,36 +107,21 @@ def _sync_one(tree: Path, member: Member, environment: Path) -> None:
     former = os.umask(0o022)  # pods of any user read it
     try:
         _install(tree, member, environment)
-        _compile(environment)
+        compile_all(environment)
         mark.write_text(wanted)
     finally:
         os.umask(former)
     say(f"made {environment} in {time.monotonic() - began:.0f} s")
 
 
-def sync_project(project: Path, environment: Path) -> None:
-    """The environment of a project apart, with a lock of its own. Raises DevclusterError."""
-    mark, lock = environment / STAMP, (project / "uv.lock").read_text()
-    with locked("environments"):
-        if mark.is_file() and mark.read_text() == lock:
-            return
-        say(f"making the environment {environment} (a few GB: the first time takes minutes)…")
-        former = os.umask(0o022)  # pods of any user read it
-        try:
-            _uv_sync(project, environment, [])
-            _compile(environment)
-            mark.write_text(lock)
-        finally:
-            os.umask(former)
-
-
 def _install(tree: Path, member: Member, environment: Path) -> None:
     # uv sees no change of a member's sources, only of its pyproject.toml: always install ours anew.
     anew = [option for folder in member.sources for option in ("--reinstall-package", PACKAGES[folder])]
-    _uv_sync(tree, environment, ["--no-dev", "--no-editable", "--package", member.package, *anew])
+    uv_sync(tree, environment, ["--no-dev", "--no-editable", "--package", member.package, *anew])
 
 
-def _uv_sync(project: Path, target: Path, options: list[str]) -> None:
+def uv_sync(project: Path, target: Path, options: list[str]) -> None:
+    """What a lock says, with uv. Raises DevclusterError."""
     uv = str(checkout() / "tools" / "uv")
     command = [uv, "sync", "--frozen", "--quiet", "--python", str(PYTHON), *options]
     environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
@@ -145,7 +130,7 @@ def _uv_sync(project: Path, target: Path, options: list[str]) -> None:
         raise DevclusterError(f"uv sync for {target} failed: see above")
 
 
-def _compile(environment: Path) -> None:
+def compile_all(environment: Path) -> None:
     """Pods cannot write: without bytecode every start would compile torch again (10 s and more)."""
     python, library = str(environment / "bin/python"), str(environment / "lib")
     subprocess.run([python, "-m", "compileall", "-q", "-j", "0", library], check=False, stdout=subprocess.DEVNULL)

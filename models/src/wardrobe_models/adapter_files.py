@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,11 @@ _HARMLESS = {"auto_mapping", "peft_version", "revision", "inference_mode", "lora
 """Fields that change nothing at inference."""
 _PLAIN_STARTS = (True, False, "gaussian", "orthogonal")
 """Values of init_lora_weights that leave the base's weights as they are; pissa, olora, corda and loftq change them."""
+
+_PICKLES = (b"PK\x03\x04", b"\x80")
+"""How they begin."""
+_TYPES = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
+"""Of weights."""
 
 Features = Mapping[str, tuple[int, int]]
 """Linear modules of a base: name to (input features, output features)."""
@@ -111,6 +117,7 @@ def _plain_lora(config: dict[str, Any]) -> LoraConfig:
         raise AdapterFaultError(f"task_type is {config['task_type']!r}, only CAUSAL_LM is served")
     if config.get("init_lora_weights", True) not in _PLAIN_STARTS:
         raise AdapterFaultError(f"init_lora_weights {config['init_lora_weights']!r} presumes another base's weights")
+    _require_forms(config)
     if used := _unserved(config):
         raise AdapterFaultError(f"{ADAPTER_CONFIG_FILE} uses {', '.join(used)}, which is not served unmerged")
     try:
@@ -120,6 +127,49 @@ def _plain_lora(config: dict[str, Any]) -> LoraConfig:
     if not isinstance(parsed.r, int) or parsed.r < 1:
         raise AdapterFaultError(f"r is {parsed.r!r}, a rank is a whole number above 0")
     return parsed
+
+
+def _require_forms(config: dict[str, Any]) -> None:
+    """PEFT takes any value for a field, and fails on some of them later, each in its own way."""
+    for name, fits in _FORMS.items():
+        value = config.get(name)
+        if value is not None and not fits(value):
+            raise AdapterFaultError(f"{name} is {value!r:.40}, which is none of the values that PEFT writes there")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max  # neither is what is no number
+
+
+def _are_names(value: object) -> bool:
+    """A list of names, or a pattern; some names are taken as patterns, too."""
+    return all(map(_is_pattern, value if isinstance(value, list) else [value]))
+
+
+def _is_pattern(text: object) -> bool:
+    if not isinstance(text, str):
+        return False
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError):
+        return False
+    return True
+
+
+def _are_layers(value: object) -> bool:
+    found = value if isinstance(value, list) else [value]
+    return all(isinstance(layer, int) for layer in found)
+
+
+_FORMS: dict[str, Callable[[object], bool]] = {
+    "lora_alpha": _is_number,
+    "use_rslora": lambda value: isinstance(value, bool),
+    "target_modules": _are_names,
+    "exclude_modules": _are_names,
+    "layers_pattern": _are_names,
+    "layers_to_transform": _are_layers,
+}
+"""Of fields that are acted upon, besides null for PEFT's own."""
 
 
 def _unserved(config: dict[str, Any]) -> list[str]:
@@ -135,7 +185,18 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
     except FileNotFoundError as error:
         raise AdapterMissingError(f"{path} is missing") from error
     except (OSError, SafetensorError) as error:
+        if _is_pickle(path):
+            raise AdapterFaultError(f"{path.name} is a pickle, which runs code when it is loaded") from error
         raise AdapterFaultError(f"{path.name} cannot be read: {error}") from error
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether what is no safetensors file is what torch.save writes: a zip archive, or a bare pickle before that."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4).startswith(_PICKLES)
+    except OSError:
+        return False
 
 
 def _pair_up(tensors: dict[str, torch.Tensor], rank: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
@@ -161,6 +222,10 @@ def _pair(module: str, sides: dict[str, torch.Tensor], rank: int) -> tuple[torch
 
 def _require_finite(matrices: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> None:
     """One value that is no number would spoil every row of a batch."""
+    others = [(module, side.dtype) for module, pair in matrices.items() for side in pair if side.dtype not in _TYPES]
+    if others:
+        module, dtype = others[0]
+        raise AdapterFaultError(f"{module} has matrices of {dtype}, and weights are floats of 16, 32 or 64 bits")
     bad = [module for module, pair in matrices.items() if not all(bool(torch.isfinite(side).all()) for side in pair)]
     if bad:
         raise NotFiniteError(f"{bad[0]}, one of {len(bad)} such modules, holds values that are no numbers")

@@ -4,7 +4,10 @@ Both programs must agree on these: an adapter learns to end its answers with a t
 Knows no torch, for inspection and check run without it.
 """
 
+import re
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,11 @@ _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 _END_TOKENS_IN = ("generation_config.json", "config.json")
 """Only the first of them that is there is read, as transformers and vLLM do."""
 
+_TAILS = 1024
+"""Ends of prompts whose tokens are kept."""
+
+Ranges = list[tuple[int, int]]
+"""Of characters, [start, end)."""
 Message = dict[str, str]
 """Role and content."""
 
@@ -86,15 +94,58 @@ class Chat:
 
     def ids(self, text: str) -> list[int]:
         """Tokens of rendered text. The template writes all control tokens itself, so none is added."""
-        # unlike `encode`, this one lets other threads run, and keeps no offsets
-        [encoding] = self.backend.encode_batch_fast([text], add_special_tokens=False)
-        ids: list[int] = encoding.ids
+        [ids] = self.all_ids([text])
         return ids
 
-    def offsets(self, text: str) -> list[tuple[int, int]]:
-        """Range of characters of each token of rendered text."""
-        offsets: list[tuple[int, int]] = self.backend.encode(text, add_special_tokens=False).offsets
-        return offsets
+    def all_ids(self, texts: list[str]) -> list[list[int]]:
+        """Tokens of several texts."""
+        # unlike `encode`, this one lets other threads run, and keeps no offsets
+        return [found.ids for found in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+    @cached_property
+    def cuts(self) -> dict[str, int]:
+        """Control tokens at which a text falls apart: wherever such a one's text stands it is that token, and what is
+        before it and from it on has the tokens that it would have by itself.
+
+        A tokenizer looks for these first, and takes up each piece between them on its own. Left out are tokens that
+        take in white space beside them, and those whose text another's may overlap.
+        """
+        added = self.tokenizer.added_tokens_decoder
+        texts = sorted(str(token) for token in added.values())
+        inner = {character for text in texts for character in text[1:]}
+        beginnings = {text for text, following in pairwise(texts) if following.startswith(text)}
+        plain = {
+            str(token): id_
+            for id_, token in added.items()
+            if token.special and not (token.lstrip or token.rstrip or token.single_word or token.normalized)
+        }
+        return {text: id_ for text, id_ in plain.items() if text[0] not in inner and text not in beginnings}
+
+    @cached_property
+    def cut_ids(self) -> frozenset[int]:
+        """Of all of them."""
+        return frozenset(self.cuts.values())
+
+    @cached_property
+    def _tails(self) -> dict[str, list[int]]:
+        return {}
+
+    def tail_ids(self, text: str) -> list[int]:
+        """Tokens of what prompts end with: the same few texts for all conversations."""
+        if text not in self._tails:
+            if len(self._tails) == _TAILS:
+                self._tails.clear()
+            self._tails[text] = self.ids(text)
+        return self._tails[text]
+
+    @cached_property
+    def any_cut(self) -> re.Pattern[str]:
+        """Finds them in a text."""
+        return re.compile("|".join(map(re.escape, self.cuts)) or r"(?!)")
+
+    def placed(self, texts: list[str]) -> list[tuple[list[int], Ranges]]:
+        """Tokens of rendered texts, and the range of characters of each."""
+        return [(found.ids, found.offsets) for found in self.backend.encode_batch(texts, add_special_tokens=False)]
 
     def text(self, ids: list[int]) -> str:
         """What tokens stand for, control tokens among them."""

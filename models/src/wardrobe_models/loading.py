@@ -1,12 +1,13 @@
 """The frozen base, held in memory in one of its variants."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from bitsandbytes.nn.modules import Linear4bit
 from torch import nn
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from wardrobe_contracts.base import Accelerator, Variant
@@ -24,17 +25,19 @@ def load_base(
     *,
     double_quantization: bool = True,
     dtype: torch.dtype | None = None,
+    devices: Mapping[str, int | torch.device] | None = None,
 ) -> PreTrainedModel:
     """The base in evaluation mode, nothing of it trainable. Raises BadBaseError where weights lack in the files.
 
-    `dtype` is another than that of activations, where all weights are to be trained.
+    `dtype` is another than that of activations, where all weights are to be trained. `devices` says by module where
+    the base goes that one device cannot hold; accelerate's hooks then take what is computed from one to the next.
     """
     loaded: Any = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=dtype or compute_dtype(accelerator),
         quantization_config=quantization(variant, accelerator, double_quantization=double_quantization),
         # DeepSpeed places weights itself where it partitions them while they are loaded
-        device_map=None if is_deepspeed_zero3_enabled() else {"": device(accelerator)},  # type: ignore[no-untyped-call]
+        device_map=None if is_deepspeed_zero3_enabled() else dict(devices or {"": device(accelerator)}),  # type: ignore[no-untyped-call]
         local_files_only=True,
         trust_remote_code=False,
         use_safetensors=True,
@@ -47,6 +50,16 @@ def load_base(
     keep_weights_in_place(model)
     model.requires_grad_(requires_grad=False)
     model.train(mode=False)
+    return model
+
+
+def skeleton(folder: Path) -> PreTrainedModel:
+    """The base's modules with the shapes of their weights and none of these: it takes no memory to speak of."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    with torch.device("meta"):
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]  # it has no types
+            config, trust_remote_code=False
+        )
     return model
 
 

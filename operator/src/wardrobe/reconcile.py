@@ -77,8 +77,7 @@ class Reconciler:
             case FineTuneJobResource():
                 return await self._decide_run(resource, self.now())
             case AdapterResource():
-                used = await wardrobe.adapter.observe.for_adapter(self.kube, resource)
-                return wardrobe.adapter.decide.decide(resource, used, self.now())
+                return await self._decide_adapter(resource, self.now())
             case AdapterDeploymentResource():
                 seen = await wardrobe.deployment.observe.for_deployment(self.kube, self.states, resource)
                 return wardrobe.deployment.decide.decide(resource, seen, self.settings, self.now())
@@ -87,6 +86,10 @@ class Reconciler:
     async def _decide_base(self, base: BaseModelResource, now: str) -> Plan:
         seen = await wardrobe.base.observe.for_base(self.kube, base, now)
         return wardrobe.base.decide.decide(base, seen, self.settings, now)
+
+    async def _decide_adapter(self, found: AdapterResource, now: str) -> Plan:
+        seen = await wardrobe.adapter.observe.for_adapter(self.kube, found, now)
+        return wardrobe.adapter.decide.decide(found, seen, self.settings, now)
 
     async def _decide_run(self, run: FineTuneJobResource, now: str) -> Plan:
         if not wardrobe.run.decide.finished(run):

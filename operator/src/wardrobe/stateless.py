@@ -18,28 +18,22 @@ class NoDiffBase(kopf.DiffBaseStorage):
         return kopf.BodyEssence({})
 
     def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
-        """Nothing was stored."""
         return None
 
-    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
-        """Nothing is stored."""
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None: ...
 
 
 class NoProgress(kopf.ProgressStorage):
     """Handlers of events make no progress."""
 
     def fetch(self, *, key: Any, body: kopf.Body) -> Any:
-        """Nothing was stored."""
         return None
 
-    def store(self, *, key: Any, record: Any, body: kopf.Body, patch: kopf.Patch) -> None:
-        """Nothing is stored."""
+    def store(self, *, key: Any, record: Any, body: kopf.Body, patch: kopf.Patch) -> None: ...
 
-    def purge(self, *, key: Any, body: kopf.Body, patch: kopf.Patch) -> None:
-        """Nothing was stored."""
+    def purge(self, *, key: Any, body: kopf.Body, patch: kopf.Patch) -> None: ...
 
-    def touch(self, *, body: kopf.Body, patch: kopf.Patch, value: str | None) -> None:
-        """Nothing is stored."""
+    def touch(self, *, body: kopf.Body, patch: kopf.Patch, value: str | None) -> None: ...
 
     def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
         """As it is: nothing of ours is in it."""

@@ -16,7 +16,7 @@ from wardrobe.deployment import pod_troubles, replacement
 from wardrobe.manifests import pod_status
 from wardrobe.workqueue import WorkQueue
 
-OWNERS = frozenset({basemodel.KIND, finetunejob.KIND, adapterdeployment.KIND})
+OWNERS = frozenset({basemodel.KIND, finetunejob.KIND, adapter.KIND, adapterdeployment.KIND})
 """Kinds that have Jobs or pods; labels may say anything."""
 
 SUSPENDED = "suspended"
@@ -83,6 +83,7 @@ class Wakeups:
         changed = self._is_new(event, manifest, spec_gist(manifest), "spec")
         if kind == finetunejob.KIND:
             changed |= self._is_new(event, manifest, saving_gist(manifest), "saving")
+            changed |= self._is_new(event, manifest, tracking_gist(manifest), "tracking")
         if (changed or not says_anything(manifest)) and not (event is None and self._rests(key, manifest)):
             self._queue.add(key, listed=event is None)
         gist = readiness_gist(manifest)
@@ -193,8 +194,15 @@ def spec_gist(manifest: Manifest) -> Hashable:
 def saving_gist(run: Manifest) -> Hashable:
     """What the pulled progress says of checkpoints, beside their number: a condition says it, too."""
     progress = run.get("status", {}).get("progress") or {}
-    said = (progress.get("stage"), progress.get("problem")) if progress.get("problem") else bool(progress.get("saved"))
-    return said or None
+    gist = (progress.get("stage"), progress.get("problem")) if progress.get("problem") else bool(progress.get("saved"))
+    return gist or None
+
+
+def tracking_gist(run: Manifest) -> Hashable:
+    """What the pulled progress says of tracking; how an error is worded is no news."""
+    found = (run.get("status", {}).get("progress") or {}).get("tracking") or {}
+    said = (found.get("runId"), found.get("reason"))
+    return said if any(said) else None
 
 
 def says_anything(manifest: Manifest) -> bool:
@@ -262,13 +270,11 @@ def serving_gist(child: Manifest) -> Hashable:
 def pod_gist(pod: Manifest) -> Hashable:
     """Stuck or ended, and for the one that reports progress its address; a pod on its way is no news."""
     labels = pod["metadata"]["labels"]
-    status = pod.get("status", {})
     if children.PART_LABEL in labels:
         gone = pod["metadata"].get("deletionTimestamp")
-        return ("serving", pod_status.is_ready(pod), status.get("podIP"), gone, pod_troubles.of_pod(pod))
-    containers = status.get("containerStatuses", [])
-    ended = any("terminated" in c.get("state", {}) for c in containers) or status.get("phase") == "Failed"
-    if ended:
+        return ("serving", pod_status.is_ready(pod), pod_status.ip(pod), gone, pod_troubles.of_pod(pod))
+    containers = pod_status.containers(pod)
+    if pod_status.has_ended(pod) or any(map(pod_status.terminated, containers)):
         return ENDED
     if leaving := pod["metadata"].get("deletionTimestamp"):
         return ("leaving", leaving)

@@ -38,29 +38,6 @@ def take(config: TrainConfig, local_rank: int, variant: Variant) -> None:
     torch.cuda.set_device(local_rank)
 
 
-def take_one(accelerator: Accelerator, base: Path, variant: Variant) -> None:
-    """The same for a task of one process."""
-    if accelerator is Accelerator.GPU:
-        require(look(0), 1, least_bytes(base, variant))
-
-
-def take_for(accelerator: Accelerator, base: Path, variant: Variant) -> None:
-    """The same where another variant may still fit. Raises TaskError (OutOfMemory) where only memory lacks."""
-    if accelerator is not Accelerator.GPU:
-        return
-    found, needed = look(0), least_bytes(base, variant)
-    require(found, 1, 0)
-    if found.free_bytes < needed:
-        problem = Problem(
-            field="spec.parallelism.accelerator",
-            value="GPU",
-            rule=f"{variant} takes {needed / GIB:.1f} GiB at least, for the base's weights alone, and "
-            f"{found.free_bytes / GIB:.1f} GiB are free",
-            next_step="Choose nodes with larger ones by spec.pod.nodeSelector",
-        )
-        raise TaskError(ExitCode.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY, problem)
-
-
 def least_bytes(base: Path, variant: Variant) -> int:
     """What the base's weights alone take at least."""
     return int(LEAST_SHARE[variant] * sum(path.stat().st_size for path in base.glob("*.safetensors")))

@@ -6,29 +6,23 @@ from typing import Any
 
 from wardrobe_contracts.manifest import ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE
 
-from .problems import TaskError, bad_adapter
+from .candidate import TRAINED, Candidate
 
 _SETS = ("target_modules", "exclude_modules")
 """Fields that PEFT holds as sets and writes in the order of their hashes."""
-RETRAIN = "Train again; if it happens twice, report it with the training pod's log"
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path, candidate: Candidate = TRAINED) -> dict[str, Any]:
     """As it stands in the file; what it means is looked at where the weights are. Raises TaskError (AdapterInvalid)."""
     if not (folder / ADAPTER_WEIGHTS_FILE).is_file():
-        raise invalid_adapter(f"{folder / ADAPTER_WEIGHTS_FILE} is missing", RETRAIN)
+        raise candidate.invalid(f"{folder / ADAPTER_WEIGHTS_FILE} is missing")
     try:
         config = json.loads((folder / ADAPTER_CONFIG_FILE).read_bytes())
     except (FileNotFoundError, ValueError) as error:
-        raise invalid_adapter(f"{folder / ADAPTER_CONFIG_FILE} is missing or is no JSON", RETRAIN) from error
+        raise candidate.invalid(f"{folder / ADAPTER_CONFIG_FILE} is missing or is no JSON") from error
     if not isinstance(config, dict):
-        raise invalid_adapter(f"{ADAPTER_CONFIG_FILE} is no object", RETRAIN)
+        raise candidate.invalid(f"{ADAPTER_CONFIG_FILE} is no object")
     return config
-
-
-def invalid_adapter(rule: str, next_step: str) -> TaskError:
-    """The adapter must not be published."""
-    return bad_adapter(value="the trained adapter", rule=rule, next_step=next_step)
 
 
 def normalised_config(config: dict[str, Any], base_name: str) -> bytes:

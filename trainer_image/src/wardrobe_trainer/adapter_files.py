@@ -9,7 +9,7 @@ from wardrobe_contracts.manifest import ADAPTER_FILES
 from wardrobe_models import adapter_files
 from wardrobe_models.adapter_files import Adapter, AdapterFaultError, NotFiniteError, linear_features
 
-from .adapter_config import RETRAIN, invalid_adapter
+from .candidate import TRAINED, Candidate
 
 
 @dataclass(frozen=True)
@@ -27,27 +27,30 @@ class AdapterFacts:
         return self.adapter.lora.r
 
 
-def validate(folder: Path, rank: int) -> AdapterFacts:
-    """Re-open an adapter and check every tensor. Raises TaskError (AdapterInvalid)."""
+def validate(folder: Path, rank: int | None, candidate: Candidate = TRAINED) -> AdapterFacts:
+    """Re-open an adapter and check every tensor; None is for a rank that nobody ordered.
+
+    Raises TaskError (AdapterInvalid).
+    """
     try:
         adapter = adapter_files.read(folder)
     except NotFiniteError as error:
-        raise invalid_adapter(str(error), "Lower spec.training.learningRate and train again") from error
+        raise candidate.invalid(str(error), candidate.diverged) from error
     except AdapterFaultError as error:
-        raise invalid_adapter(str(error), RETRAIN) from error
-    if adapter.lora.r != rank:
-        raise invalid_adapter(f"its r is {adapter.lora.r}, and {rank} was ordered", RETRAIN)
+        raise candidate.invalid(str(error)) from error
+    if rank is not None and adapter.lora.r != rank:
+        raise candidate.invalid(f"its r is {adapter.lora.r}, and {rank} was ordered")
     if not isinstance(adapter.lora.target_modules, set):
-        raise invalid_adapter(f"its target_modules are no list: {adapter.lora.target_modules}", RETRAIN)
+        raise candidate.invalid(f"its target_modules are no list: {adapter.lora.target_modules}")
     if not any(bool(b.any()) for _, b in adapter.matrices.values()):
-        raise invalid_adapter("every B matrix is zero: the adapter changes nothing", RETRAIN)
+        raise candidate.invalid("every B matrix is zero: the adapter changes nothing", candidate.unchanging)
     size = sum((folder / name).stat().st_size for name in ADAPTER_FILES)
     return AdapterFacts(adapter, sorted(adapter.lora.target_modules), size)
 
 
-def require_fits(base: nn.Module, adapter: Adapter) -> None:
+def require_fits(base: nn.Module, adapter: Adapter, candidate: Candidate = TRAINED) -> None:
     """The adapter must be whole and of this base. Raises TaskError."""
     try:
         adapter_files.require_fits(adapter, linear_features(base))
     except AdapterFaultError as error:
-        raise invalid_adapter(str(error), "Use the base that it was trained on") from error
+        raise candidate.invalid(str(error), candidate.other_base) from error

@@ -11,17 +11,21 @@ from wardrobe_contracts.manifest import (
     ADAPTER_CONFIG_FILE,
     ADAPTER_WEIGHTS_FILE,
     MANIFEST_FILE,
+    AnyLineage,
     Evaluation,
     Manifest,
 )
 from wardrobe_contracts.probes import PROBES_FILE, Probes, ProbeScores
 
 from . import drafts, gate
-from .adapter_config import invalid_adapter, normalised_config, read_config
+from .adapter_config import normalised_config, read_config
+from .candidate import of_lineage
+from .card import CARD_FILE, card
 from .comparison import compare
 from .console import say
+from .files import clear_left
 from .model_files import require_unchanged
-from .publish import clear_stage, publish, published, target_of
+from .publish import publish, published, target_of
 from .variants import Found, Measured, measure_all
 
 
@@ -31,9 +35,9 @@ def assess(config: AssessConfig) -> Assessment:
     Raises TaskError or ProcessFailedError where it, the base or the data are not as they must be, or no variant fits.
     """
     line, candidate = Path(config.line_folder), Path(config.candidate_folder)
-    clear_stage(line, config.run)
+    clear_left(line)
     require_unchanged(Path(config.base.folder), config.base.fingerprint)
-    settled = normalised_config(read_config(candidate), config.base_reference.name)
+    settled = normalised_config(read_config(candidate, of_lineage(config.lineage)), config.base_reference.name)
     digests = {
         ADAPTER_CONFIG_FILE: sha256(settled),
         ADAPTER_WEIGHTS_FILE: sha256_file(candidate / ADAPTER_WEIGHTS_FILE),
@@ -41,9 +45,7 @@ def assess(config: AssessConfig) -> Assessment:
     digest = of_files(digests)
     say(f"candidate {digest}")
     if published(line, digest):
-        require_same_measure(line, digest, config)
-        say("an artifact of this digest is published already; it stays as it is")
-        return describe(line, digest, config, known_scores(line, digest, config) or _anew(line, digest, config))
+        return _as_published(line, digest, config)
     found = measure_all(config, digest)
     scores = scores_of(config, found)
     contents: dict[str, bytes | Path] = {
@@ -51,15 +53,26 @@ def assess(config: AssessConfig) -> Assessment:
         ADAPTER_WEIGHTS_FILE: candidate / ADAPTER_WEIGHTS_FILE,
         **_written(config, digest, digests, found, scores),
     }
-    publish(line, config.run, digest, contents)
+    if not publish(line, config.run, digest, contents):
+        return _as_published(line, digest, config, scores)
     say(f"published {target_of(line, digest)}")
     return describe(line, digest, config, scores)
+
+
+def _as_published(line: Path, digest: Digest, config: AssessConfig, mine: "Scores | None" = None) -> Assessment:
+    """What another run, or another pod of this one, has published, with its scores. Raises TaskError.
+
+    Where they lack incumbents of this run: `mine`, or what is measured now.
+    """
+    require_same_measure(line, digest, config)
+    say("an artifact of this digest is published already; it stays as it is")
+    return describe(line, digest, config, known_scores(line, digest, config) or mine or _anew(line, digest, config))
 
 
 def _written(
     config: AssessConfig, digest: Digest, digests: dict[str, Digest], found: Found, scores: "Scores"
 ) -> dict[str, bytes]:
-    """The two files that tell of the adapter's own."""
+    """The files that tell of the adapter's own two. The card is made of the manifest, which so cannot name it."""
     probes_file = _probes(config, digest, found).model_dump_json(by_alias=True, indent=1).encode()
     judgements = scores.judged(config)
     manifest = Manifest(
@@ -70,11 +83,13 @@ def _written(
         lineage=config.lineage,
         evaluations=scores.evaluations,
         evaluated_rows=scores.rows,
+        heldout_digest=config.heldout_digest,
         not_assessed=found.not_assessed,
         verdict=gate.verdict(judgements),
         gate=judgements,
     )
-    return {PROBES_FILE: probes_file, MANIFEST_FILE: manifest.model_dump_json(by_alias=True, indent=2).encode()}
+    manifest_file = manifest.model_dump_json(by_alias=True, indent=2).encode()
+    return {PROBES_FILE: probes_file, MANIFEST_FILE: manifest_file, CARD_FILE: card(manifest).encode()}
 
 
 @dataclass(frozen=True)
@@ -141,21 +156,27 @@ def _probes(config: AssessConfig, digest: Digest, found: Found) -> Probes:
         {variant: found.measured[variant].probe_scores for variant in variants},
         adapter=digest,
         base=config.base_reference.digest,
-        seed=config.lineage.schedule.seed,
+        seed=config.lineage.seed,
     )
 
 
 def require_same_measure(line: Path, digest: Digest, config: AssessConfig) -> None:
-    """What is published was measured on the same data and on all variants asked for. Raises TaskError."""
+    """What is published was measured on the same rows and on all variants asked for. Raises TaskError."""
     found = Manifest.model_validate_json((target_of(line, digest) / MANIFEST_FILE).read_bytes())
     assessed, not_assessed = ({one.variant for one in found.evaluations}, {one.variant for one in found.not_assessed})
     lacking = set(config.variants) - assessed - not_assessed
-    if lacking or found.lineage.dataset_digest != config.lineage.dataset_digest:
-        what = f"without {', '.join(sorted(lacking))}" if lacking else "on another dataset"
-        raise invalid_adapter(
-            f"the very same adapter was published before by {found.lineage.job} and measured {what}",
-            "Nothing published is overwritten: train with another spec.training.seed to measure anew",
-        )
+    ours, theirs = _measured_on(config.lineage), _measured_on(found.lineage)
+    other_rows = found.heldout_digest not in {None, config.heldout_digest}
+    if lacking or other_rows or ours != theirs:
+        what = f"without {', '.join(sorted(lacking))}" if lacking else "on another dataset, or other rows of it"
+        candidate = of_lineage(config.lineage)
+        rule = f"the very same adapter was published before by {found.lineage.job} and measured {what}"
+        raise candidate.invalid(rule, candidate.published)
+
+
+def _measured_on(lineage: AnyLineage) -> tuple[object, ...]:
+    """All that says which rows were measured where no digest does."""
+    return lineage.dataset_digest, lineage.validation_digest, lineage.heldout_rows, lineage.sequence_length
 
 
 def describe(line: Path, digest: Digest, config: AssessConfig, scores: Scores) -> Assessment:
@@ -172,7 +193,7 @@ def describe(line: Path, digest: Digest, config: AssessConfig, scores: Scores) -
     return Assessment(
         digest=digest,
         manifest_digest=sha256_file(target / MANIFEST_FILE),
-        size_bytes=sum(path.stat().st_size for path in target.iterdir()),
+        size_bytes=sum((target / name).stat().st_size for name in (*manifest.files, MANIFEST_FILE)),
         rank=settings["r"],
         target_modules=sorted(settings["target_modules"]),
         evaluations=scores.evaluations,

@@ -2,19 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from wardrobe_contracts.check import Frame
 from wardrobe_models.chat import Chat
 
+from .bodies import body_tokens, places
 from .comparison import Counts, Sums
 from .dataset import Row
-from .framing import body_of
 from .scoring import Passage
-from .tokens import answer_offsets, encode, turns
+from .token_file import TokenFile, Words, labelled, of_body, tokens_of
+from .tokens import encode
 
 
 @dataclass(frozen=True)
@@ -27,45 +29,30 @@ class HeldOut:
 
 
 def prepare(chat: Chat, rows: list[Row], frame: Frame, length: int) -> list[HeldOut]:
-    """Rows as the examples that training would make of them, truncated to `length`."""
+    """Rows as the examples that training would make of them, truncated to `length`: what a check leaves as tokens."""
     return [one for row in rows for one in _prepare(chat, row, frame, length)]
 
 
 def _prepare(chat: Chat, row: Row, frame: Frame, length: int) -> Iterator[HeldOut]:
-    bodies = iter(_bodies(chat, row, frame))
-    for encoded in encode(chat, row.messages):
-        cut = encoded.truncated(length)
-        positions: list[int] = []
-        body: list[bool] = []
-        own = [next(bodies) for _ in encoded.answers]
-        for (start, end), mask in zip(cut.answers, own, strict=False):  # truncation may have cut later answers
-            positions += range(start, end)
-            body += mask[: end - start]
+    whole = encode(chat, row.messages)
+    cut = [example.truncated(length) for example in whole]
+    body = iter(body_tokens(places(chat, row.messages, whole, cut), row.messages, frame).tolist())
+    for example in cut:
+        positions = [place for start, end in example.answers for place in range(start, end)]
         if positions:
-            yield HeldOut(Passage(cut.ids, positions), body)
+            yield HeldOut(Passage(example.ids, positions), [next(body) for _ in positions])
 
 
-def _bodies(chat: Chat, row: Row, frame: Frame) -> list[list[bool]]:
-    """Of each answer, which of its tokens are body."""
-    answers = [message["content"] for message in row.messages if message["role"] == "assistant"]
-    return [
-        body_tokens(answer_offsets(chat, turn), turn.answer, answer, frame)
-        for turn, answer in zip(turns(chat, row.messages), answers, strict=True)
-    ]
+def as_checked(tokens: TokenFile, rows: Sequence[int]) -> list[HeldOut]:
+    """The examples of some rows as the check left them; places of rows in ascending order."""
+    chosen = np.flatnonzero(np.isin(tokens.rows, rows))
+    return [_read(tokens.words(int(index))) for index in chosen]
 
 
-def body_tokens(offsets: list[tuple[int, int]], text: str, answer: str, frame: Frame) -> list[bool]:
-    """Which of an answer's tokens are body. `text` is what the template writes for it.
-
-    A token that covers any character of the body belongs to it. The end token does where no closing comes before it:
-    after a closing it is as easily learnt as the closing itself.
-    """
-    stripped = answer.strip()
-    begin = text.find(stripped)  # templates may strip white space around a message
-    start, end, closed = body_of(stripped, frame)
-    start, end = (begin + start, begin + end) if begin >= 0 else (0, len(text))
-    after = begin + len(stripped)
-    return [(start < end and low < end and high > start) or (low >= after and not closed) for low, high in offsets]
+def _read(words: Words) -> HeldOut:
+    positions = np.flatnonzero(labelled(words))
+    passage = Passage(tokens_of(words).tolist(), positions.tolist())
+    return HeldOut(passage, of_body(words)[positions].tolist())
 
 
 def counts(rows: list[HeldOut]) -> Counts:

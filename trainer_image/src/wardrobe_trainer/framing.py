@@ -76,15 +76,21 @@ def _bounds(answer: str, frame: Frame) -> tuple[int, int]:
     return start + len(trimmed) - len(trimmed.lstrip()), end - (len(trimmed) - len(trimmed.rstrip()))
 
 
+def ends_of(answer: str) -> str:
+    """Of a long answer what a frame may be of: its two ends."""
+    return answer if len(answer) <= 2 * LONGEST else answer[:LONGEST] + answer[-LONGEST:]
+
+
 class Answers:
-    """Answers to find the frame in: of many, those with the lowest keys, and of a long one its two ends."""
+    """Answers to find the frame in: of many, those with the lowest keys."""
 
     def __init__(self) -> None:
         self._lowest: list[tuple[int, str]] = []
 
-    def add(self, key: int, answer: str) -> None:
-        """One answer; its key says nothing of its place, so that the order of the rows does not matter."""
-        entry = (-key, answer if len(answer) <= 2 * LONGEST else answer[:LONGEST] + answer[-LONGEST:])
+    def add(self, key: int, ends: str) -> None:
+        """The ends of one (`ends_of`); its key says nothing of its place, so that the order of the rows does not
+        matter."""
+        entry = (-key, ends)
         if len(self._lowest) < SAMPLE:
             heapq.heappush(self._lowest, entry)
         else:

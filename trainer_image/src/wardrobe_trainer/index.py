@@ -1,4 +1,4 @@
-"""What the check keeps of each row in memory: numbers, 36 bytes of them, however long the row is."""
+"""What the check keeps of each row in memory: numbers, 45 bytes of them, however long the row is."""
 
 import hashlib
 from array import array
@@ -13,6 +13,7 @@ Column = np.ndarray[Any, np.dtype[Any]]
 
 COLUMNS = {
     "number": "I",  # in the file, from 1
+    "apart": "B",  # whether it is of the file of `validation.source`
     "side": "B",
     "longest": "I",  # tokens of its longest example, before truncation
     "examples": "H",  # that keep labels after truncation
@@ -20,6 +21,7 @@ COLUMNS = {
     "labels": "I",  # of those
     "flags": "B",  # what was found in its text, a bit each (the PLACE of a rule)
     "prompt": "Q",  # hash of all before the last answer
+    "question": "Q",  # hash of all that the user says
     "answer": "Q",  # hash of the last answer
 }
 """By their types in `array` and numpy alike."""
@@ -36,7 +38,7 @@ class Side(IntEnum):
     DROPPED = 2
     """Truncation removes all of its answers."""
     LEFT_OUT = 3
-    """It would be trained on, and a near copy of it is held out."""
+    """It would be trained on, and a near copy of it is held out, or another row that asks the same."""
 
 
 class Index:

@@ -1,46 +1,32 @@
 """Reading a dataset: each row once, from its text to its side's files. What stays in memory are numbers of it."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from wardrobe_contracts.check import HELDOUT_FILE, TOKENS_FILE, TRAIN_FILE, CheckConfig
-from wardrobe_contracts.exits import Reason
-from wardrobe_models.chat import Chat, ChatTemplateError
+import numpy as np
+
+from wardrobe_contracts.check import HELDOUT_FILE, HELDOUT_TOKENS_FILE, TOKENS_FILE, TRAIN_FILE, CheckConfig, Frame
+from wardrobe_models.chat import Chat
 
 from .abreast import abreast
-from .dataset import Fault, Faults, Row, control_token_fault, stream_rows
+from .bodies import body_tokens
+from .dataset import Fault, Faults
+from .examine import Examination, Examined
 from .files import durably
 from .framing import Answers
-from .index import Index, Side, Table, hash64
-from .rules import Scans, flags, scans
-from .split import held_out, normalised, prompt_key
-from .token_file import TokenFile, TokenWriter, token_file
-from .tokens import Encoded, UnlabelledError, encode
+from .index import Column, Index, Side, Table
+from .layouts import kept_messages
+from .readers.line import Line
+from .reading import DataFile, stream
+from .rules import scans
+from .token_file import Opened, TokenFile, TokenWriter, labelled, token_file, with_body
 
-_ACCEPTED = "the base's chat template must accept the conversation"
-BYTES_AT_ONCE = 2**20
-"""Of rows that a thread takes together. A few of such batches are on their way, some twenty times as large as text."""
-
-
-@dataclass(frozen=True)
-class Examined:
-    """A row with what becomes of it."""
-
-    row: Row
-    longest: int
-    """Tokens of its longest example, before truncation."""
-    examples: list[Encoded]
-    """After truncation, those that keep some of their labels."""
-    side: Side
-    flags: int
-    prompt: int
-    answer: int
+PLACES_FILE = "places"
+_SIZE = np.dtype("<u4")
 
 
 @dataclass(frozen=True)
@@ -51,113 +37,133 @@ class Taken:
     answers: Answers
 
 
+class SideFiles:
+    """A side's rows as they are kept, and their tokens."""
+
+    def __init__(self, lines: BinaryIO, tokens: TokenWriter) -> None:
+        self._lines, self._tokens = lines, tokens
+        self._rows = 0
+
+    def add(self, line: bytes, examples: list[Column]) -> None:
+        """One row, with its line end."""
+        self._lines.write(line)
+        for words in examples:
+            self._tokens.add(words, self._rows)
+        self._rows += 1
+
+
 @dataclass(frozen=True)
 class Sides:
     """The files that a check writes."""
 
-    train: BinaryIO
-    heldout: BinaryIO
-    tokens: TokenWriter
+    train: SideFiles
+    heldout: SideFiles
 
     def add(self, found: Examined) -> None:
-        """A row as it stood in the dataset, and its tokens where it is trained on."""
-        if found.side is Side.DROPPED:
-            return
-        (self.heldout if found.side is Side.HELDOUT else self.train).write(f"{found.row.line}\n".encode())
-        if found.side is Side.TRAIN:
-            for example in found.examples:
-                self.tokens.add(example)
-
-
-def keep(found: Path, table: Table, into: Sides) -> None:
-    """What is still on a side, from the files of all rows that were."""
-    were = table.on(Side.TRAIN) | table.on(Side.LEFT_OUT)
-    sides_of, examples = table["side"][were], table["examples"][were]
-    tokens = TokenFile(found / TOKENS_FILE).stream()
-    with (found / TRAIN_FILE).open("rb") as lines:
-        for line, side, count in zip(lines, sides_of, examples, strict=True):
-            row = list(islice(tokens, int(count)))
-            if side == Side.TRAIN:
-                into.train.write(line)
-                for words in row:
-                    into.tokens.add_words(words)
-    with (found / HELDOUT_FILE).open("rb") as lines:
-        shutil.copyfileobj(lines, into.heldout)
+        """A row where it belongs."""
+        if found.side is not Side.DROPPED:
+            side = self.heldout if found.side is Side.HELDOUT else self.train
+            side.add(f"{found.line}\n".encode(), found.examples)
 
 
 @contextmanager
-def sides(folder: Path) -> Iterator[Sides]:
-    """Files that are there once the block has ended well, and not before. Raises OSError."""
+def sides(folder: Path, opened: Opened = durably) -> Iterator[Sides]:
+    """Files that are whole once the block has ended well: unless opened otherwise, they are not there before. Raises
+    OSError."""
     with ExitStack() as stack:
-        train, heldout = (stack.enter_context(durably(folder / name)) for name in (TRAIN_FILE, HELDOUT_FILE))
-        yield Sides(train, heldout, stack.enter_context(token_file(folder / TOKENS_FILE)))
+
+        def side(lines: str, tokens: str) -> SideFiles:
+            file = stack.enter_context(opened(folder / lines))
+            return SideFiles(file, stack.enter_context(token_file(folder / tokens, opened)))
+
+        yield Sides(side(TRAIN_FILE, TOKENS_FILE), side(HELDOUT_FILE, HELDOUT_TOKENS_FILE))
 
 
-def take_in(config: CheckConfig, chat: Chat, into: Sides) -> Taken:
-    """Read, check, tokenise and split all rows. Raises TaskError where the file or any row is not as it must be."""
-    faults, index, answers, read = Faults(), Index(), Answers(), 0
-    rows = stream_rows(Path(config.dataset_file), config.source)
-    for found in abreast(partial(examine, chat, config, scans(config)), rows, _size, BYTES_AT_ONCE):
-        read += 1
-        if isinstance(found, Fault):
-            faults.add(found)
-        elif not faults:
-            into.add(found)
-            index.add(_numbers(found))
-            if found.side is Side.TRAIN:
-                answers.add(found.prompt ^ found.answer, found.row.answer)
-    faults.raise_any(read)
+def take_in(config: CheckConfig, chat: Chat, files: list[DataFile], found: Path) -> Taken:
+    """Read, check, tokenise and split all rows, those of `validation.source` last; what is found goes into the folder
+    `found`. Raises TaskError where a file or any row is not as it must be."""
+    index, answers = Index(), Answers()
+    with sides(found, _for_now) as into, (found / PLACES_FILE).open("wb") as places:
+        for apart, file in enumerate(files):
+            work = Examination(chat, config, scans(config), apart=bool(apart))
+            for row in _examined(work, file):
+                into.add(row)
+                index.add(_numbers(row, apart))
+                if row.side is Side.TRAIN:
+                    answers.add(row.prompt ^ row.answer, row.said)
+                elif row.side is Side.HELDOUT:
+                    places.write(_SIZE.type(len(row.places)).tobytes() + row.places.tobytes())
     return Taken(index.table(), answers)
 
 
-def _size(item: Row | Fault) -> int:
-    return len(item.line) if isinstance(item, Row) else 0
+def _for_now(path: Path) -> BinaryIO:
+    """Nobody looks for it after this check."""
+    return path.open("wb")
 
 
-def examine(chat: Chat, config: CheckConfig, active: Scans, row: Row | Fault) -> Examined | Fault:
-    """One row under the base's own template, and its side; or what is wrong with it."""
-    if isinstance(row, Fault):
-        return row
-    encoded = encode_row(chat, row)
-    if isinstance(encoded, Fault):
-        return encoded
-    cut = [example.truncated(config.sequence_length) for example in encoded]
-    examples = [example for example in cut if example.label_tokens]
-    outside = held_out(row.messages, seed=config.seed, fraction=config.validation_fraction)
-    side = Side.DROPPED if not examples else Side.HELDOUT if outside else Side.TRAIN
-    longest = max(len(example.ids) for example in encoded)
-    prompt, answer = hash64(prompt_key(row.messages)), hash64(normalised(row.answer))
-    return Examined(row, longest, examples, side, flags(row, active), prompt, answer)
+def _examined(work: Examination, file: DataFile) -> Iterator[Examined]:
+    """Rows until the first that is wrong; then only faults are looked for. Raises TaskError where there are any."""
+    faults, read = Faults(file.field), 0
+    for row in abreast(work, stream(file), _size):
+        read += 1
+        if isinstance(row, Fault):
+            faults.add(row)
+        elif not faults:
+            yield row
+    faults.raise_any(read)
 
 
-def encode_row(chat: Chat, row: Row) -> list[Encoded] | Fault:
-    """A row's examples, or why the base cannot be trained on it."""
-    if fault := control_token_fault(row, chat):
-        return fault
-    try:
-        return encode(chat, row.messages)
-    except ChatTemplateError as error:
-        found = "the template refuses it" if error.own_words else "the template fails on it"
-        rule = f"the base's chat template says: {error.own_words}" if error.own_words else _ACCEPTED
-        hint = "Leave out what the template refuses"
-        return Fault(row.number, Reason.ROLES_INVALID, found, rule, hint)
-    except UnlabelledError as error:
-        hint = "Write the answers as plain text, or leave the rows out"
-        return Fault(row.number, Reason.DATASET_MALFORMED, "an answer cannot be labelled", str(error), hint)
+def _size(item: Line | Fault) -> int:
+    return len(item.text) if isinstance(item, Line) else 0
 
 
-def _numbers(found: Examined) -> tuple[int, ...]:
+def _numbers(row: Examined, apart: int) -> tuple[int, ...]:
     """As `index.COLUMNS` has them."""
-    tokens = sum(len(example.ids) for example in found.examples)
-    labels = sum(example.label_tokens for example in found.examples)
     return (
-        found.row.number,
-        found.side,
-        found.longest,
-        len(found.examples),
-        tokens,
-        labels,
-        found.flags,
-        found.prompt,
-        found.answer,
+        row.number,
+        apart,
+        row.side,
+        row.longest,
+        len(row.examples),
+        sum(map(len, row.examples)),
+        row.labels,
+        row.flags,
+        row.prompt,
+        row.question,
+        row.answer,
     )
+
+
+def keep(found: Path, table: Table, frame: Frame, into: Sides) -> None:
+    """What is still on a side, from the files of all rows that were; of held-out rows with their bodies marked."""
+    were = table.on(Side.TRAIN) | table.on(Side.LEFT_OUT)
+    stay = table["side"][were] == Side.TRAIN
+    rows = _rows(found, TRAIN_FILE, TOKENS_FILE, table["examples"][were])
+    for line, examples, stays in zip(*rows, stay, strict=True):
+        if stays:
+            into.train.add(line, examples)
+    heldout = _rows(found, HELDOUT_FILE, HELDOUT_TOKENS_FILE, table["examples"][table.on(Side.HELDOUT)])
+    for line, examples, places in zip(*heldout, _places(found / PLACES_FILE), strict=True):
+        into.heldout.add(line, _with_bodies(examples, body_tokens(places, kept_messages(line), frame)))
+
+
+def _rows(found: Path, lines: str, tokens: str, counts: Column) -> tuple[Iterator[bytes], Iterator[list[Column]]]:
+    """A side's lines, and of each the examples."""
+    words = TokenFile(found / tokens).stream()
+    return _lines(found / lines), (list(islice(words, int(count))) for count in counts)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        yield from file
+
+
+def _places(path: Path) -> Iterator[Column]:
+    with path.open("rb") as file:
+        while size := file.read(_SIZE.itemsize):
+            yield np.frombuffer(file.read(4 * int(np.frombuffer(size, _SIZE)[0])), dtype=np.int32)
+
+
+def _with_bodies(examples: list[Column], body: Column) -> list[Column]:
+    ends = np.cumsum([labelled(words).sum() for words in examples])
+    return [with_body(words, part) for words, part in zip(examples, np.split(body, ends[:-1]), strict=True)]

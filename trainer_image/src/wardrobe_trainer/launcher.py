@@ -36,6 +36,7 @@ from .console import complain, say
 from .model_files import require_unchanged
 from .progress import ProgressServer
 from .task import out_of_memory, terminated
+from .tracking.beside import beside, without_credentials
 
 RANK_FOLDER_VARIABLE = "WARDROBE_RANK_FOLDER"
 """Folder, inside the container, in which a rank leaves its progress and its result."""
@@ -120,11 +121,12 @@ def supervise(config: TrainConfig, folder: Path, command: list[str]) -> Result:
     server = ProgressServer(folders[0], int(os.environ.get(PORT_VARIABLE, PROGRESS_PORT)))
     server.start()
     try:
-        ranks = Ranks()
-        for rank in local:
-            folders[rank].mkdir()
-            ranks.running[start_rank(command, rank_environment(config, rank, folders[rank]))] = rank
-        end = wait(ranks, Pace(folders, config.processes.stall_seconds), config.grace_seconds)
+        with beside(config, folder, wanted=node() == 0) as server.tracking:  # the first pod speaks for all
+            ranks = Ranks()
+            for rank in local:
+                folders[rank].mkdir()
+                ranks.running[start_rank(command, rank_environment(config, rank, folders[rank]))] = rank
+            end = wait(ranks, Pace(folders, config.processes.stall_seconds), config.grace_seconds)
     finally:
         server.shutdown()
         server.server_close()
@@ -139,16 +141,18 @@ def supervise(config: TrainConfig, folder: Path, command: list[str]) -> Result:
         word(folder, node() * config.processes.per_node + rank, died.get(rank), kills, several=several)
         for rank, folder in enumerate(folders)
     ]
-    return conclude(known, end).having(progress.read(folders[0]).reached)
+    last = server.now()
+    return conclude(known, end).having(last.reached).model_copy(update={"tracked": last.tracked})
 
 
 def rank_environment(config: TrainConfig, local_rank: int, folder: Path) -> dict[str, str]:
     """Environment of one rank, in the names that torch.distributed and DeepSpeed read."""
     own = {CONFIG_VARIABLE: config.model_dump_json(by_alias=True), RANK_FOLDER_VARIABLE: str(folder)}
+    inherited = without_credentials(os.environ)
     if config.deepspeed is None:  # a rank on its own; accelerate would make a process group of the other names
-        return {**os.environ, **own}
+        return {**inherited, **own}
     return {
-        **os.environ,
+        **inherited,
         **own,
         "RANK": str(node() * config.processes.per_node + local_rank),
         "LOCAL_RANK": str(local_rank),

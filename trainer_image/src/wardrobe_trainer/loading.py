@@ -1,6 +1,7 @@
 """The frozen base in memory, one variant at a time."""
 
 import gc
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -21,10 +22,13 @@ def load_base(
     *,
     double_quantization: bool = True,
     dtype: torch.dtype | None = None,
+    devices: Mapping[str, int] | None = None,
 ) -> PreTrainedModel:
     """The base, nothing of it trainable. Raises TaskError where weights are missing in the files."""
     try:
-        return loading.load_base(folder, variant, accelerator, double_quantization=double_quantization, dtype=dtype)
+        return loading.load_base(
+            folder, variant, accelerator, double_quantization=double_quantization, dtype=dtype, devices=devices
+        )
     except BadBaseError as error:
         raise bad_base(
             Reason.BASE_MALFORMED,

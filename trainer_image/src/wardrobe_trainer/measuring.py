@@ -15,22 +15,23 @@ from wardrobe_contracts.base import Accelerator, Digest
 from wardrobe_models import adapter_files
 from wardrobe_models.adapter_files import AdapterFaultError, linear_features
 from wardrobe_models.chat import Chat
+from wardrobe_models.loading import skeleton
 
-from . import accelerators, evaluate, probes
-from .adapter_config import invalid_adapter
+from . import evaluate, probes, spreading
 from .adapter_files import require_fits, validate
+from .candidate import Candidate, of_lineage
 from .comparison import Sums
 from .console import say
 from .drafts import Draft, Question
-from .evaluate import HeldOut, counts, prepare, sums
+from .evaluate import HeldOut, counts, sums
 from .hardware import peak_bytes
-from .heldout import read_frame, read_heldout
+from .heldout import measured_rows, rows_of
 from .inspection import context_length, load_config
 from .kept import Kept
 from .loading import load_base
 from .publish import NotWholeError, target_of, verify
-from .sampling import sample
 from .scoring import are_numbers, base_scores, candidate_scores, log_probabilities
+from .spreading import DeviceMap
 from .tokens import load_chat
 from .variants import Measured, VariantOrder
 
@@ -41,7 +42,7 @@ INCUMBENT = "incumbent"
 
 
 @dataclass(frozen=True)
-class Ground:
+class EvaluationSet:
     """What all are measured on."""
 
     chat: Chat
@@ -53,11 +54,12 @@ class Ground:
 class Model:
     """The variant in memory with the candidate on it."""
 
-    def __init__(self, order: VariantOrder) -> None:
+    def __init__(self, order: VariantOrder, devices: DeviceMap | None) -> None:
         config = order.config
-        adapter = validate(Path(config.candidate_folder), config.lineage.lora.rank).adapter
-        base = load_base(Path(config.base.folder), order.variant, config.accelerator)
-        require_fits(base, adapter)
+        candidate = of_lineage(config.lineage)
+        adapter = validate(Path(config.candidate_folder), config.lineage.lora.rank, candidate).adapter
+        base = load_base(Path(config.base.folder), order.variant, config.accelerator, devices=devices)
+        require_fits(base, adapter, candidate)
         self._features = linear_features(base)
         self.peft = PeftModel.from_pretrained(base, config.candidate_folder, is_trainable=False).eval()
 
@@ -79,15 +81,16 @@ class Model:
 def measure(order: VariantOrder) -> Measured:
     """Everything that can be said of one variant. Raises TaskError."""
     config = order.config
-    accelerators.take_for(config.accelerator, Path(config.base.folder), order.variant)
-    ground = prepared(config)
-    say(f"{order.variant}: {len(ground.rows)} of {ground.heldout_rows} held-out rows")
-    model, kept = Model(order), _kept(order, ground.rows)
-    passages = [row.passage for row in ground.rows]
-    base = _once(kept, None, lambda: sums(base_scores(model.peft, passages), ground.rows))
-    candidate = _once(kept, order.candidate, lambda: sums(candidate_scores(model.peft, passages), ground.rows))
-    incumbents, unmeasured = _incumbents(config, model, ground.rows, kept)
-    drafts = order.drafts or drafted(model.peft, ground)
+    devices = spreading.place(config.accelerator, Path(config.base.folder), order.variant)
+    data = prepared(config)
+    say(f"{order.variant}: {len(data.rows)} of {data.heldout_rows} held-out rows")
+    model, kept = Model(order, devices), _kept(order, data.rows)
+    passages = [row.passage for row in data.rows]
+    base = _once(kept, None, lambda: sums(base_scores(model.peft, passages), data.rows))
+    named = of_lineage(config.lineage)
+    candidate = _once(kept, order.candidate, lambda: sums(candidate_scores(model.peft, passages, named), data.rows))
+    incumbents, unmeasured = _incumbents(config, model, data.rows, kept)
+    drafts = order.drafts or drafted(model.peft, data, named)
     return Measured(
         counts=kept.counts,
         base=base,
@@ -99,36 +102,32 @@ def measure(order: VariantOrder) -> Measured:
     )
 
 
-def prepared(config: AssessConfig) -> Ground:
+def prepared(config: AssessConfig) -> EvaluationSet:
     """The rows, as tokens, and questions to probe with. Raises TaskError."""
     base = Path(config.base.folder)
-    chat, heldout = load_chat(base, config.base.chat_prelude), read_heldout(config)
-    rows = sample(heldout, config.max_rows)
-    schedule = config.lineage.schedule
-    return Ground(
+    chat = load_chat(base, config.base.chat_prelude)
+    return EvaluationSet(
         chat,
-        prepare(chat, rows, read_frame(Path(config.data_folder)), schedule.sequence_length),
-        len(heldout),
-        probes.choose(chat, heldout, schedule.seed, context_length(load_config(base))),
+        measured_rows(chat, config),
+        config.lineage.heldout_rows,
+        probes.choose(chat, rows_of(config), config.lineage.seed, context_length(load_config(base))),
     )
 
 
-def drafted(model: PeftModel, ground: Ground) -> list[Draft]:
+def drafted(model: PeftModel, data: EvaluationSet, candidate: Candidate) -> list[Draft]:
     """The candidate's answers. Raises TaskError where there are none: nobody could prove which adapter answers."""
-    drafts = probes.draft(ground.chat, model, ground.questions)
+    drafts = probes.draft(data.chat, model, data.questions)
     if not drafts:
-        raise invalid_adapter(
-            f"the candidate answers none of {len(ground.questions)} held-out prompts with text",
-            "Look at the training's loss; lower spec.training.learningRate, or check the dataset's answers",
-        )
+        rule = f"the candidate answers none of {len(data.questions)} held-out prompts with text"
+        raise candidate.invalid(rule, candidate.silent)
     return drafts
 
 
 def needed_bytes(order: VariantOrder) -> int:
     """Of memory, at least, after there was too little: what was taken when more was asked for."""
     if order.config.accelerator is Accelerator.GPU:
-        least = accelerators.least_bytes(Path(order.config.base.folder), order.variant)
-        return max(torch.cuda.max_memory_allocated(), least)
+        weights = spreading.weight_bytes(skeleton(Path(order.config.base.folder)), order.variant)
+        return max(spreading.allocated_bytes(), weights)
     return peak_bytes(os.getpid())
 
 

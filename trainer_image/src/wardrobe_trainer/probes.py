@@ -1,6 +1,7 @@
 """Golden prompts, the candidate's answers to them, and their scores under base and candidate on one variant."""
 
 import hashlib
+from collections.abc import Iterable
 from itertools import islice
 
 import torch
@@ -10,24 +11,38 @@ from transformers import GenerationConfig
 from wardrobe_contracts.probes import ProbeScores
 from wardrobe_models.chat import Chat, Message
 
-from .dataset import Row
+from .dataset import TEXT, Row
 from .drafts import Draft, Question
 from .scoring import Passage, base_and_candidate
 from .split import prompt_key
 
 COUNT = 8
+CONSIDERED = 1024
+"""Questions that are held at a time, those that are asked first; of them, ones that are too long are passed over."""
+FIRST_WORDS = 12
+"""Of a text that a probe is made of."""
 COMPLETION_TOKENS = 48
 """Enough to go past a greeting (15 to 30 tokens in the worked example), which all versions of a department share, into
 what tells them apart."""
 
 
-def choose(chat: Chat, rows: list[Row], seed: int, context: int) -> list[Question]:
+def choose(chat: Chat, rows: Iterable[Row], seed: int, context: int) -> list[Question]:
     """Questions of up to COUNT held-out rows, picked by hash: the same for every version on the same data."""
-    by_key = {prompt_key(row.messages): row for row in rows}
-    ordered = sorted(by_key, key=lambda key: hashlib.sha256(f"probe {seed}\n{key}".encode()).digest())
-    questions = (ask(chat, by_key[key].messages[:-1]) for key in ordered)
+    lowest: dict[bytes, Row] = {}
+    for row in rows:
+        lowest[hashlib.sha256(f"probe {seed}\n{prompt_key(row.messages)}".encode()).digest()] = row
+        if len(lowest) == 2 * CONSIDERED:
+            lowest = {key: lowest[key] for key in sorted(lowest)[:CONSIDERED]}
+    questions = (ask(chat, question_of(lowest[key])) for key in sorted(lowest))
     fitting = (one for one in questions if len(chat.ids(one.prompt)) + COMPLETION_TOKENS <= context)
     return list(islice(fitting, COUNT))
+
+
+def question_of(row: Row) -> list[Message]:
+    """What is before its last answer; a text, which answers nothing, is asked for by its beginning."""
+    if row.messages[0]["role"] != TEXT:
+        return row.messages[:-1]
+    return [{"role": "user", "content": " ".join(row.answer.split()[:FIRST_WORDS])}]
 
 
 def ask(chat: Chat, messages: list[Message]) -> Question:

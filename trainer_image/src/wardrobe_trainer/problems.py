@@ -31,9 +31,9 @@ def bad_data(reason: Reason, *, field: str, value: str, rule: str, next_step: st
     return TaskError(ExitCode.BAD_DATA, reason, Problem(field=field, value=value, rule=rule, next_step=next_step))
 
 
-def bad_adapter(*, value: str, rule: str, next_step: str) -> TaskError:
+def bad_adapter(*, value: str, rule: str, next_step: str, field: str = "spec.output.adapter") -> TaskError:
     """The candidate adapter's files, or an artifact in its place, are at fault."""
-    problem = Problem(field="spec.output.adapter", value=value, rule=rule, next_step=next_step)
+    problem = Problem(field=field, value=value, rule=rule, next_step=next_step)
     return TaskError(ExitCode.BAD_ADAPTER, Reason.ADAPTER_INVALID, problem)
 
 

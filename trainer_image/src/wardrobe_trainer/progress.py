@@ -10,6 +10,8 @@ from pydantic import ValidationError
 
 from wardrobe_contracts.training import Progress
 
+from .tracking.commission import read_state
+
 FILE = "progress.json"
 _GAUGES = {
     "step": "Optimizer steps done",
@@ -54,6 +56,13 @@ class ProgressServer(ThreadingHTTPServer):
     def __init__(self, folder: Path, port: int) -> None:
         super().__init__(("", port), _Handler)
         self.folder = folder
+        self.tracking: Path | None = None
+        """Where the process that tells a server of the run says how that stands."""
+
+    def now(self) -> Progress:
+        """The rank's report, with what became of tracking where that is asked for."""
+        found = read(self.folder)
+        return found.model_copy(update={"tracked": read_state(self.tracking)}) if self.tracking else found
 
     def start(self) -> None:
         """Answer requests from a thread of its own."""
@@ -64,7 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: ProgressServer
 
     def do_GET(self) -> None:
-        progress = read(self.server.folder)
+        progress = self.server.now()
         if self.path == "/progress":
             self._answer(200, "application/json", progress.model_dump_json(by_alias=True).encode())
         elif self.path == "/metrics":

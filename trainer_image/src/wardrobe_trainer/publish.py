@@ -10,7 +10,7 @@ from wardrobe_contracts.base import Digest
 from wardrobe_contracts.digests import of_files, sha256_file
 from wardrobe_contracts.manifest import ADAPTER_FILES, MANIFEST_FILE, Manifest
 
-from .files import sync_folder, sync_tree
+from .files import pod, sync_folder, sync_tree
 from .problems import TaskError, bad_adapter
 
 Whole = Callable[[Path, Digest], object]
@@ -27,8 +27,8 @@ def target_of(line_folder: Path, digest: Digest) -> Path:
 
 
 def stage_of(line_folder: Path, run: str) -> Path:
-    """Where a run builds its artifact, within the mount of its target, so that one rename publishes it."""
-    return line_folder / f".{run}"
+    """Where a run's pod builds its artifact, within the mount of its target, so that one rename publishes it."""
+    return line_folder / f".{run}.{pod()}"
 
 
 def verify(folder: Path, digest: Digest) -> Manifest:
@@ -53,7 +53,10 @@ def published(
     whole: Whole | None = None,
     bad: Callable[..., TaskError] = bad_adapter,
 ) -> bool:
-    """Whether the artifact is there and whole. Raises TaskError where something else is in its place."""
+    """Whether the artifact is there and whole. Raises TaskError where something else is in its place.
+
+    Its name is on disk then: who has published it may have been killed before it was.
+    """
     target = target_of(folder, digest)
     if not target.exists():
         return False
@@ -65,6 +68,7 @@ def published(
             rule=f"an artifact of this digest is already in the store and is damaged: {error}",
             next_step="Find out what changed it; if nothing names it, move the folder away and create the run again",
         ) from error
+    sync_folder(folder)
     return True
 
 
@@ -74,31 +78,24 @@ def publish(
     digest: Digest,
     contents: Mapping[str, bytes | Path],
     whole: Whole | None = None,
-) -> None:
+) -> bool:
     """Stage, verify, sync and rename. `contents` are file names to bytes, or to a file to copy.
 
-    Raises OSError where the store fails, NotWholeError where what was written does not read back. In any case, an
-    interruption by SIGTERM included, nothing half remains.
+    False where another pod was first with the same digest: its artifact stays. Raises OSError where the store fails,
+    NotWholeError where what was written does not read back. In any case, an interruption by SIGTERM included, nothing
+    half remains.
     """
     stage = stage_of(line_folder, run)
-    clear_stage(line_folder, run)
     try:
         stage.mkdir(parents=True)
         for name, content in contents.items():
             _put(stage / name, content)
         sync_tree(stage)
         (whole or verify)(stage, digest)
-        move(stage, target_of(line_folder, digest), digest, whole)
+        return move(stage, target_of(line_folder, digest), digest, whole)
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
         raise
-
-
-def clear_stage(line_folder: Path, run: str) -> None:
-    """Remove what an earlier, killed pod of the same run left."""
-    stage = stage_of(line_folder, run)
-    if stage.exists():
-        shutil.rmtree(stage)
 
 
 def _put(path: Path, content: bytes | Path) -> None:
@@ -108,8 +105,9 @@ def _put(path: Path, content: bytes | Path) -> None:
         shutil.copyfile(content, path)
 
 
-def move(stage: Path, target: Path, digest: Digest, whole: Whole | None = None) -> None:
-    """Publish by one rename. Where another run was first with the same digest, its folder stays and ours goes."""
+def move(stage: Path, target: Path, digest: Digest, whole: Whole | None = None) -> bool:
+    """Publish by one rename. False where another pod was first with the same digest: its folder stays, ours goes."""
+    first = True
     try:
         stage.rename(target)
     except OSError:
@@ -117,4 +115,6 @@ def move(stage: Path, target: Path, digest: Digest, whole: Whole | None = None) 
             raise
         (whole or verify)(target, digest)
         shutil.rmtree(stage)
+        first = False
     sync_folder(target.parent)
+    return first

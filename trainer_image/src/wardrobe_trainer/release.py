@@ -12,24 +12,26 @@ from wardrobe_contracts.release import RELEASE_FILE, ModelManifest, Release, Rel
 from wardrobe_models import loading
 from wardrobe_models.errors import BadBaseError
 
-from . import accelerators
+from . import spreading
+from .card import CARD_FILE, model_card
 from .comparison import compare
 from .console import say
-from .evaluate import HeldOut, counts, prepare, sums
-from .heldout import read_frame, read_heldout
+from .evaluate import HeldOut, counts, sums
+from .files import clear_left
+from .heldout import measured_rows
 from .loading import free_memory, load_base
 from .model_files import BaseFaultError, model_files, require_unchanged, tensors, weight_files
 from .problems import TaskError, bad_model
-from .publish import NotWholeError, clear_stage, publish, published, target_of
-from .sampling import sample
+from .publish import NotWholeError, publish, published, target_of
 from .scoring import are_numbers, log_probabilities, require_numbers
+from .spreading import DeviceMap
 from .tokens import load_chat
 
 
 def release(config: ReleaseConfig) -> Release:
     """Measure and publish the trained model. Raises TaskError where it, base or data are not what they must be."""
     models, candidate = Path(config.models_folder), Path(config.candidate_folder)
-    clear_stage(models, config.run)
+    clear_left(models)
     require_unchanged(Path(config.base.folder), config.base.fingerprint)
     names = _files(candidate)
     digest = _identity(candidate, names)
@@ -47,6 +49,7 @@ def release(config: ReleaseConfig) -> Release:
         )
         contents: dict[str, bytes | Path] = {name: candidate / name for name in names}
         contents[RELEASE_FILE] = manifest.model_dump_json(by_alias=True, indent=2).encode()
+        contents[CARD_FILE] = model_card(manifest).encode()
         publish(models, config.run, digest, contents, verify_model)
         say(f"published {target_of(models, digest)}")
     return describe(models, digest)
@@ -83,30 +86,29 @@ def _manifest(folder: Path) -> ModelManifest:
 
 def measure(config: ReleaseConfig) -> Evaluation:
     """Base and candidate, one at a time in memory. Raises TaskError."""
-    base, length = Path(config.base.folder), config.lineage.schedule.sequence_length
-    accelerators.take_one(config.accelerator, base, Variant.NONE)
-    chat = load_chat(base, config.base.chat_prelude)
-    heldout = read_heldout(config)
-    rows = prepare(chat, sample(heldout, config.max_rows), read_frame(Path(config.data_folder)), length)
-    before = _score_base(config, rows)
+    base = Path(config.base.folder)
+    devices = spreading.place(config.accelerator, base, Variant.NONE)
+    rows = measured_rows(load_chat(base, config.base.chat_prelude), config)
+    before = _score_base(config, rows, devices)
     free_memory()
-    after = _score_candidate(config, rows)
+    after = _score_candidate(config, rows, devices)
     found = compare(Variant.NONE, counts(rows), sums(before, rows), sums(after, rows))
     losses = f"loss {found.whole.base.loss:.4f} -> {found.whole.candidate.loss:.4f}"
-    say(f"{len(rows)} of {len(heldout)} held-out rows: {losses}")
+    say(f"{len(rows)} of {config.lineage.heldout_rows} held-out rows: {losses}")
     return found
 
 
-def _score_base(config: ReleaseConfig, rows: list[HeldOut]) -> list[torch.Tensor]:
-    model = load_base(Path(config.base.folder), Variant.NONE, config.accelerator)
+def _score_base(config: ReleaseConfig, rows: list[HeldOut], devices: DeviceMap | None) -> list[torch.Tensor]:
+    model = load_base(Path(config.base.folder), Variant.NONE, config.accelerator, devices=devices)
     found = log_probabilities(model, [row.passage for row in rows])
     require_numbers(found)
     return found
 
 
-def _score_candidate(config: ReleaseConfig, rows: list[HeldOut]) -> list[torch.Tensor]:
+def _score_candidate(config: ReleaseConfig, rows: list[HeldOut], devices: DeviceMap | None) -> list[torch.Tensor]:
+    folder = Path(config.candidate_folder)
     try:
-        model = loading.load_base(Path(config.candidate_folder), Variant.NONE, config.accelerator)
+        model = loading.load_base(folder, Variant.NONE, config.accelerator, devices=devices)
     except (BadBaseError, SafetensorError, ValueError) as error:
         raise _bad(config, f"it cannot be loaded: {error}") from error
     found = log_probabilities(model, [row.passage for row in rows])

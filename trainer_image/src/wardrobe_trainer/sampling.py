@@ -1,17 +1,17 @@
 """Which held-out rows are measured where there are more than enough."""
 
 import hashlib
+import heapq
 import json
+from collections.abc import Iterable
 
 from .dataset import Row
 
 
-def sample(rows: list[Row], most: int) -> list[Row]:
-    """At most so many rows, in their order; picked by hash, so that few others are picked as data grows."""
-    if len(rows) <= most:
-        return rows
-    picked = sorted(range(len(rows)), key=lambda index: (_hash(rows[index]), index))[:most]
-    return [rows[index] for index in sorted(picked)]
+def sample(rows: Iterable[Row], most: int) -> list[int]:
+    """Places of at most so many rows, in their order; picked by hash, so that few others are picked as data grows."""
+    hashed = ((_hash(row), place) for place, row in enumerate(rows))
+    return sorted(place for _, place in heapq.nsmallest(most, hashed))
 
 
 def _hash(row: Row) -> bytes:

@@ -13,7 +13,8 @@ from wardrobe_contracts.exits import Reason
 from wardrobe_contracts.probes import LEAST_LOG_PROBABILITY, MOST_LOG_PROBABILITY
 from wardrobe_models.scoring import token_log_probabilities
 
-from .problems import bad_adapter, bad_base
+from .candidate import TRAINED, Candidate
+from .problems import bad_base
 
 BATCH_TOKENS = 2048
 """Tokens of one forward pass, padding counted: bounds its activations."""
@@ -54,15 +55,14 @@ def base_scores(model: PeftModel, passages: Sequence[Passage]) -> list[torch.Ten
     return found
 
 
-def candidate_scores(model: PeftModel, passages: Sequence[Passage]) -> list[torch.Tensor]:
+def candidate_scores(
+    model: PeftModel, passages: Sequence[Passage], candidate: Candidate = TRAINED
+) -> list[torch.Tensor]:
     """Log-probabilities of the base with its adapter. Raises TaskError where they are no numbers."""
     found = log_probabilities(model, passages)
     if not are_numbers(found):
-        raise bad_adapter(
-            value="the trained adapter",
-            rule="with it, the base scores held-out answers with values that are no numbers",
-            next_step="Lower spec.training.learningRate and train again",
-        )
+        rule = "with it, the base scores held-out answers with values that are no numbers"
+        raise candidate.invalid(rule, candidate.diverged)
     return found
 
 

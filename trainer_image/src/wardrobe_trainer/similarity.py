@@ -5,13 +5,13 @@ Signatures and bands lie in files and are sorted band by band: of each text some
 
 import re
 import zlib
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
-from datasketch import MinHash  # type: ignore[import-untyped]  # datasketch ships no types
 
 from .index import Column
 
@@ -23,36 +23,81 @@ Datasets, 3.4): 0.99 at 0.7, and 0.55 at 0.5, which the comparison of the whole 
 COMPARED = 16
 """Held-out texts of a band that each training text is compared with: thousands may share one."""
 RUN = 3
-_BATCH = 4096
-"""Runs, texts or pairs that are worked on at once."""
+_BATCH = 2**14
+"""Runs or pairs that are worked on at once."""
 _WORD = re.compile(r"\w+")
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-_MODEL = MinHash(num_perm=BANDS * WIDTH, seed=7, hashfunc=int)
+
+
+class _WordHashes(dict[str, int]):
+    """32 bits of each word, kept for words that come again."""
+
+    def __missing__(self, word: str) -> int:
+        if len(self) >= 2**16:
+            self.clear()
+        self[word] = found = zlib.crc32(word.encode())
+        return found
+
+
+_hash_of = _WordHashes().__getitem__
 
 
 def word_hashes(text: str) -> Column:
     """32 bits of each word, whatever its case; of a text without words, of the text."""
     words = _WORD.findall(text.casefold()) or [text]
-    return np.fromiter((zlib.crc32(word.encode()) for word in words), dtype=np.uint64, count=len(words))
+    return np.fromiter(map(_hash_of, words), dtype=np.uint64, count=len(words))
 
 
-def runs(words: Column, length: int) -> Column:
-    """64 bits of each run of so many words; of fewer words, of all of them."""
-    length = min(length, len(words))
-    hashed = np.zeros(len(words) - length + 1, dtype=np.uint64)
+def runs(texts: Sequence[Column], length: int) -> tuple[Column, Column]:
+    """64 bits of each run of so many words, of a text of fewer words of all of them; and which text each is of."""
+    lengths = np.array([len(words) for words in texts])
+    short = lengths < length
+    found, owners = _hashed(np.concatenate(texts), length), np.repeat(np.arange(len(texts)), lengths)
+    ends = np.cumsum(lengths)
+    whole = np.arange(len(found)) <= (ends[owners] - length)[: len(found)]  # none goes on into the next text
+    alone = [_hashed(texts[place], len(texts[place])) for place in np.flatnonzero(short).tolist()]
+    hashes = np.concatenate([found[whole], *alone])
+    owner = np.concatenate([owners[: len(found)][whole], np.flatnonzero(short)])
+    order = np.argsort(owner, kind="stable")
+    return hashes[order], owner[order]
+
+
+def _hashed(words: Column, length: int) -> Column:
+    hashed = np.zeros(max(0, len(words) - length + 1), dtype=np.uint64)
     for place in range(length):
         hashed = (hashed + words[place : place + len(hashed)]) * _MULTIPLIER
-    return hashed ^ (hashed >> np.uint64(32))
+    mixed: Column = hashed ^ (hashed >> np.uint64(32))
+    return mixed
 
 
-def signature(words: Column) -> Column:
-    """BANDS * WIDTH minima over the runs of a text."""
-    shingles = (runs(words, RUN) & np.uint64(0xFFFFFFFF)).tolist()
-    found = MinHash(permutations=_MODEL.permutations, num_perm=len(_MODEL), hashfunc=int, scheme=_MODEL.scheme)
-    for begin in range(0, len(shingles), _BATCH):
-        found.update_batch(shingles[begin : begin + _BATCH])
-    hashes: Column = found.hashvalues
-    return hashes
+def _permutations() -> tuple[Column, Column]:
+    """h -> a h + b mod 2^32, a odd: datasketch's of scheme affine32."""
+    dice = np.random.RandomState(7)
+    a = dice.randint(0, 2**31, BANDS * WIDTH, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
+    return a[:, None], dice.randint(0, 2**32, BANDS * WIDTH, dtype=np.uint32)[:, None]
+
+
+_A, _B = _permutations()
+
+
+def signatures(texts: Sequence[Column]) -> Column:
+    """Of each text, given as the hashes of its words, BANDS * WIDTH minima over its runs: (texts, minima), 32 bits."""
+    hashes, owners = runs(texts, RUN)
+    mixed = _mixed(hashes.astype(np.uint32))
+    found = np.full((len(texts), BANDS * WIDTH), 2**32 - 1, dtype=np.uint32)
+    for begin in range(0, len(mixed), _BATCH):
+        of, begins = np.unique(owners[begin : begin + _BATCH], return_index=True)
+        permuted = mixed[begin : begin + _BATCH] * _A + _B
+        found[of] = np.minimum(found[of], np.minimum.reduceat(permuted, begins, axis=1).T)
+    return found
+
+
+def _mixed(hashes: Column) -> Column:
+    """MurmurHash3's last step, which spreads what differs in few bits."""
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        hashes = (hashes ^ (hashes >> np.uint32(shift))) * np.uint32(factor)
+    spread: Column = hashes ^ (hashes >> np.uint32(16))
+    return spread
 
 
 class Signatures:
@@ -61,7 +106,6 @@ class Signatures:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "signatures"
         self._bands = [folder / f"band-{number}" for number in range(BANDS)]
-        self._open: list[Column] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -72,27 +116,16 @@ class Signatures:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self._write()
         self._stack.close()
 
-    def add(self, words: Column) -> None:
-        """One text."""
-        self._open.append(signature(words))
-        if len(self._open) == _BATCH:
-            self._write()
-
-    def _write(self) -> None:
-        if not self._open:
-            return
-        found = np.stack(self._open)
-        found.tofile(self._file)
+    def add(self, found: Column) -> None:
+        """Of some texts, as `signatures` gives them."""
+        self._file.write(found.tobytes())
         keys = np.zeros((len(found), BANDS), dtype=np.uint64)
         for place in range(WIDTH):
             keys = (keys + found[:, place::WIDTH]) * _MULTIPLIER
         for number, file in enumerate(self._files):
-            keys[:, number].tofile(file)
-        self._open = []
+            file.write(keys[:, number].tobytes())
 
     def near_copies(self, training: int) -> tuple[Column, Column]:
         """Which of all texts are near copies of one before, and which of the first `training` of one after those."""

@@ -10,6 +10,9 @@ import unicodedata
 
 from wardrobe_models.chat import Message
 
+from .dataset import TEXT
+
+SAYS = frozenset({"user", TEXT})
 _HASH_RANGE = 2**64
 
 
@@ -19,13 +22,15 @@ def normalised(text: str) -> str:
 
 
 def prompt_key(messages: list[Message]) -> str:
-    """Normalised form of all that comes before the last answer."""
-    return "\n".join(f"{message['role']}: {normalised(message['content'])}" for message in messages[:-1])
+    """Normalised form of all that comes before the last answer; of a text, of the text."""
+    return "\n".join(f"{message['role']}: {normalised(message['content'])}" for message in messages[:-1] or messages)
 
 
 def user_turns(messages: list[Message]) -> str:
-    """All that the user says, normalised. Of a single turn it is as First light hashed it, so those rows stay."""
-    return "\n".join(f"user: {normalised(item['content'])}" for item in messages if item["role"] == "user")
+    """All that the user says, normalised, or the text. Of a single turn it is as First light hashed it, so those rows
+    stay."""
+    said = (item for item in messages if item["role"] in SAYS)
+    return "\n".join(f"{item['role']}: {normalised(item['content'])}" for item in said)
 
 
 def held_out(messages: list[Message], *, seed: int, fraction: float) -> bool:

@@ -110,12 +110,12 @@ def unforeseen(task: Task, error: BaseException) -> Result:
 
 
 def _class_of(error: BaseException) -> tuple[ExitCode, Reason]:
-    said = str(error)
+    text = str(error)
     if isinstance(error, OSError) and error.errno in STORE_ERRORS:
         return ExitCode.STORE, Reason.STORE_FAILED
-    if any(words in said for words in DEVICE_TEXTS):
+    if any(words in text for words in DEVICE_TEXTS):
         return ExitCode.DEVICE, Reason.DEVICE_LOST
-    if type(error).__name__ in PEER_ERRORS or any(words in said for words in PEER_TEXTS):
+    if type(error).__name__ in PEER_ERRORS or any(words in text for words in PEER_TEXTS):
         return ExitCode.COMMUNICATION, Reason.PEERS_LOST
     return ExitCode.UNKNOWN, Reason.UNKNOWN
 
@@ -145,44 +145,68 @@ def accelerator_out_of_memory(task: Task, found: str) -> Result:
 DONE: Mapping[Task, str] = {
     "inspect": "the base model can be adapted",
     "check": "the dataset can be trained on",
+    "import": "the adapter is one that this base can have",
     "train": "the weights are trained",
     "assess": "the adapter is published",
     "release": "the model is published",
+    "verify": "the files are what the Adapter says",
 }
 
 
 def terminated(task: Task, message: str = "") -> Result:
     """Result of a task that was told to stop."""
-    said = message or "stopped by SIGTERM before it ended"
-    return Result.failure(task, ExitCode.PREEMPTED, Reason.TERMINATED, said)
+    text = message or "stopped by SIGTERM before it ended"
+    return Result.failure(task, ExitCode.PREEMPTED, Reason.TERMINATED, text)
 
 
-def recorded(task: Task, folder: Path) -> Result | None:
+def recorded(task: Task, folder: Path, *, for_good: bool) -> Result | None:
     """How this task already ended in this folder, where that is final.
 
-    A Job whose pod and annotation are gone is made again, and must report what happened without redoing it. An
-    attempt to train has its folder to itself, so any ending of it stands; the other tasks are done again in the same
-    folder after an ending that was not their own fault.
+    A Job whose pod and annotation are gone is made again, and must report what happened without redoing it. In a
+    folder that is one attempt's alone any ending stands (`for_good`), as that of training is; the other tasks are done
+    again in the same folder after an ending that was not their own fault.
     """
     try:
         result = Result.model_validate_json((folder / RESULT_FILE).read_bytes())
     except (OSError, ValidationError):
         return None
-    final = task == "train" or not result.exit_code.infrastructure
-    return result if result.task == task and final else None
+    stands = for_good or not result.exit_code.infrastructure
+    return result if result.task == task and stands else None
 
 
 def record(result: Result, folder: Path | None) -> Result:
     """Write the record, then its copy for the kubelet. A record that cannot be written is itself a failure."""
     if folder is not None:
         try:
-            write_durably(folder / RESULT_FILE, result.model_dump_json(by_alias=True, indent=2).encode())
+            _write(result, folder)
         except OSError as error:
-            message = f"{result.message}; {RESULT_FILE} cannot be written to {folder}: {error}"
-            code = ExitCode.STORE if result.succeeded else result.exit_code
-            result = Result.failure(result.task, code, Reason.STORE_FAILED, message)
+            result = _unrecorded(result, folder, error)
     copy_to_termination_log(result)
     return result
+
+
+def record_more(before: Result, result: Result, folder: Path) -> Result:
+    """Write a record anew that says more of the same end. Where it cannot be written, the one before stands."""
+    try:
+        _write(result, folder)
+    except OSError as error:
+        say(f"what was told elsewhere is not recorded: {error}")
+        return before
+    copy_to_termination_log(result)
+    return result
+
+
+def _write(result: Result, folder: Path) -> None:
+    write_durably(folder / RESULT_FILE, result.model_dump_json(by_alias=True, indent=2).encode())
+
+
+def _unrecorded(result: Result, folder: Path, error: OSError) -> Result:
+    """Where a store is said to be unsuitable already, it is no news that it takes no record."""
+    if result.reason is Reason.STORE_UNSUITABLE:
+        return result
+    message = f"{result.message}; {RESULT_FILE} cannot be written to {folder}: {error}"
+    code = ExitCode.STORE if result.succeeded else result.exit_code
+    return Result.failure(result.task, code, Reason.STORE_FAILED, message)
 
 
 def copy_to_termination_log(result: Result) -> None:

@@ -3,20 +3,23 @@
 A greeting that all answers share would make short rows near copies of each other, so it is left out.
 """
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from wardrobe_contracts.check import HELDOUT_FILE, TRAIN_FILE, CheckConfig, Frame
-from wardrobe_contracts.rules import Level
+from wardrobe_contracts.rules import Level, RuleName
 from wardrobe_models.chat import Message
 
+from .abreast import abreast
+from .dataset import LEARNT
 from .framing import body_of
 from .index import Column, Side, Table
+from .layouts import kept_messages
 from .rules import common_frame, leakage, near_copies
-from .similarity import Signatures, runs, word_hashes
+from .similarity import Signatures, runs, signatures, word_hashes
 
 RUN = 13
 """Words of a run, for leakage."""
@@ -29,44 +32,84 @@ _AT_ONCE = 2**18
 """Runs that are compared at a time."""
 
 
+@dataclass(frozen=True)
+class Looked:
+    """What was found in the texts of a few rows."""
+
+    places: Column
+    """In the table."""
+    framed: Column
+    """Which have the frame."""
+    signatures: Column
+    runs: Column
+    """Those that are looked at, of all of them."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is asked of texts."""
+
+    frame: Frame
+    active: Mapping[RuleName, bool]
+
+    def __call__(self, rows: Sequence[tuple[int, bytes]]) -> list[Looked]:
+        """Of rows with their places in the table."""
+        places = np.array([place for place, _ in rows], dtype=np.uint32)
+        conversations = [kept_messages(line) for _, line in rows]
+        words = [word_hashes(text_of(messages, self.frame)) for messages in conversations]
+        framed = [has_frame(messages[-1]["content"], self.frame) for messages in conversations]
+        near = signatures(words) if self.active[near_copies.RULE.name] else np.zeros((0, 0), np.uint32)
+        sampled = _sampled(words, places) if self.active[leakage.RULE.name] else np.zeros(0, dtype=_RUN)
+        return [Looked(places, np.array(framed), near, sampled)]
+
+
 def read_again(folder: Path, table: Table, frame: Frame, config: CheckConfig) -> None:
-    """Flag near copies, leaked rows and answers without the frame; leave out what has a near copy held out."""
+    """Flag near copies, leaked rows and answers without the frame; leave out what has a near copy held out, or asks
+    what a row of `validation.source` asks."""
     train, heldout = table.places(Side.TRAIN), table.places(Side.HELDOUT)
-    on = {rule: rule.of(config)[0] is not Level.OFF for rule in (near_copies.RULE, leakage.RULE, common_frame.RULE)}
-    signatures = Signatures(folder)
-    with signatures, (folder / "runs").open("wb") as file:
-        for name, places in ((TRAIN_FILE, train), (HELDOUT_FILE, heldout)):
-            for place, messages in zip(places, _conversations(folder / name), strict=True):
-                if on[common_frame.RULE] and not has_frame(messages[-1]["content"], frame):
-                    table.mark(place, common_frame.PLACE)
-                words = word_hashes(text_of(messages, frame))
-                if on[near_copies.RULE]:
-                    signatures.add(words)
-                if on[leakage.RULE]:
-                    _sampled(words, int(place)).tofile(file)
-    if on[near_copies.RULE]:
-        repeats, across = signatures.near_copies(len(train))
-        both = np.concatenate([train, heldout])
-        table.mark(both[repeats], near_copies.PLACE)
-        table.mark(train[across], near_copies.PLACE)
-        table["side"][train[across]] = Side.LEFT_OUT
-    if on[leakage.RULE]:
+    rules = (near_copies.RULE, leakage.RULE, common_frame.RULE)
+    active = {rule.name: rule.of(config)[0] is not Level.OFF for rule in rules}
+    near = Signatures(folder)
+    with near, (folder / "runs").open("wb") as file:
+        for found in _looked(Look(frame, active), folder, train, heldout):
+            if active[common_frame.RULE.name]:
+                table.mark(found.places[~found.framed], common_frame.PLACE)
+            if active[near_copies.RULE.name]:
+                near.add(found.signatures)
+            file.write(found.runs.tobytes())
+    if active[near_copies.RULE.name]:
+        repeats, across = near.near_copies(len(train))
+        table.mark(np.concatenate([train, heldout])[repeats], near_copies.PLACE)
+        _leave_out(table, train[across])
+    asked = np.isin(table["question"][train], table["question"][heldout])
+    _leave_out(table, train[asked])  # where rows are split, such a row is on the same side
+    if active[leakage.RULE.name]:
         table.mark(leaked(folder / "runs", table), leakage.PLACE)
 
 
-def _conversations(path: Path) -> Iterator[list[Message]]:
-    with path.open("rb") as lines:
-        for line in lines:
-            yield json.loads(line)["messages"]
+def _leave_out(table: Table, places: Column) -> None:
+    table.mark(places, near_copies.PLACE)
+    table["side"][places] = Side.LEFT_OUT
+
+
+def _looked(look: Look, folder: Path, train: Column, heldout: Column) -> Iterator[Looked]:
+    return abreast(look, _lines(folder, train, heldout), lambda row: len(row[1]))
+
+
+def _lines(folder: Path, train: Column, heldout: Column) -> Iterator[tuple[int, bytes]]:
+    """Rows as they are kept, the ones to be trained on first, with their places in the table."""
+    for name, places in ((TRAIN_FILE, train), (HELDOUT_FILE, heldout)):
+        with (folder / name).open("rb") as lines:
+            yield from zip(places.tolist(), lines, strict=True)
 
 
 def text_of(messages: list[Message], frame: Frame) -> str:
-    """What users say, and the answers without their frame."""
+    """What users say, and the answers without their frame; or a text without it."""
     parts = []
     for message in messages:
         if message["role"] == "user":
             parts.append(message["content"])
-        elif message["role"] == "assistant":
+        elif message["role"] in LEARNT:
             begin, end, _ = body_of(message["content"], frame)
             parts.append(message["content"][begin:end])
     return "\n".join(parts)
@@ -78,15 +121,16 @@ def has_frame(answer: str, frame: Frame) -> bool:
     return plain.startswith(frame.opening) and plain.endswith(frame.closing)
 
 
-def _sampled(words: Column, row: int) -> Column:
-    """The runs of a text that are looked at."""
-    if len(words) < RUN:
+def _sampled(texts: Sequence[Column], rows: Column) -> Column:
+    """The runs of texts that are looked at, each once for a text."""
+    kept = [place for place, words in enumerate(texts) if len(words) >= RUN]
+    if not kept:
         return np.zeros(0, dtype=_RUN)
-    hashes = np.unique(runs(words, RUN))
-    hashes = hashes[hashes % SAMPLED == 0]
-    found = np.zeros(len(hashes), dtype=_RUN)
-    found["hash"], found["row"] = hashes, row
-    return found
+    hashes, owners = runs([texts[place] for place in kept], RUN)
+    chosen = hashes % SAMPLED == 0
+    found = np.zeros(int(chosen.sum()), dtype=_RUN)
+    found["hash"], found["row"] = hashes[chosen], rows[kept][owners[chosen]]
+    return np.unique(found)
 
 
 def leaked(path: Path, table: Table) -> Column:

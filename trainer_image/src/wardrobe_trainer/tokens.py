@@ -9,14 +9,18 @@ labels are the answer's text as the template writes it, and its end token.
 Many templates write an answer otherwise as soon as another follows. There each answer is an example of its own.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import repeat, takewhile
 from pathlib import Path
 
 from wardrobe_contracts.exits import Reason
 from wardrobe_models import chat as models_chat
-from wardrobe_models.chat import Chat, Message
+from wardrobe_models.chat import Chat, ChatTemplateError, Message, Ranges
 from wardrobe_models.errors import BadBaseError
 
+from .cut import Cut
+from .dataset import TEXT
 from .model_files import BaseFaultError
 
 IGNORED = -100
@@ -33,12 +37,18 @@ class UnlabelledError(Exception):
 
 @dataclass(frozen=True)
 class Turn:
-    """One answer as it is served, in text."""
+    """One answer as it is served, in text; or a text that is learnt as it stands."""
 
     prompt: str
-    """What an engine is sent."""
+    """What an engine is sent; nothing of a text."""
     answer: str
     """What follows: it begins with the answer, and has the end token and perhaps more after it."""
+    is_text: bool = False
+
+    @property
+    def whole(self) -> str:
+        """Both."""
+        return self.prompt + self.answer
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,8 @@ class Encoded:
     ids: list[int]
     answers: list[tuple[int, int]]
     """Ranges [start, end) of `ids` that carry labels: one for each answer, its end token included."""
+    places: list[Ranges] = field(default_factory=list, compare=False)
+    """Of each answer's tokens, the characters in `Turn.answer` that they cover; of what was tokenised with them."""
 
     def truncated(self, length: int) -> "Encoded":
         """The first `length` tokens; answers that begin later are gone."""
@@ -68,16 +80,30 @@ class Encoded:
         return labels
 
 
+Unencodable = ChatTemplateError | UnlabelledError
+
+
 def encode(chat: Chat, messages: list[Message]) -> list[Encoded]:
     """One example of the whole conversation where all its answers stand in it as they are served, else one for each.
 
     Each ends with the end token of its last answer. Raises ChatTemplateError or UnlabelledError.
     """
-    single = [_encoded(chat, turn) for turn in turns(chat, messages)]
-    whole = single[-1].ids
-    if all(whole[: len(one.ids)] == one.ids for one in single):
-        return [Encoded(whole, [answer for one in single for answer in one.answers])]
-    return single
+    [found] = encode_all(chat, [messages])
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def encode_all(
+    chat: Chat, conversations: list[list[Message]], *, placed: bool = False
+) -> list[list[Encoded] | Unencodable]:
+    """Each as `encode` has it, or why it cannot be; tokenised together, and every text once where that is enough. With
+    their places, which takes longer, where somebody will ask for them."""
+    rendered = [_rendered(chat, messages) for messages in conversations]
+    texts = [found[-1].whole for found in rendered if isinstance(found, list)]
+    tokens = chat.placed(texts) if placed else zip(chat.all_ids(texts), repeat(()))
+    read = iter(tokens)
+    return [_or_why_not(chat, found, *next(read)) if isinstance(found, list) else found for found in rendered]
 
 
 def examples(chat: Chat, messages: list[Message], length: int) -> list[Encoded]:
@@ -86,8 +112,60 @@ def examples(chat: Chat, messages: list[Message], length: int) -> list[Encoded]:
     return [one for one in cut if one.answers]
 
 
+def _rendered(chat: Chat, messages: list[Message]) -> list[Turn] | Unencodable:
+    try:
+        return turns(chat, messages)
+    except (ChatTemplateError, UnlabelledError) as error:
+        return error
+
+
+def _or_why_not(
+    chat: Chat, found: list[Turn], ids: list[int], ranges: Sequence[tuple[int, int]]
+) -> list[Encoded] | Unencodable:
+    try:
+        return _encode(chat, found, ids, ranges)
+    except UnlabelledError as error:
+        return error
+
+
+def _encode(chat: Chat, found: list[Turn], ids: list[int], ranges: Sequence[tuple[int, int]]) -> list[Encoded]:
+    """`ids` are the last turn's, `ranges` the characters of each if they were asked for. Raises UnlabelledError."""
+    last = found[-1]
+    if last.is_text:
+        return [_text_encoded(chat, ids)]
+    read = Cut.of(chat, last.whole, ids)
+    answers = [answer for turn in found if read and (answer := read.answer(turn))]
+    if len(answers) == len(found):
+        places = [_within(turn, ranges[start:end]) for turn, (start, end) in zip(found, answers, strict=True)]
+        return [Encoded(ids[: answers[-1][1]], answers, places if ranges else [])]
+    single = [_encoded(chat, turn) for turn in found]
+    whole = single[-1].ids
+    if all(whole[: len(one.ids)] == one.ids for one in single):
+        return [Encoded(whole, [answer for one in single for answer in one.answers])]
+    return single
+
+
+def _text_encoded(chat: Chat, ids: list[int]) -> Encoded:
+    """A text between what the tokenizer begins one with and the token that ends it."""
+    before = _opening(chat)
+    whole = [*before, *ids, _text_end(chat)]
+    return Encoded(whole, [(max(1, len(before)), len(whole))])  # nothing precedes the first
+
+
+def _opening(chat: Chat) -> list[int]:
+    alone: list[int] = chat.backend.encode("", add_special_tokens=True).ids
+    return list(takewhile(lambda token: token not in chat.end_tokens, alone))
+
+
+def _text_end(chat: Chat) -> int:
+    end: int | None = chat.tokenizer.eos_token_id
+    return min(chat.end_tokens) if end is None else end
+
+
 def turns(chat: Chat, messages: list[Message]) -> list[Turn]:
-    """Each answer of a conversation. Raises ChatTemplateError or UnlabelledError."""
+    """Each answer of a conversation, or the one text. Raises ChatTemplateError or UnlabelledError."""
+    if messages[-1]["role"] == TEXT:
+        return [Turn("", messages[-1]["content"], is_text=True)]
     places = [place for place, message in enumerate(messages, 1) if message["role"] == "assistant"]
     return [_turn(chat, messages[:place]) for place in places]
 
@@ -128,7 +206,7 @@ def _encoded(chat: Chat, turn: Turn) -> Encoded:
 
 def _answer_ids(chat: Chat, turn: Turn, before: list[int]) -> list[int]:
     """What follows the prompt's tokens. Raises UnlabelledError."""
-    whole = chat.ids(turn.prompt + turn.answer)
+    whole = chat.ids(turn.whole)
     if whole[: len(before)] == before:
         return whole[len(before) :]
     # one token would stand for the prompt's end and the answer's beginning, and a model is sent all of the prompt
@@ -138,13 +216,22 @@ def _answer_ids(chat: Chat, turn: Turn, before: list[int]) -> list[int]:
     return apart
 
 
-def answer_offsets(chat: Chat, turn: Turn) -> list[tuple[int, int]]:
-    """Range of characters in `turn.answer` of each of its tokens, those after the end token too."""
-    text, before = turn.prompt + turn.answer, chat.ids(turn.prompt)
-    if chat.ids(text)[: len(before)] != before:
-        return chat.offsets(turn.answer)
+def answer_offsets(chat: Chat, turn: Turn) -> Ranges:
+    """Range of characters in `turn.answer` of each of its labelled tokens, and of those after the end token too."""
+    [(ids, offsets)] = chat.placed([turn.whole])
+    if turn.is_text:
+        end = len(turn.answer)
+        return [*offsets[max(0, 1 - len(_opening(chat))) :], (end, end)]
+    before = chat.ids(turn.prompt)
+    if ids[: len(before)] != before:
+        return chat.placed([turn.answer])[0][1]
+    return _within(turn, offsets[len(before) :])
+
+
+def _within(turn: Turn, ranges: Sequence[tuple[int, int]]) -> Ranges:
+    """Of the whole, as of the answer."""
     shift = len(turn.prompt)
-    return [(low - shift, high - shift) for low, high in chat.offsets(text)[len(before) :]]
+    return [(low - shift, high - shift) for low, high in ranges]
 
 
 def load_chat(folder: Path, prelude: str) -> Chat:

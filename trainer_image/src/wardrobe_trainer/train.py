@@ -21,13 +21,15 @@ from wardrobe_models.chat import Chat
 from . import accelerators, checkpoints, full, lora, moments, progress
 from .batches import Plan
 from .console import say
-from .dataset import FIELD, read_rows
+from .dataset import FIELD
 from .peers import Place, of_first, one_after_another, together
 from .problems import bad_data
+from .reading import read_rows
 from .reporting import Reporter
 from .saving import Saving
 from .token_file import Example, TokenFile
 from .tokens import examples, load_chat
+from .tracking.curve_writer import CurveWriter
 from .trainer import MicroBatches, make_trainer, trainer_settings
 
 ALONE = Place()
@@ -77,6 +79,8 @@ def _train(config: TrainConfig, scratch: Path, place: Place) -> TrainingSummary:
         moments.put_weights(model, begun.stored)
     begun = None  # its tensors go once they are restored
     trainer.add_callback(reporter)
+    if config.tracking and place.first:
+        trainer.add_callback(CurveWriter(scratch, reporter, lambda: peak_memory(config.accelerator)))
     trainer.add_callback(saving)
     started = time.monotonic()
     trainer.train()

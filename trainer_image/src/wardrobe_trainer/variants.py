@@ -29,6 +29,7 @@ from .drafts import Draft
 from .hardware import Room, out_of_memory_kills, taken_bytes
 from .problems import TaskError
 from .task import ProcessFailedError
+from .tracking.beside import without_credentials
 
 MODULE = "wardrobe_trainer.variant"
 ORDER_FILE, END_FILE = "order.json", "end.json"
@@ -102,8 +103,7 @@ def measure_all(config: AssessConfig, candidate: Digest) -> Found:
 
 def in_order(config: AssessConfig) -> list[Variant]:
     """Each variant once, the one trained on first: there the candidate drafts its probes."""
-    quantized = config.lineage.quantization
-    trained_on = quantized.type if quantized else Variant.NONE
+    trained_on = config.lineage.trained_on
     return sorted(set(config.variants), key=lambda found: (found is not trained_on, list(Variant).index(found)))
 
 
@@ -130,7 +130,8 @@ def none_fits(accelerator: Accelerator, found: Sequence[NotAssessed]) -> TaskErr
         field="spec.parallelism.accelerator" if on_gpu else "spec.pod.resources.limits.memory",
         value="GPU" if on_gpu else "the container's limit",
         rule=rule,
-        next_step="Choose nodes with larger GPUs by spec.pod.nodeSelector, and create the run again"
+        next_step="Choose nodes with larger GPUs by spec.pod.nodeSelector, or more of them by "
+        "spec.parallelism.processesPerNode, and create the run again"
         if on_gpu
         else "Create the run again with a higher one",
     )
@@ -189,7 +190,7 @@ def _said(folder: Path) -> End | None:
 
 def _wait(command: Sequence[str], room: Room) -> Death:
     """Until it has ended; ended by us where it takes too much, and where this process is told to stop."""
-    pid = os.posix_spawn(command[0], list(command), dict(os.environ), setpgroup=0)
+    pid = os.posix_spawn(command[0], list(command), without_credentials(os.environ), setpgroup=0)
     running, full, peak = True, False, 0
     try:
         while running:

@@ -100,6 +100,10 @@ class EngineFacts:
     requests: Mapping[str, Request]
     """By path."""
     tolerances: Tolerances
+    checks_base: bool = False
+    """Whether it makes sure itself that the base's files are those that were inspected."""
+    finds_gpu: bool = False
+    """Whether it computes on any GPU that it finds, without being told."""
 
     @property
     def precision(self) -> Precision:

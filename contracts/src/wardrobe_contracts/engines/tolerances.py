@@ -47,8 +47,18 @@ class Tolerance:
 
         An effect is a difference of two scores, hence √2. `separation` is the recorded effect's mean absolute value.
         """
-        strays = 1 + _STRAYS / math.sqrt(max(tokens, 1))
-        return math.sqrt(2) * self.noise * strays + self.relative * separation
+        return math.sqrt(2) * self._noise_of(tokens) + self.relative * separation
+
+    def allowed_in_decode(self, tokens: int) -> float:
+        """Mean absolute difference (nats per token) between scores of generated tokens and those in one prefill.
+
+        It is of two scores of one engine, and of tokens that were the likeliest.
+        """
+        return self._noise_of(tokens)
+
+    def _noise_of(self, tokens: int) -> float:
+        """What the mean over so many tokens never exceeds."""
+        return self.noise * (1 + _STRAYS / math.sqrt(max(tokens, 1)))
 
     def variance(self, effect: float) -> float:
         """Of the difference between the effect found on a token and the recorded one (nats²)."""
@@ -82,7 +92,7 @@ _BFLOAT16_INT8 = Tolerance(noise=0.05, relative=0.05, source=f"{_STACKS}; INT8 r
 _TGI = Tolerance(
     noise=0.05,
     relative=0.03,
-    source="TGI 3.3.7 in bfloat16 on CPU: 0.01 to 0.04 under adapters, 0.01 without (reference/tgi-seen.md)",
+    source="TGI 3.3.7 in bfloat16 on CPU: 0.01 to 0.04 under adapters, 0.01 without; decode against prefill up to 0.01",
 )
 _FLOAT32 = Tolerance(
     noise=0.005,
@@ -90,9 +100,9 @@ _FLOAT32 = Tolerance(
     source="make bench-tolerance on CPU, 5.7M Llama: 0.0000, the same operations in the same order",
 )
 _FLOAT32_INT8 = Tolerance(
-    noise=0.02,
+    noise=0.03,
     relative=0.03,
-    source="make bench-tolerance on CPU, 5.7M Llama: 0.003, as inputs are quantized too; decode against prefill 0.018",
+    source="make bench-tolerance on CPU, 5.7M Llama: 0.003, as inputs are quantized too; decode against prefill 0.013",
 )
 _VLLM_FLOAT32 = Tolerance(noise=0.02, relative=0.03, source="not measured: other kernels than the trainer's")
 

@@ -28,4 +28,6 @@ FACTS = EngineFacts(
     batch=32,
     requests={"/v1/chat/completions": _CHAT, "/generate": _TEXT, "/generate_stream": _TEXT},
     tolerances=tolerances.TRANSFORMERS,
+    checks_base=True,
+    finds_gpu=True,
 )

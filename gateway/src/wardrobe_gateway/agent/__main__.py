@@ -32,7 +32,9 @@ class Options(ServerOptions):
 
     store: Path = Field(Path(paths.STORE), description="the store, read-only")
     cache: Path = Field(Path(paths.CACHE), description="own folder, where the engine reads too")
-    engine: str = Field("Transformers", description=f"the engine's dialect: {', '.join(sorted(DIALECTS))}")
+    engine: str = Field(
+        EngineType.TRANSFORMERS.value, description=f"the engine's dialect: {', '.join(sorted(DIALECTS))}"
+    )
     quantization: Literal[Variant.NONE, Variant.INT8, Variant.NF4, Variant.FP4] = Field(
         description="variant of the base that the engine serves"
     )

@@ -15,19 +15,6 @@ SUSPICIOUS = frozenset({Verdict.NOT_APPLIED, Verdict.WRONG_ADAPTER, Verdict.DIVE
 """Verdicts that put the engine, and so the other adapters, in doubt."""
 
 
-PENDING: dict[str, Any] = {
-    "verdict": Verdict.PENDING,
-    "reason": Reason.WAITING,
-    "message": "",
-    "numbers": None,
-    "proved_at": None,
-    "due": 0.0,
-    "urgent": False,
-    "failed": False,
-}
-"""Changes of an adapter that must be judged anew, as soon as may be."""
-
-
 @dataclass(frozen=True)
 class LocalAdapter:
     """One adapter, as it stands on this replica."""
@@ -59,6 +46,20 @@ class LocalAdapter:
     def name(self) -> EngineAdapterName:
         """As the engine knows it."""
         return self.routed.engine_name
+
+    def to_be_judged(self, reason: Reason = Reason.WAITING, message: str = "") -> "LocalAdapter":
+        """Without any verdict, to be judged as soon as may be."""
+        return replace(
+            self,
+            verdict=Verdict.PENDING,
+            reason=reason,
+            message=message,
+            numbers=None,
+            proved_at=None,
+            due=0.0,
+            urgent=False,
+            failed=False,
+        )
 
     def served(self, verification: Verification) -> bool:
         """Whether requests that name it are answered."""
@@ -108,7 +109,7 @@ class AdapterSet:
             elif _files(old.routed) == _files(adapter):
                 self.change(name, routed=adapter, left=None)
             else:  # other probes for the same bytes: fetched and proved again
-                self.change(name, routed=adapter, left=None, fetched=None, **PENDING)
+                self.put(name, replace(old.to_be_judged(), routed=adapter, left=None, fetched=None))
         for name, local in self.by_name.items():
             if name not in wanted and local.left is None:
                 self.change(name, left=now)
@@ -119,7 +120,7 @@ class AdapterSet:
             if local.ends and local.verdict is Verdict.LOAD_FAILED:
                 continue  # it is left out: nothing was given to the engine
             if local.fetched is not None or local.loaded:
-                self.change(name, **{**PENDING, "reason": reason, "message": message}, loaded=False)
+                self.put(name, replace(local.to_be_judged(reason, message), loaded=False))
 
     def doubt(self, name: EngineAdapterName) -> None:
         """One adapter turned out wrong: the others' proofs are made again, soon."""

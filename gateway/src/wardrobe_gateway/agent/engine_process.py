@@ -6,14 +6,13 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from wardrobe_contracts import regular_files
 from wardrobe_contracts.base import Exchanged, first_error
 from wardrobe_contracts.engine_process import HUNG_FILE, ORDER_FILE, STATE_FILE, Ended, Hung, ProcessOrder, ProcessState
 from wardrobe_contracts.text import last_that_fit, shorten
 
-from . import regular_files
-
 MOST_BYTES = 1 << 20
-"""Of a file. An order names two sets, of 120 kB at most each (padding.py)."""
+"""Of a file. An order names two sets, of 120 kB at most each (tgi/padding.py)."""
 LONGEST_LINE = 300
 LONGEST_WORDS = 900
 """Of an engine's last words. Why it ended stands in the last lines."""

@@ -11,9 +11,9 @@ from wardrobe_contracts.routes import EngineAdapterName
 from ..process.drain import Drain
 from .engine_process import EngineProcess
 from .engine_set import Names, Situation, needs_permit
-from .padding import WrittenSet
 from .patience import Patience
 from .set_folders import SetFolders
+from .tgi.padding import WrittenSet
 
 log = logging.getLogger(__name__)
 

@@ -12,33 +12,19 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
+from wardrobe_contracts import regular_files
+from wardrobe_contracts.artifact import MOST_BYTES
 from wardrobe_contracts.base import Digest, Variant
 from wardrobe_contracts.digests import of_files, sha256, sha256_file
-from wardrobe_contracts.manifest import (
-    ADAPTER_CONFIG_FILE,
-    ADAPTER_FILES,
-    ADAPTER_WEIGHTS_FILE,
-    MANIFEST_FILE,
-    Manifest,
-)
+from wardrobe_contracts.manifest import ADAPTER_FILES, MANIFEST_FILE, Manifest
 from wardrobe_contracts.probes import PROBES_FILE, Probes
 from wardrobe_contracts.routes import RoutedAdapter
 from wardrobe_contracts.state import Reason, Verdict
-
-from . import regular_files
 
 FILES = (*ADAPTER_FILES, PROBES_FILE)
 CHUNK = 1 << 20
 FETCH_SECONDS = 900.0
 """For one copy: 8 GiB at 10 MB/s."""
-MOST_BYTES = {
-    MANIFEST_FILE: 128 << 10,
-    ADAPTER_CONFIG_FILE: 128 << 10,
-    PROBES_FILE: 2 << 20,
-    ADAPTER_WEIGHTS_FILE: 8 << 30,
-}
-"""Of each file. A manifest and a config have a few kB, and 64 probes of 2,000 tokens 1 MB: what is to be parsed is held
-against this first. Rank 256 on all matrices of a model of 70B has 6.5 GB in bfloat16."""
 
 
 class FetchError(Exception):

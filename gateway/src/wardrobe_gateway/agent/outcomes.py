@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from wardrobe_contracts.state import Reason, Verdict
 
-from .adapters import PENDING, LocalAdapter
+from .adapters import LocalAdapter
 from .fetch import Fetched
 from .patience import Patience
 from .proof import Judgement
@@ -59,9 +59,9 @@ def after(adapter: LocalAdapter, outcome: Outcome, now: float, seconds: float, p
 
     match outcome:
         case Fetched():
-            return replace(adapter, fetched=outcome, **PENDING)
+            return replace(adapter.to_be_judged(), fetched=outcome)
         case Loaded():
-            return replace(adapter, loaded=True, **PENDING)
+            return replace(adapter.to_be_judged(), loaded=True)
         case Failed(verdict, reason, message):
             return replace(adapter, verdict=verdict, reason=reason, message=message, due=due(patience.retry))
         case Busy(message):

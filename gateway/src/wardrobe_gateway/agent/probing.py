@@ -1,14 +1,15 @@
 """A proof's measurements: what the engine says of the probes. What it means is decided in `proof`.
 
-A proof of P probes with S siblings makes (2 + S)·P prefills and 2 chats of one token; then, until the texts of two
-probes are read back as they were generated, which the first two nearly always are, for each two probes at most 6
-generations of 24 tokens and 3 prefills. At most 4 of them are in the engine at a time.
+A proof of P probes with S siblings makes (2 + S)·P prefills and 2 chats of one token; then at most 8 generations of 24
+tokens, 3 of one and 5 prefills. The latter again, in at most 8 rounds, where the engine has no room for long texts or
+reads none of an answer of each kind as it made it. At most 4 requests are in the engine at a time.
 """
 
 import asyncio
 import contextlib
+import itertools
 import math
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,9 +19,11 @@ from wardrobe_contracts.probes import Probe, Probes
 from wardrobe_contracts.state import Reason, Verdict
 
 from ..engines import (
+    ChatPrompt,
     Engine,
     EngineBusyError,
     EngineDownError,
+    EngineInvalidError,
     EngineRejectedError,
     EngineSilentError,
     Generation,
@@ -28,22 +31,24 @@ from ..engines import (
 )
 from .adapters import LocalAdapter
 from .outcomes import Unanswered
-from .proof import Decoded, Judgement, Measured, judge, judge_decode, recorded_scores
+from .proof import Decoded, Judgement, Measured, Pairs, judge, judge_decode, recorded_scores
 
 T = TypeVar("T")
-
-Answer = list[tuple[float, float]]
-"""A token's score while it was generated, and in one prefill afterwards; empty where it is read as other tokens."""
 
 UNFORESEEN = (Verdict.DIVERGED, Reason.PROOF_FAILED)
 """The verdict of a proof that could not be made, whatever prevented it."""
 AT_ONCE = 4
 """Requests of a proof in the engine at a time, beside those of departments."""
-DECODE_PROBES = 2
 DECODE_TOKENS = 24
 """Past a department's greeting of about 20 tokens, which all its adapters share."""
+TEXTS = 3
+"""That the adapter answers after others have read them."""
+LONG_TOKENS = 256
+"""A long text has more, where the probes have so many: the largest block of a cache (TGI's with flash decoding)."""
+ROUNDS = 8
+"""In which nothing is read back as it was made, after which nothing will be."""
 BESIDE = AT_ONCE - 1
-"""Others that generate in one batch with the adapter."""
+"""Answers that are generated in one batch with the adapter's."""
 CHATS = 2
 """Probes that are asked as chats, too."""
 
@@ -98,7 +103,7 @@ async def prove(engine: Engine, name: str, probes: Probes, replica: Replica) -> 
         judgement = judge(len(probes.probes), recorded, measured, replica.tolerance)
         if judgement.verdict is not Verdict.APPLIED:
             return judgement
-        decoded = await _decode(engine, name, replica.beside, probes.probes)
+        decoded = await decode(engine, name, replica.beside, probes.probes)
         await _chats(engine, name, probes.probes)  # at last: an engine that caches has read their prompts as this one's
     except OtherTokensError as error:
         return Judgement(Verdict.DIVERGED, Reason.TOKENS_DIFFER, str(error))
@@ -117,13 +122,14 @@ async def _score_all(
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """All results; where one fails, the others end, so that no proof leaves requests in the engine behind."""
+    """All results; where one fails, the others end first, so that nothing leaves requests in the engine behind."""
     tasks = [asyncio.create_task(one) for one in work]
     try:
         return await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def completion_scores(probe: Probe, tokens: Sequence[Token]) -> list[float]:
@@ -132,69 +138,112 @@ def completion_scores(probe: Probe, tokens: Sequence[Token]) -> list[float]:
     if len(tokens) != expected:
         raise OtherTokensError(f"the engine reads a probe as {len(tokens)} tokens, it was recorded as {expected}")
     ids = [token.id for token in tokens]
-    for recorded, read in (
-        (probe.prompt_ids, ids[: probe.prompt_tokens]),
-        (probe.completion_ids, ids[probe.prompt_tokens :]),
-    ):
-        if recorded is not None and recorded != read:
-            at = next(number for number, pair in enumerate(zip(recorded, read, strict=True)) if pair[0] != pair[1])
-            raise OtherTokensError(f"the engine reads {read[at]} where the probe has the token {recorded[at]}")
+    _require_same("the engine", probe.prompt_ids, ids[: probe.prompt_tokens])
+    _require_same("the engine", probe.completion_ids, ids[probe.prompt_tokens :])
     return _finite(tokens[-probe.completion_tokens :])
 
 
 async def _chats(engine: Engine, name: str, probes: Sequence[Probe]) -> None:
-    """The engine's chat template is ours, as far as counts tell. Raises OtherTokensError."""
+    """The engine renders chats as ours were. Raises OtherTokensError."""
     for probe in [probe for probe in probes if probe.messages][:CHATS]:
-        read = await engine.chat_tokens(name, probe.messages or [])
-        if read != probe.prompt_tokens:
-            raise OtherTokensError(
-                f"a chat of a probe's messages is {read} tokens to the engine, it was recorded as {probe.prompt_tokens}"
-            )
+        require_same_chat(probe, await engine.chat_prompt(name, probe.messages or []))
 
 
-async def _decode(engine: Engine, name: str, beside: Sequence[str | None], probes: Sequence[Probe]) -> Decoded:
-    """Generate, then score what was generated; for the first probes whose text survives being read again."""
-    alone: list[Answer] = []
-    among: list[Answer] = []
-    for start in range(0, len(probes), DECODE_PROBES):
-        *others, last = await _decode_some(engine, name, beside, probes[start : start + DECODE_PROBES])
-        among += filter(None, others)
-        alone += filter(None, [last])
-        if alone and len(among) > 1:
+def require_same_chat(probe: Probe, read: ChatPrompt) -> None:
+    """By their number, and token by token where the engine says them. Raises OtherTokensError."""
+    if read.tokens != probe.prompt_tokens:
+        raise OtherTokensError(
+            f"a chat of a probe's messages is {read.tokens} tokens to the engine, it was recorded as "
+            f"{probe.prompt_tokens}"
+        )
+    if read.ids is not None:
+        _require_same("in a chat of a probe's messages the engine", probe.prompt_ids, read.ids)
+
+
+def _require_same(who: str, recorded: Sequence[int] | None, read: Sequence[int]) -> None:
+    """Where they were recorded. Raises OtherTokensError."""
+    if recorded is None or [*recorded] == [*read]:
+        return
+    if len(recorded) != len(read):
+        raise OtherTokensError(f"{who} reads {len(read)} tokens, where the probe has {len(recorded)}")
+    at = next(number for number, pair in enumerate(zip(recorded, read, strict=True)) if pair[0] != pair[1])
+    raise OtherTokensError(f"{who} reads {read[at]} where the probe has the token {recorded[at]}")
+
+
+async def decode(engine: Engine, name: str, beside: Sequence[str | None], probes: Sequence[Probe]) -> Decoded:
+    """Generate, then score what was generated; again until there is an answer of each kind that is read as it was made.
+
+    First after long texts. Where the engine has no room for them, or reads none of the answers to them as it made
+    them, after the probes' own prompts.
+    """
+    found = Decoded([], [], [])
+    with contextlib.suppress(EngineInvalidError):
+        found = await _decode_some(engine, name, beside, probes, long_text)
+    for number in range(min(len(probes), ROUNDS)):
+        if found.alone and found.among and found.after:
             break
-    return Decoded(alone, among)
+        rotated = [*probes[number:], *probes[:number]]
+        found = found.filled_by(await _decode_some(engine, name, beside, rotated, lambda others: others[0].prompt))
+    return found
+
+
+def long_text(probes: Sequence[Probe]) -> str:
+    """One probe's text after the other's, the last answer cut in half.
+
+    A cache that keeps blocks keeps none of a short prompt, and in the midst of an answer more than one token is likely:
+    what another has read shows in its score. Where a language has blanks, a token ends before one.
+    """
+    wholes = itertools.accumulate(probe.prompt_tokens + probe.completion_tokens for probe in probes)
+    begun = [whole - probe.completion_tokens for whole, probe in zip(wholes, probes, strict=True)]
+    *before, last = probes[: 1 + sum(tokens <= LONG_TOKENS for tokens in begun)]
+    middle = len(last.completion) // 2
+    blank = last.completion.rfind(" ", 0, middle)
+    half = last.completion[: middle if blank < 0 else blank]
+    return "".join(probe.prompt + probe.completion for probe in before) + last.prompt + half
 
 
 async def _decode_some(
-    engine: Engine, name: str, beside: Sequence[str | None], probes: Sequence[Probe]
-) -> tuple[Answer, Answer, Answer]:
-    """The last probe's answer in a batch with others', then the first probe's, and the last's once more.
+    engine: Engine,
+    name: str,
+    beside: Sequence[str | None],
+    probes: Sequence[Probe],
+    text_of: Callable[[Sequence[Probe]], str],
+) -> Decoded:
+    """An answer to the first probe's prompt in a batch with others'; then one without them, and those to texts.
 
-    The others answer the first probe before the adapter does: a cache that does not tell them apart is filled by them.
-    Those of a batch go at once: beside departments' requests a token takes a whole step of the engine, for one row as
-    for four.
+    The base reads the texts before all others, and they answer them before the adapter does: a cache that does not tell
+    them apart holds what is farthest from the adapter's; if it tells adapters from the base, another adapter's. Those
+    of a batch go at once: beside departments' requests a token takes a whole step of the engine, for one row as for
+    four.
     """
-    first, last = probes[0], probes[-1]
-    mixed, *_ = await _all(
-        [engine.generate(name, last.prompt, DECODE_TOKENS), *(_unread(engine, other, first) for other in beside)]
-    )
-    assert mixed is not None  # noqa: S101  only others' answers may be missing
-    after, again = await _all(engine.generate(name, probe.prompt, DECODE_TOKENS) for probe in (first, last))
-    made = ((last, mixed), (first, after), (last, again))
-    texts = sorted({probe.prompt + generation.text for probe, generation in made})
-    read = dict(zip(texts, await _all(engine.score(name, text) for text in texts), strict=True))
-    one, two, three = (compare(generation, read[probe.prompt + generation.text]) for probe, generation in made)
-    return one, two, three
+    prompt, others = probes[0].prompt, probes[1:] or probes
+    texts = [text_of([*others[start:], *others[:start]]) for start in range(min(TEXTS, len(others)))]
+    await _all(_unread(engine, None, text, 1) for text in texts)
+    asked = zip(range(BESIDE), itertools.cycle(beside), itertools.cycle(texts), strict=False)
+    unread = (_unread(engine, other, text, DECODE_TOKENS) for _, other, text in asked)
+    among, *_ = await _all([engine.generate(name, prompt, DECODE_TOKENS), *unread])
+    assert among is not None  # noqa: S101  only others' answers may be missing
+    generated = await _all(engine.generate(name, text, DECODE_TOKENS) for text in (prompt, *texts))
+    [first] = await _compared(engine, name, [(prompt, among)])
+    second, *rest = await _compared(engine, name, zip((prompt, *texts), generated, strict=True))
+    return Decoded(alone=second, among=first, after=[answer for answer in rest if answer])
 
 
-async def _unread(engine: Engine, name: str | None, probe: Probe) -> Generation | None:
+async def _compared(engine: Engine, name: str, answers: Iterable[tuple[str, Generation]]) -> list[Pairs]:
+    """What was generated, with the scores that the engine gives it in one prefill."""
+    made = [(generation, text + generation.text) for text, generation in answers]
+    read = await _all(engine.score(name, whole) for _, whole in made)
+    return [compare(generation, again) for (generation, _), again in zip(made, read, strict=True)]
+
+
+async def _unread(engine: Engine, name: str | None, text: str, tokens: int) -> Generation | None:
     """Another's answer, which nobody reads: what is wrong with it is found in its own proof."""
     with contextlib.suppress(EngineRejectedError):
-        return await engine.generate(name, probe.prompt, DECODE_TOKENS)
+        return await engine.generate(name, text, tokens)
     return None
 
 
-def compare(generation: Generation, again: Sequence[Token]) -> Answer:
+def compare(generation: Generation, again: Sequence[Token]) -> Pairs:
     """Pairs of scores of the same tokens, generated and read; none where the text is read as other tokens."""
     made = [token for token in generation.tokens if not token.special]
     read = again[-len(made) :] if made else []

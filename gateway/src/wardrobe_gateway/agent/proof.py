@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 from wardrobe_contracts.base import Variant
 from wardrobe_contracts.engines import Tolerance
@@ -16,7 +17,7 @@ from wardrobe_contracts.probes import Probes
 from wardrobe_contracts.state import ProofNumbers, Reason, Verdict
 
 Pairs = Sequence[tuple[float, float]]
-"""A token's score while it was generated, and in one prefill afterwards."""
+"""Of each token its score while it was generated, and in one prefill afterwards."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,18 @@ class Measured:
 
 @dataclass(frozen=True)
 class Decoded:
-    """Answers that the adapter generated here."""
+    """Tokens of answers that the adapter generated here, by what else the engine had been asked."""
 
-    alone: Sequence[Pairs]
-    beside: Sequence[Pairs]
-    """In one batch with others' answers, and to a prompt that others had been asked."""
+    alone: Pairs
+    """Without others."""
+    among: Pairs
+    """In one batch with others' answers."""
+    after: Sequence[Pairs]
+    """To each text that others had been asked, where any token of it is read as it was made."""
+
+    def filled_by(self, more: "Decoded") -> "Decoded":
+        """With what it lacks of another try. Others have read by then what is asked without them."""
+        return Decoded(self.alone or more.alone, self.among or more.among, self.after or more.after)
 
 
 @dataclass(frozen=True)
@@ -145,26 +153,39 @@ def judge_decode(judgement: Judgement, decoded: Decoded, tolerance: Tolerance) -
     numbers = judgement.numbers
     if numbers is None or judgement.verdict is not Verdict.APPLIED:
         return judgement
-    if not decoded.alone or not decoded.beside:
+    if not (decoded.alone and decoded.among and decoded.after):
         message = "nothing generated is read back by the engine as the same tokens"
         return Judgement(Verdict.DIVERGED, Reason.TOKENS_DIFFER, message, numbers)
-    (alone, alone_allowed), (beside, beside_allowed) = (
-        _worst(answers, numbers.separation, tolerance) for answers in (decoded.alone, decoded.beside)
+    together = [pair for pairs in decoded.after for pair in pairs]  # many a little, or one much
+    alone, among, *after = (
+        _Off.of(pairs, tolerance) for pairs in (decoded.alone, decoded.among, together, *decoded.after)
     )
-    numbers = numbers.model_copy(update={"decode": _rounded(alone), "mixed": _rounded(beside)})
-    if alone > alone_allowed:
-        message = f"scores while generating are {alone:.3f} per token off those in one prefill"
+    mixed = max(among, *after, key=lambda off: off.distance - off.allowed)
+    numbers = numbers.model_copy(update={"decode": _rounded(alone.distance), "mixed": _rounded(mixed.distance)})
+    if alone.too_far:
+        message = f"scores while generating are {alone.distance:.3f} per token off those in one prefill"
         return Judgement(Verdict.NOT_APPLIED, Reason.LOST_IN_DECODE, message, numbers)
-    if beside > beside_allowed:
-        message = f"among other adapters' answers its own is {beside:.3f} per token off, alone {alone:.3f}"
+    if mixed.too_far:
+        where = "among others' answers" if mixed is among else "to texts that others have read before"
+        message = f"{where} its own is {mixed.distance:.3f} per token off, alone {alone.distance:.3f}"
         return Judgement(Verdict.DIVERGED, Reason.ANSWERS_MIXED, message, numbers)
     return Judgement(Verdict.APPLIED, judgement.reason, judgement.message, numbers)
 
 
-def _worst(answers: Sequence[Pairs], separation: float, tolerance: Tolerance) -> tuple[float, float]:
-    """Mean distance of the answer that is farthest off for its length, and what is allowed of it."""
-    found = [(_distance(*zip(*pairs, strict=True)), tolerance.allowed(separation, len(pairs))) for pairs in answers]
-    return max(found, key=lambda pair: pair[0] - pair[1])
+@dataclass(frozen=True)
+class _Off:
+    """What generated tokens' scores are off those in one prefill, and may be (nats per token, mean)."""
+
+    distance: float
+    allowed: float
+
+    @classmethod
+    def of(cls, pairs: Pairs, tolerance: Tolerance) -> Self:
+        return cls(_distance(*zip(*pairs, strict=True)), tolerance.allowed_in_decode(len(pairs)))
+
+    @property
+    def too_far(self) -> bool:
+        return self.distance > self.allowed
 
 
 def _numbers(

@@ -227,9 +227,9 @@ class Reconciler:
         self._risk = None
         state, local = self._process.state(), self.adapters.by_name.get(risk.name)
         if local is not None:
-            said = words(state.ended) if state and state.ended else "nothing is known of its end"
-            ended = outcomes.after_end(local, said, time.monotonic(), self._patience)
-            log.warning("%s: the engine has ended at it, %d in a row: %s", risk.name, ended.ends, said)
+            last_words = words(state.ended) if state and state.ended else "nothing is known of its end"
+            ended = outcomes.after_end(local, last_words, time.monotonic(), self._patience)
+            log.warning("%s: the engine has ended at it, %d in a row: %s", risk.name, ended.ends, last_words)
             self.adapters.put(risk.name, ended)
 
     async def _carry_out(self, step: OwnStep) -> None:

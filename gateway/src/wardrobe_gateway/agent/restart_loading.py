@@ -22,12 +22,12 @@ from .copies import Copies
 from .engine_health import EngineHealth
 from .engine_restarts import Restarts
 from .engine_set import Accept, Begin, CallOff, Confirm, Drain, GiveUp, Names, Resume
-from .forms import AdapterForm, UnfitError, read_form, set_form
 from .outcomes import Failed, Loaded
-from .padding import WrittenSet
 from .patience import Patience
 from .set_folders import SetFolders
 from .steps import Observed, OwnStep, Step, Unload
+from .tgi.forms import AdapterForm, UnfitError, read_form, set_form
+from .tgi.padding import WrittenSet
 
 FIRST_SECONDS = 60.0
 """A first start waits so long for copies that are still coming: who misses it needs a restart later."""

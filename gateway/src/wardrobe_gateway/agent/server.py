@@ -185,10 +185,10 @@ class Agent:
         if not is_stream(upstream):
             return await first_piece(upstream)
         begun, event = await first_event(upstream)
-        if (refusal := self.reconciler.engine.refusal(event)) is None:
+        if (error := self.reconciler.engine.error_in(event)) is None:
             return begun
-        again = RETRY_LATER if refusal.status == 429 else {}
-        raise ApiError(refusal.status, "engine_refused", refusal.message, headers={**reached, **again})
+        again = RETRY_LATER if error.status == 429 else {}
+        raise ApiError(error.status, "engine_refused", error.message, headers={**reached, **again})
 
     def _lost(self, name: str) -> ApiError:
         """The engine says it has no such adapter: it was started anew, a moment ago, and has done nothing for it."""

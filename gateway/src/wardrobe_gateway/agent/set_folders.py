@@ -9,9 +9,9 @@ from wardrobe_contracts.base import Digest
 from wardrobe_contracts.engine_process import Start
 from wardrobe_contracts.routes import BaseShape, EngineAdapterName
 
-from . import padding
 from .engine_set import Names
-from .padding import WrittenSet
+from .tgi import padding
+from .tgi.padding import WrittenSet
 
 log = logging.getLogger(__name__)
 

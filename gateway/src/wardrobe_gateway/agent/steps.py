@@ -92,7 +92,12 @@ def next_step(adapters: Mapping[EngineAdapterName, LocalAdapter], observed: Obse
     ordered = sorted(adapters, key=lambda name: (name not in observed.routed, adapters[name].due, name))
     staying = [name for name in ordered if adapters[name].left is None and adapters[name].due <= observed.now]
     missing = [name for name in staying if adapters[name].fetched is None and name not in observed.fetching]
-    steps: list[Step] = [Fetch(name) for name in missing if len(observed.fetching) < FETCHES]
+    copying = {adapters[name].routed.manifest_digest for name in observed.fetching if name in adapters}
+    steps: list[Step] = [
+        Fetch(name)
+        for name in missing
+        if len(observed.fetching) < FETCHES and adapters[name].routed.manifest_digest not in copying  # one copy for all
+    ]
     usable = [name for name in staying if observed.engine_up and name not in observed.not_yet]
     fetched = [name for name in usable if adapters[name].fetched is not None]
     if observed.engine_up:

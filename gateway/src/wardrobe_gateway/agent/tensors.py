@@ -143,15 +143,15 @@ def _tensors(header: bytes, start: int, size: int) -> dict[str, Tensor]:
         raise TensorsError(f"its header is no JSON: {error}. Publish the adapter again") from error
     if not isinstance(found, dict) or len(found) > MOST_TENSORS:
         raise TensorsError(f"its header is no object of at most {MOST_TENSORS} tensors. Publish the adapter again")
-    return {name: _tensor(name, said, start, size) for name, said in found.items() if name != "__metadata__"}
+    return {name: _tensor(name, entry, start, size) for name, entry in found.items() if name != "__metadata__"}
 
 
-def _tensor(name: str, said: Any, start: int, size: int) -> Tensor:
-    match said:
+def _tensor(name: str, entry: Any, start: int, size: int) -> Tensor:
+    match entry:
         case {"dtype": str(dtype), "shape": [int(rows), int(columns)], "data_offsets": [int(begin), int(end)]}:
             pass
         case _:
-            raise TensorsError(f"{name:.200} is no matrix: {said!s:.100}. LoRA has matrices only")
+            raise TensorsError(f"{name:.200} is no matrix: {entry!s:.100}. LoRA has matrices only")
     if dtype not in _EXPONENTS:
         raise TensorsError(f"{name:.200} is of type {dtype:.20}: {', '.join(_EXPONENTS)} are read")
     tensor = Tensor(dtype, (rows, columns), start + begin)

@@ -30,6 +30,10 @@ class EngineRejectedError(Exception):
     """The engine answered that it will not; asking again would not help."""
 
 
+class EngineInvalidError(EngineRejectedError):
+    """It takes no such request, as of one that is longer than it has room for."""
+
+
 class EngineLacksError(EngineRejectedError):
     """It has nothing of that name."""
 
@@ -52,7 +56,16 @@ class Generation:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class ChatPrompt:
+    """A chat's prompt as the engine renders and reads it."""
+
+    tokens: int
+    ids: Sequence[int] | None = None
+    """Where the engine says them."""
+
+
+@dataclass(frozen=True)
+class StreamError:
     """What an engine says in a stream's first event, where it should have been a status."""
 
     status: int
@@ -77,7 +90,7 @@ class Engine(Protocol):
         """Return when the engine is healthy."""
         ...
 
-    def refusal(self, event: bytes) -> Refusal | None:
+    def error_in(self, event: bytes) -> StreamError | None:
         """What the first event of a stream says in a status's stead; None where the answer has begun."""
         ...
 
@@ -89,8 +102,8 @@ class Engine(Protocol):
         """At most `tokens` tokens, greedily."""
         ...
 
-    async def chat_tokens(self, name: EngineAdapterName, messages: Sequence[Message]) -> int:
-        """Tokens of a chat's prompt as the engine renders and counts it, for the cost of one token."""
+    async def chat_prompt(self, name: EngineAdapterName, messages: Sequence[Message]) -> ChatPrompt:
+        """A chat's prompt, for the cost of one token."""
         ...
 
     async def steps(self) -> frozenset[bytes]:

@@ -12,6 +12,7 @@ from . import (
     EngineBusyError,
     EngineDownError,
     EngineGoneError,
+    EngineInvalidError,
     EngineLacksError,
     EngineRejectedError,
     EngineSilentError,
@@ -71,14 +72,16 @@ class EngineHttp:
         return body
 
 
-def raise_for(status: int, asked: str, body: bytes) -> None:
+def raise_for(status: int, request: str, body: bytes) -> None:
     """Raises what an answer's status says, nothing where it is a good one."""
     if status == 429:
-        raise EngineBusyError(f"{asked}: the engine is overloaded")
+        raise EngineBusyError(f"{request}: the engine is overloaded")
     if status in {502, 503, 504}:
-        raise EngineDownError(f"{asked}: {status} {error_message(body)}")
+        raise EngineDownError(f"{request}: {status} {error_message(body)}")
     if status == 404:
         raise EngineLacksError(error_message(body))
+    if status in {400, 413, 422}:
+        raise EngineInvalidError(error_message(body))
     if status >= 400:
         raise EngineRejectedError(error_message(body))
 

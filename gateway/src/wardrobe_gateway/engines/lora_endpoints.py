@@ -6,7 +6,7 @@ from pathlib import Path
 
 from wardrobe_contracts.routes import EngineAdapterName
 
-from . import EngineLacksError, Refusal
+from . import EngineLacksError, StreamError
 from .http import EngineHttp, understood
 
 
@@ -22,7 +22,7 @@ class LoraEndpoints:
         """Return when the engine is healthy."""
         await self._http.get("/health")
 
-    def refusal(self, event: bytes) -> Refusal | None:
+    def error_in(self, event: bytes) -> StreamError | None:
         """None: what it refuses it refuses by a status."""
         return None
 

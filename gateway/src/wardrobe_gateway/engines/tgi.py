@@ -8,6 +8,7 @@ import contextlib
 import json
 import ssl
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -19,11 +20,21 @@ from wardrobe_contracts.engines.tgi import ZERO_ADAPTER
 from wardrobe_contracts.probes import Message
 from wardrobe_contracts.routes import EngineAdapterName
 
-from . import EngineDownError, EngineGoneError, EngineRejectedError, EngineSilentError, Generation, Refusal, Token
-from .chats import prompt_tokens
+from . import (
+    ChatPrompt,
+    EngineDownError,
+    EngineGoneError,
+    EngineRejectedError,
+    EngineSilentError,
+    Generation,
+    StreamError,
+    Token,
+    chats,
+)
 from .http import EngineHttp, raise_for, understood
 
 _GENERATE = "/generate"
+_CHAT_TOKENIZE = "/chat_tokenize"
 _OVERLOADED = "Model is overloaded"
 _FAILED = ("Request failed during generation", "Incomplete generation")
 _EVENT_DATA = b"data:"
@@ -49,15 +60,15 @@ class TgiEngine:
         """Return when the engine is healthy. Nothing listens until it has read base and adapters."""
         await self._http.get("/health")
 
-    def refusal(self, event: bytes) -> Refusal | None:
+    def error_in(self, event: bytes) -> StreamError | None:
         """What the first event of a stream says: TGI has answered 200 by then, whatever is wrong (seen)."""
         try:
-            said = json.loads(event.strip().removeprefix(_EVENT_DATA))["error"]
+            error = json.loads(event.strip().removeprefix(_EVENT_DATA))["error"]
         except (ValueError, KeyError, TypeError, RecursionError):
             return None
         # of chats with the status 422, even of an overload; of texts with the words of a plain answer
-        message = str(said.get("message") if isinstance(said, dict) else said)[:500]
-        return Refusal(_status(message), message)
+        message = str(error.get("message") if isinstance(error, dict) else error)[:500]
+        return StreamError(_status(message), message)
 
     async def score(self, name: EngineAdapterName | None, text: str) -> list[Token]:
         """Every token of a text, scored in one prefill."""
@@ -74,9 +85,13 @@ class TgiEngine:
         with understood(_GENERATE):
             return Generation(str(answer.generated_text), [_token(found) for found in _details(answer).tokens])
 
-    async def chat_tokens(self, name: EngineAdapterName, messages: Sequence[Message]) -> int:
-        """Tokens of a chat's prompt. None are added to what the template writes."""
-        return await prompt_tokens(self._http, name, messages)
+    async def chat_prompt(self, name: EngineAdapterName, messages: Sequence[Message]) -> ChatPrompt:
+        """Counted by an answer, and read as that was read (router/src/server.rs:199). None are added to what the
+        template writes."""
+        counted = await chats.prompt(self._http, name, messages)
+        answer = await self._http.post(_CHAT_TOKENIZE, chats.asking(name, messages))
+        with understood(_CHAT_TOKENIZE):
+            return replace(counted, ids=[int(token["id"]) for token in json.loads(answer)["tokenize_response"]])
 
     async def steps(self) -> frozenset[bytes]:
         """It counts each prefill and decode of a batch that its shards have answered (backends/v3/src/backend.rs)."""

@@ -8,7 +8,7 @@ from wardrobe_contracts.engines import ENGINES, EngineType
 from wardrobe_contracts.probes import Message
 from wardrobe_contracts.routes import EngineAdapterName
 
-from . import Generation, Token, chats
+from . import ChatPrompt, Generation, Token, chats
 from .http import understood
 from .lora_endpoints import LoraEndpoints
 
@@ -32,9 +32,9 @@ class TransformersEngine(LoraEndpoints):
             answer = json.loads(body)
             return Generation(answer["generated_text"], [_token(found) for found in answer["details"]["tokens"]])
 
-    async def chat_tokens(self, name: EngineAdapterName, messages: Sequence[Message]) -> int:
-        """Tokens of a chat's prompt."""
-        return await chats.prompt_tokens(self._http, name, messages)
+    async def chat_prompt(self, name: EngineAdapterName, messages: Sequence[Message]) -> ChatPrompt:
+        """Counted: it renders by the code that has recorded the probes."""
+        return await chats.prompt(self._http, name, messages)
 
     async def steps(self) -> frozenset[bytes]:
         """It counts each pass through its model."""

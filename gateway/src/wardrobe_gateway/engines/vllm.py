@@ -9,7 +9,7 @@ from wardrobe_contracts.engines.vllm import BASE_NAME
 from wardrobe_contracts.probes import Message
 from wardrobe_contracts.routes import EngineAdapterName
 
-from . import Generation, Token, chats
+from . import ChatPrompt, Generation, Token, chats
 from .http import understood
 from .lora_endpoints import LoraEndpoints
 
@@ -41,9 +41,9 @@ class VllmEngine(LoraEndpoints):
             choice = await self._complete(name, prompt, tokens, {"logprobs": 0})
             return Generation(choice["text"], _made(choice))
 
-    async def chat_tokens(self, name: EngineAdapterName, messages: Sequence[Message]) -> int:
-        """Tokens of a chat's prompt. It puts none before those of the template."""
-        return await chats.prompt_tokens(self._http, name, messages)
+    async def chat_prompt(self, name: EngineAdapterName, messages: Sequence[Message]) -> ChatPrompt:
+        """With its tokens. It puts none before those of the template."""
+        return await chats.prompt(self._http, name, messages, return_token_ids=True)
 
     async def steps(self) -> frozenset[bytes]:
         """Its API server writes them whenever the process with the model tells of a step: tokens, and for a step that

@@ -24,6 +24,9 @@ ASIDE_SECONDS = 0.25
 """Twice as long is a backend set aside that failed once, and again twice as long after each further failure."""
 LONGEST_ASIDE_SECONDS = 30.0
 """Then it is tried again: an engine takes about that long to start anew."""
+SILENT_SECONDS = 5.0
+"""An agent whose word is late for less keeps its requests, after all others: it turns away itself what it has not
+proved, and on a busy machine one late word must not leave a department without an answer."""
 MAX_STATE_BYTES = 4 * 1024 * 1024
 """Of what an agent says: a thousand adapters. Whoever listens at a listed address could say more."""
 
@@ -47,16 +50,19 @@ class Backend:
         self.incarnation = ""
         self.aside_until = 0.0
         """Until then another is preferred."""
+        self.late = False
+        """Whether its agent, which was connected to, has not said its state in time; another is preferred."""
         self._failures = 0
+        self._heard_at = 0.0
 
     @property
     def url(self) -> str:
         """Where its agent takes requests."""
         return f"http://{self.address}"
 
-    def took_state(self, state: AgentState) -> None:
+    def took_state(self, state: AgentState, now: float) -> None:
         """Its agent answered."""
-        self.answering = True
+        self.answering, self.late, self._heard_at = True, False, now
         self.generation = state.generation
         self.incarnation = state.incarnation
         self.serves = frozenset(name for name in state.adapters if state.serves(name))
@@ -64,9 +70,16 @@ class Backend:
 
     def silent(self) -> None:
         """Its agent did not answer; it gets no requests until it does."""
-        self.answering = False
+        self.answering = self.late = False
         self.serves = frozenset()
         self.restarting = False
+
+    def overdue(self, now: float) -> None:
+        """Its agent was connected to, and did not answer in time."""
+        if now - self._heard_at < SILENT_SECONDS:
+            self.late = self.answering
+        else:
+            self.silent()
 
     def lacks(self, adapter: str) -> None:
         """It does not serve what it said it did, and gets no such request until it says so again. Others it answers."""
@@ -168,11 +181,17 @@ class Backends:
     async def _poll(self, backend: Backend) -> None:
         try:
             state = await self._state(backend)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValidationError):
+        except aiohttp.ConnectionTimeoutError:
+            backend.silent()
+            return
+        except TimeoutError:
+            backend.overdue(time.monotonic())
+            return
+        except (aiohttp.ClientError, OSError, ValidationError):
             backend.silent()
             return
         if state.deployment == self._deployment and self._is_same(backend, state):
-            backend.took_state(state)
+            backend.took_state(state, time.monotonic())
         else:
             backend.silent()
 

@@ -30,6 +30,7 @@ class Candidate(Protocol):
     in_flight: int
     last_used: int
     aside_until: float
+    late: bool
 
 
 C = TypeVar("C", bound=Candidate)
@@ -65,10 +66,10 @@ def usable(routes: Routes, caller: str | None) -> list[str]:
 def pick(backends: Iterable[C], adapter: EngineAdapterName, but: Collection[str], now: float) -> C | None:
     """The least loaded of those that have proved the adapter; among equals the one that waited longest.
 
-    One that is set aside comes after all others, and is taken where there is no other.
+    One whose agent's word is late, or that is set aside, comes after all others, and is taken where there is no other.
     """
     proved = [backend for backend in backends if adapter in backend.serves and backend.address not in but]
-    return min(proved, key=lambda one: (one.aside_until > now, one.in_flight, one.last_used), default=None)
+    return min(proved, key=lambda one: (one.late, one.aside_until > now, one.in_flight, one.last_used), default=None)
 
 
 def _routed(routes: Routes, department: str) -> Target:

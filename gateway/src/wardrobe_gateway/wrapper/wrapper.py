@@ -67,7 +67,7 @@ def main() -> int:
                 source, target = options.chat_template
                 write_template(source, target, options.chat_prelude)
         except (BaseError, OSError) as error:
-            wrapper.refuse(str(error))
+            wrapper.give_up(str(error))
     return wrapper.run(None if options.when_ordered else {"start": {}, "accepted": True})
 
 
@@ -277,12 +277,12 @@ class Wrapper:
 
     def _kill_what_hangs(self) -> None:
         """The engine that runs, where the agent says of this very process that it hangs: its end is then followed."""
-        said = _object_in(self._hung_file)
-        if self._engine and said.get("incarnation") == self._engine.incarnation:
-            self._engine.hung = f"{HUNG}: {said.get('message')}"
+        hung = _object_in(self._hung_file)
+        if self._engine and hung.get("incarnation") == self._engine.incarnation:
+            self._engine.hung = f"{HUNG}: {hung.get('message')}"
             self._engine.kill_all()
 
-    def refuse(self, why: str) -> NoReturn:
+    def give_up(self, why: str) -> NoReturn:
         """End before anything was started."""
         self._ended = _end_of(None, None, 1, why)
         self._say()

@@ -1,8 +1,8 @@
-"""An Adapter's base, and who uses it. Nothing here lists what grows with the namespace."""
+"""An Adapter's base, who uses it, and the Job that verifies it. Nothing here lists what grows with the namespace."""
 
 import asyncio
 
-from wardrobe.api import adapterdeployment
+from wardrobe.api import adapter, adapterdeployment
 from wardrobe.api.adapter import AdapterResource
 from wardrobe.api.adapterdeployment import AdapterDeploymentResource
 from wardrobe.api.children import controlled_by
@@ -12,18 +12,27 @@ from wardrobe.deployment.children.names import routes_name
 from wardrobe.deployment.children.routes import read_routes
 from wardrobe.kube.client import Kube
 from wardrobe.plan.unreadable import parse
+from wardrobe.stage.attempts import Owner
+from wardrobe.stage.observe import attempts, missing
 
-from .decide import Seen
+from .decide import Seen, needs
+from .job import VERIFY, run_name
 
 
-async def for_adapter(kube: Kube, wanted: AdapterResource) -> Seen:
-    """An Adapter's base, and which of the deployments that it names use it."""
+async def for_adapter(kube: Kube, wanted: AdapterResource, now: str) -> Seen:
+    """An Adapter's base, which of the deployments that it names use it, and of one by hand what looks at its files."""
     named = wanted.status.used_by or []
     base, using = await asyncio.gather(
         base_model(kube, wanted.metadata.namespace, wanted.spec.base_model.name),
         asyncio.gather(*(_uses(kube, wanted, name) for name in named)),
     )
-    return Seen(base, frozenset(name for name, uses in zip(named, using, strict=True) if uses))
+    users = frozenset(name for name, uses in zip(named, using, strict=True) if uses)
+    if wanted.made_by_a_run:
+        return Seen(base, users)
+    owner = Owner(adapter.KIND, wanted.metadata, run_name(wanted), (VERIFY,))
+    found, trouble = await attempts(kube, owner, now)
+    lacking = trouble or await missing(kube, wanted.metadata.namespace, needs(base, found))
+    return Seen(base, users, found, lacking)
 
 
 async def _uses(kube: Kube, wanted: AdapterResource, name: str) -> bool:

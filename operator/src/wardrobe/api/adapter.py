@@ -7,7 +7,8 @@ from pydantic import Field
 from wardrobe_contracts.base import Method, Variant
 from wardrobe_contracts.gate import Against, Metric, Outcome, Verdict
 
-from .finetunejob import Hyperparameters, LoraSpec, MaxRegression, QuantizationSpec
+from .children import RUN_UID_LABEL
+from .finetunejob import Hyperparameters, LoraSpec, MaxRegression, MlflowRun, QuantizationSpec
 from .meta import Line, Metadata, Name, Resource, Sha256, SourceText, Status, Typed
 
 KIND = "Adapter"
@@ -44,26 +45,53 @@ class JobIdentity(Typed):
     uid: Annotated[str, Field(min_length=1, max_length=64)]
 
 
-class DatasetLineage(Typed):
-    """The data it was trained on."""
+class ValidationLineage(Typed):
+    """The file of the rows kept out."""
 
     source: SourceText
     digest: Sha256
-    train_rows: Rows
+
+
+class DatasetLineage(Typed):
+    """The data it was trained on, or, imported, measured on."""
+
+    source: SourceText
+    digest: Sha256
+    train_rows: Rows | None = None
+    """None of an import."""
     heldout_rows: Rows
     evaluated_rows: Rows | None = None
     """None for all."""
+    validation: ValidationLineage | None = None
+    """None where they were split off."""
+
+
+class AdapterLineage(Typed):
+    """Where a run has imported it from."""
+
+    source: SourceText
+    digest: Sha256
+    """Of the files as they were there."""
+
+
+class TrackingLineage(Typed):
+    """Where its run was tracked."""
+
+    mlflow: MlflowRun
 
 
 class LineageSpec(Typed):
-    """Where it comes from; absent for an imported adapter."""
+    """Where it comes from; absent for one that somebody has written by hand."""
 
     job: JobIdentity
     dataset: DatasetLineage
-    method: Literal[Method.LORA, Method.QLORA]
+    method: Literal[Method.LORA, Method.QLORA, Method.IMPORT]
+    adapter: AdapterLineage | None = None
+    """Of method Import, where nobody knows the next two."""
     quantization: QuantizationSpec | None = None
-    training: Hyperparameters
+    training: Hyperparameters | None = None
     packages: Annotated[dict[str, Annotated[str, Field(max_length=64)]], Field(max_length=32)] = {}
+    tracking: TrackingLineage | None = None
 
 
 class ScoreSpec(Typed):
@@ -171,3 +199,8 @@ class AdapterResource(Resource):
     metadata: Metadata
     spec: AdapterSpec
     status: AdapterStatus = AdapterStatus()
+
+    @property
+    def made_by_a_run(self) -> bool:
+        """Whether the operator made it, of files that a run's Job had checked; a policy keeps others from saying so."""
+        return RUN_UID_LABEL in self.metadata.labels

@@ -13,6 +13,7 @@ from wardrobe_contracts.routes import BaseShape
 
 from .finetunejob import PodSettings
 from .meta import Metadata, Resource, SourceText, Status, Typed
+from .sources import ClaimSource, parse_claim
 
 KIND = "BaseModel"
 PLURAL = "basemodels"
@@ -61,6 +62,11 @@ class BaseModelSpec(Typed):
     chat_template: ChatTemplateSpec = ChatTemplateSpec()
     pod: PodSettings = PodSettings()
     """Of the inspection."""
+
+    @property
+    def claim(self) -> ClaimSource:
+        """Where the files are. Its Job and mounts are made of that; programs are told where they find them."""
+        return parse_claim(self.source)
 
 
 class ShapeStatus(Typed):

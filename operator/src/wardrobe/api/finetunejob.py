@@ -7,6 +7,7 @@ from pydantic.alias_generators import to_camel
 
 from wardrobe_contracts.assessment import MOST_ROWS
 from wardrobe_contracts.base import Accelerator, Method, Variant
+from wardrobe_contracts.datasets import FileFormat
 from wardrobe_contracts.deepspeed import ZeroStage
 from wardrobe_contracts.gate import Against, Metric, Verdict
 from wardrobe_contracts.rules import Level, RuleName
@@ -21,6 +22,7 @@ from .meta import (
     Resource,
     SecretReference,
     Seed,
+    Sha256,
     SourceText,
     Status,
     Typed,
@@ -40,14 +42,32 @@ class Output(Typed):
 
 
 class Validation(Typed):
-    """How the held-out side is split off."""
+    """How the held-out side is split off, or where it is. Nothing of the split is set where it has a source."""
 
-    fraction: Annotated[str, Field(min_length=1, max_length=8)] = "0.2"
-    seed: Seed = 7
+    source: SourceText | None = None
+    fraction: Annotated[str, Field(min_length=1, max_length=8)] | None = None
+    """None for FRACTION."""
+    seed: Seed | None = None
+    """None for SPLIT_SEED."""
 
 
-class SourceCredentials(Typed):
-    """Who fetches the dataset."""
+FRACTION, SPLIT_SEED = "0.2", 7
+
+
+ColumnName = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class ColumnsSpec(Typed):
+    """Columns that hold a row: of messages, of prompt and completion, or of text."""
+
+    messages: ColumnName | None = None
+    prompt: ColumnName | None = None
+    completion: ColumnName | None = None
+    text: ColumnName | None = None
+
+
+class SecretCredentials(Typed):
+    """By what a run is known to a server elsewhere."""
 
     secret_name: ObjectName
 
@@ -90,9 +110,21 @@ class Dataset(Typed):
 
     source: SourceText
     endpoint: Annotated[str, Field(min_length=1, max_length=256)] | None = None
-    credentials: SourceCredentials | None = None
+    credentials: SecretCredentials | None = None
+    format: FileFormat | None = None
+    columns: ColumnsSpec | None = None
     validation: Validation = Validation()
     rules: Rules | None = None
+
+
+class AdapterSource(Typed):
+    """What method Import brings in."""
+
+    source: SourceText
+    digest: Sha256 | None = None
+    """Of both files; None for whatever is there."""
+    endpoint: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    credentials: SecretCredentials | None = None
 
 
 ModuleName = Annotated[
@@ -198,6 +230,20 @@ class EvaluationSettings(Typed):
     gate: Annotated[list[GateRuleSpec], Field(min_length=1, max_length=4)] | None = None
 
 
+class MlflowSpec(Typed):
+    """A server of MLflow, which gets the run's parameters, curves and scores."""
+
+    uri: Annotated[str, Field(min_length=1, max_length=256)]
+    experiment: Annotated[str, Field(min_length=1, max_length=250)]
+    credentials: SecretCredentials | None = None
+
+
+class Tracking(Typed):
+    """Who is told of the run."""
+
+    mlflow: MlflowSpec
+
+
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
 
 
@@ -217,6 +263,8 @@ class FineTuneJobSpec(Typed):
     base_model: NamedReference
     output: Output
     method: Method = Method.QLORA
+    adapter: AdapterSource | None = None
+    """Of method Import."""
     dataset: Dataset
     lora: LoraSpec | None = None
     quantization: QuantizationSpec | None = None
@@ -225,6 +273,7 @@ class FineTuneJobSpec(Typed):
     checkpoints: Checkpoints = Checkpoints()
     restarts: Restarts = Restarts()
     evaluation: EvaluationSettings = EvaluationSettings()
+    tracking: Tracking | None = None
     suspend: bool = False
     active_deadline_seconds: Annotated[int, Field(ge=10, le=31536000)] | None = None
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31536000)] | None = None
@@ -243,8 +292,19 @@ class FineTuneJobSpec(Typed):
         return self.output.base_model
 
     @property
+    def brought_in(self) -> AdapterSource:
+        """The adapter to import. Only of method Import."""
+        assert self.adapter is not None  # noqa: S101  a rule of the CRD
+        return self.adapter
+
+    @property
+    def mlflow(self) -> MlflowSpec | None:
+        """The server that is told of the run, if one is to be."""
+        return self.tracking.mlflow if self.tracking else None
+
+    @property
     def effective_lora(self) -> LoraSpec:
-        """As written, with what is meant where nothing is. Not of method Full."""
+        """As written, with what is meant where nothing is. Only of methods that train an adapter."""
         return self.lora or LoraSpec()
 
     @property
@@ -255,16 +315,12 @@ class FineTuneJobSpec(Typed):
             return written
         return QuantizationSpec(type=written.type, double_quantization=written.double_quantization or "Enabled")
 
-    @property
-    def trained_on(self) -> Variant:
-        """The form of the base that it is trained on."""
-        return self.effective_quantization.type if self.effective_quantization else Variant.NONE
-
 
 class DatasetStatus(Typed):
     """What the check found."""
 
     digest: str
+    validation_digest: str | None = None
     rows: int
     train_rows: int
     train_examples: int | None = None
@@ -292,6 +348,16 @@ class AttemptStatus(Typed):
     """Steps that are done again: what it did after its last checkpoint."""
 
 
+class TrackingProgress(Typed):
+    """How the server stands that is told of the attempt."""
+
+    run_id: str | None = None
+    experiment_id: str | None = None
+    reason: str | None = None
+    """Why it lacks something; None where it has all."""
+    message: str | None = None
+
+
 class ProgressStatus(Typed):
     """How far the run is. The summary is the column; the rest comes from the training process."""
 
@@ -306,7 +372,29 @@ class ProgressStatus(Typed):
     saved: int | None = None
     """Steps that the newest checkpoint has."""
     problem: str | None = None
+    tracking: TrackingProgress | None = None
     updated: str | None = None
+
+
+class MlflowStatus(Typed):
+    """The run at the server."""
+
+    run_id: str
+    url: str
+
+
+class TrackingStatus(Typed):
+    """Where the run is tracked."""
+
+    mlflow: MlflowStatus
+
+
+class MlflowRun(Typed):
+    """The run at a server, for whoever has only what came of it."""
+
+    uri: Annotated[str, Field(min_length=1, max_length=256)]
+    experiment: Annotated[str, Field(min_length=1, max_length=250)]
+    run_id: Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class FineTuneJobStatus(Status):
@@ -324,6 +412,7 @@ class FineTuneJobStatus(Status):
     score: str | None = None
     verdict: Verdict | None = None
     dataset: DatasetStatus | None = None
+    tracking: TrackingStatus | None = None
     progress: ProgressStatus | None = None
 
 

@@ -27,15 +27,25 @@ class ConditionType(Word):
         "DatasetChecked",
         "The dataset follows the rules, and is split into rows to train on and rows held out.",
     )
+    IMPORTED = (
+        "Imported",
+        "Only with method Import: the adapter's files are taken from their source, and are what an adapter of this "
+        "base can be.",
+    )
     TRAINED = ("Trained", "An attempt has trained to its end.")
     CHECKPOINTED = (
         "Checkpointed",
         "Only while the run trains: an attempt that is made after this one goes on from a checkpoint, and one can be "
         "written.",
     )
+    TRACKED = (
+        "Tracked",
+        "Only with spec.tracking: the server has all that there is of the run so far, its parameters, curves and "
+        "scores.",
+    )
     PUBLISHED = (
         "Published",
-        "What was trained is evaluated, its files are in the store, and the Adapter or BaseModel exists.",
+        "What was trained or imported is evaluated, its files are in the store, and the Adapter or BaseModel exists.",
     )
     ADAPTERS_PROVED = (
         "AdaptersProved",
@@ -56,11 +66,11 @@ class ConditionType(Word):
 
 BASE, RUN, ADAPTER, DEPLOYMENT = basemodel.KIND, finetunejob.KIND, adapter.KIND, adapterdeployment.KIND
 READY, SUCCEEDED, CHECKED = ConditionType.READY, ConditionType.SUCCEEDED, ConditionType.DATASET_CHECKED
-TRAINED, PUBLISHED = ConditionType.TRAINED, ConditionType.PUBLISHED
-CHECKPOINTED = ConditionType.CHECKPOINTED
+IMPORTED, TRAINED, PUBLISHED = ConditionType.IMPORTED, ConditionType.TRAINED, ConditionType.PUBLISHED
+CHECKPOINTED, TRACKED = ConditionType.CHECKPOINTED, ConditionType.TRACKED
 PROVED, KEYS_LOADED = ConditionType.ADAPTERS_PROVED, ConditionType.KEYS_LOADED
 ROUTES_APPLIED, PODS_STARTED = ConditionType.ROUTES_APPLIED, ConditionType.PODS_STARTED
-EVERY_STEP = (SUCCEEDED, CHECKED, TRAINED, PUBLISHED)
+EVERY_STEP = (SUCCEEDED, CHECKED, IMPORTED, TRAINED, PUBLISHED)
 ALL_OF_A_DEPLOYMENT = (READY, PODS_STARTED, PROVED, ROUTES_APPLIED, KEYS_LOADED)
 
 
@@ -94,16 +104,24 @@ class Waiting(OperatorReason):
     PENDING = (
         "Pending",
         "An earlier step has to end first.",
-        on("Unknown", RUN, TRAINED, PUBLISHED),
+        on("Unknown", RUN, IMPORTED, TRAINED, PUBLISHED),
         "wait; the earlier condition says how its step stands.",
     )
     RUNNING = (
         "Running",
         "The Job of this step exists, and nothing is in its way; the message names it.",
-        on("Unknown", BASE, READY) + on("Unknown", RUN, CHECKED, TRAINED, PUBLISHED),
+        on("Unknown", BASE, READY)
+        + on("Unknown", ADAPTER, READY)
+        + on("Unknown", RUN, CHECKED, IMPORTED, TRAINED, PUBLISHED),
         "wait; `kubectl logs job/<name>` shows what it does.",
     )
     CHECKING = ("CheckingDataset", "The dataset is being checked and split.", on("Unknown", RUN, SUCCEEDED), "wait.")
+    IMPORTING = (
+        "ImportingAdapter",
+        "The adapter's files are being taken from their source and checked.",
+        on("Unknown", RUN, SUCCEEDED),
+        "wait.",
+    )
     TRAINING = (
         "Training",
         "The training attempt runs or starts.",
@@ -112,14 +130,17 @@ class Waiting(OperatorReason):
     )
     ASSESSING = (
         "Assessing",
-        "What was trained is being evaluated and published.",
+        "What was trained or imported is being evaluated and published.",
         on("Unknown", RUN, SUCCEEDED),
         "wait.",
     )
     UNSCHEDULABLE = (
         "Unschedulable",
         "No node fits the pod; the message is the scheduler's.",
-        on("Unknown", BASE, READY) + on("Unknown", RUN, *EVERY_STEP) + on("Unknown", DEPLOYMENT, READY, PODS_STARTED),
+        on("Unknown", BASE, READY)
+        + on("Unknown", ADAPTER, READY)
+        + on("Unknown", RUN, *EVERY_STEP)
+        + on("Unknown", DEPLOYMENT, READY, PODS_STARTED),
         "free or add a node; or delete the run and write another whose resources, nodeSelector and tolerations "
         "under spec.pod fit one (a BaseModel's spec.pod may be changed; then delete the inspection's Job).",
     )
@@ -133,7 +154,10 @@ class Waiting(OperatorReason):
     POD_STUCK = (
         "PodStuck",
         "The pod cannot start (image, volume or security settings); the message is the kubelet's.",
-        on("Unknown", BASE, READY) + on("Unknown", RUN, *EVERY_STEP) + on("Unknown", DEPLOYMENT, READY, PODS_STARTED),
+        on("Unknown", BASE, READY)
+        + on("Unknown", ADAPTER, READY)
+        + on("Unknown", RUN, *EVERY_STEP)
+        + on("Unknown", DEPLOYMENT, READY, PODS_STARTED),
         "mend what the message names, such as the image's name or spec.pod.imagePullSecrets; the pod goes on by "
         "itself (a BaseModel's spec.pod is read when its inspection's Job is made: delete that Job after a "
         "change).",
@@ -170,6 +194,7 @@ class Waiting(OperatorReason):
         "ClaimNotFound",
         "A PersistentVolumeClaim that a pod would mount does not exist.",
         on("Unknown", BASE, READY)
+        + on("Unknown", ADAPTER, READY)
         + on("Unknown", RUN, SUCCEEDED, CHECKED)
         + on("Unknown", DEPLOYMENT, *ALL_OF_A_DEPLOYMENT),
         "create the claim that the message names; it is looked for every 15 seconds.",
@@ -220,9 +245,10 @@ class Waiting(OperatorReason):
     )
     ADAPTER_NOT_READY = (
         "AdapterNotReady",
-        "A department names an Adapter that belongs to a base of another digest.",
+        "A department names an Adapter that belongs to a base of another digest, or one that was written by hand and "
+        "whose files are not verified; the message says why. What answered before goes on answering.",
         on("False", DEPLOYMENT, READY, PROVED),
-        "name an Adapter of this deployment's base, or train one on it.",
+        "name an Adapter of this deployment's base, or train one on it; wait where it is being verified.",
     )
     ADAPTER_UNREADABLE = (
         "AdapterUnreadable",
@@ -296,6 +322,7 @@ class Waiting(OperatorReason):
         "NameTaken",
         "Another's object has a name that is needed; the message names it. It is left alone.",
         on("Unknown", BASE, READY)
+        + on("Unknown", ADAPTER, READY)
         + on("Unknown", RUN, *EVERY_STEP)
         + on("Unknown", DEPLOYMENT, *ALL_OF_A_DEPLOYMENT)
         + on("False", DEPLOYMENT, READY, PROVED),
@@ -305,7 +332,7 @@ class Waiting(OperatorReason):
         "RecordUnreadable",
         "A ConfigMap in which the operator keeps numbers says something that it did not write; nothing is made "
         "until it is mended. Stalled is True, although the summing condition is Unknown.",
-        on("Unknown", BASE, READY) + on("Unknown", RUN, *EVERY_STEP),
+        on("Unknown", BASE, READY) + on("Unknown", ADAPTER, READY) + on("Unknown", RUN, *EVERY_STEP),
         "mend the entry that the message names; it is read again every 15 seconds.",
     )
     OBJECT_UNREADABLE = (
@@ -321,14 +348,17 @@ class Waiting(OperatorReason):
     API_REFUSED = (
         "ApiRefused",
         "The API refused an object that the operator makes from the spec; the message is the apiserver's.",
-        on("Unknown", BASE, READY) + on("Unknown", RUN, SUCCEEDED) + on("Unknown", DEPLOYMENT, READY, PODS_STARTED),
+        on("Unknown", BASE, READY)
+        + on("Unknown", ADAPTER, READY)
+        + on("Unknown", RUN, SUCCEEDED)
+        + on("Unknown", DEPLOYMENT, READY, PODS_STARTED),
         "mend the field, quota or policy that the message names; the operator tries again.",
     )
     QUEUED = (
         "Queued",
         "The Job of this step is suspended and has not begun, as a queue such as Kueue holds it. No attempt is "
         "lost by it.",
-        on("Unknown", BASE, READY) + on("Unknown", RUN, *EVERY_STEP),
+        on("Unknown", BASE, READY) + on("Unknown", ADAPTER, READY) + on("Unknown", RUN, *EVERY_STEP),
         "wait until the queue lets it in, the message has Kueue's words; without a queue, set the Job's `spec.suspend` "
         "to false.",
     )
@@ -350,7 +380,7 @@ class Waiting(OperatorReason):
     RETRYING = (
         "Retrying",
         "The last attempt was lost to the infrastructure; another one is being made.",
-        on("Unknown", BASE, READY) + on("Unknown", RUN, *EVERY_STEP),
+        on("Unknown", BASE, READY) + on("Unknown", ADAPTER, READY) + on("Unknown", RUN, *EVERY_STEP),
         "wait; the message says what took the last attempt and when the next begins.",
     )
     NO_CHECKPOINT_YET = (
@@ -374,6 +404,40 @@ class Waiting(OperatorReason):
         on("False", RUN, CHECKPOINTED),
         "look at the volume of the claim wardrobe-store, whose words the message has; the run goes on by itself.",
     )
+    NOT_TRACKED_YET = (
+        "NotTrackedYet",
+        "Nothing was sent to the server of spec.tracking so far.",
+        on("Unknown", RUN, TRACKED),
+        "wait; it begins with training, or where nothing is trained with assessing. A run that fails before is not "
+        "tracked; a trainer's image of an earlier release tracks none.",
+    )
+    TRACKING_UNREACHABLE = (
+        "TrackingUnreachable",
+        "The server of spec.tracking does not answer. The run goes on as it would with it; what the server lacks is "
+        "kept in the run's folder, and sent once it answers, at the latest when the run ends.",
+        on("False", RUN, TRACKED),
+        "see that the server runs and that the namespace's pods may reach it.",
+    )
+    TRACKING_REFUSED = (
+        "TrackingRefused",
+        "The server of spec.tracking does not let the run's credentials write, or wants some.",
+        on("False", RUN, TRACKED),
+        "mend the Secret that spec.tracking.mlflow.credentials names, or what it may write. Pods that are made from "
+        "then on use it.",
+    )
+    TRACKING_GONE = (
+        "TrackingGone",
+        "Somebody has deleted the experiment or the run at the server. No other is made in its place.",
+        on("False", RUN, TRACKED),
+        "restore it at the server, and while the run goes on it gets what it lacks; or leave it.",
+    )
+    TRACKING_FAILED = (
+        "TrackingFailed",
+        "The server of spec.tracking answers, and does not take what it is told; the message has its words.",
+        on("False", RUN, TRACKED),
+        "look at the server's log, and whether spec.tracking.mlflow.uri is that of its API. Wardrobe is tested with "
+        "MLflow 3.17.",
+    )
 
 
 class Done(OperatorReason):
@@ -391,11 +455,21 @@ class Done(OperatorReason):
         "The dataset can be trained on; status.dataset holds its numbers, and warnings where it will disappoint.",
         on("True", RUN, ConditionType.DATASET_CHECKED),
     )
+    IMPORTED = (
+        "Imported",
+        "The adapter's files are taken and checked; the message has their digest.",
+        on("True", RUN, ConditionType.IMPORTED),
+    )
     TRAINED = ("Trained", "Training came to its end.", on("True", RUN, ConditionType.TRAINED))
     SAVED = (
         "Saved",
         "There is a checkpoint; status.progress.saved says of which step while an attempt runs.",
         on("True", RUN, ConditionType.CHECKPOINTED),
+    )
+    TRACKED = (
+        "Tracked",
+        "The server has what there is of the run; status.tracking has its id there.",
+        on("True", RUN, ConditionType.TRACKED),
     )
     PUBLISHED = (
         "Published",
@@ -431,7 +505,8 @@ class Done(OperatorReason):
     SERVING = ("Serving", "Every department is answered as its spec says.", on("True", DEPLOYMENT, ConditionType.READY))
     ACCEPTED = (
         "Accepted",
-        "The Adapter's base exists under the digest that the Adapter names.",
+        "The Adapter's base exists under the digest that the Adapter names, and a run has made its files, or a Job has "
+        "verified them.",
         on("True", ADAPTER, ConditionType.READY),
     )
 
@@ -442,7 +517,7 @@ class Failure(OperatorReason):
     RETRIES_EXHAUSTED = (
         "RetriesExhausted",
         "Too many attempts were lost to the infrastructure.",
-        on("False", BASE, READY) + on("False", RUN, *EVERY_STEP),
+        on("False", BASE, READY) + on("False", ADAPTER, READY) + on("False", RUN, *EVERY_STEP),
         "mend what took them, as the message and the nodes' events say; then delete the object and create it again.",
     )
     DEADLINE_EXCEEDED = (

@@ -1,13 +1,17 @@
 """Where models and datasets come from: `pvc://claim/path`, and for datasets `configmap://name/key`, `s3://bucket/key`
 and `hf://datasets/owner/name@revision/path`.
 
+An adapter to import comes from a claim, from `s3://bucket/prefix`, or from `run://run/attempt`, which is a folder of
+the namespace's store.
+
 Another source in the cluster is another class here, its rule in the CRDs, and its volume in `manifests/volumes.py`; one
 elsewhere is another class in `wardrobe_contracts.remote`, which the trainer has a module for.
 """
 
 from dataclasses import dataclass
 
-from wardrobe_contracts.remote import HubFile, S3File
+from wardrobe_contracts import paths
+from wardrobe_contracts.remote import HubFile, S3File, S3Folder
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,20 @@ def parse_source(text: str, endpoint: str | None = None) -> Source:
         case "hf":
             return _hub_file(second, endpoint)
     raise ValueError(f"unknown source {text!r}: use pvc://, configmap://, s3:// or hf://datasets/")
+
+
+def parse_adapter_source(text: str, endpoint: str | None = None) -> ClaimSource | S3Folder:
+    """From `spec.adapter.source`. Raises ValueError on a text that the CRD would have refused."""
+    scheme, _, rest = text.partition("://")
+    first, _, second = rest.partition("/")
+    match scheme:
+        case "pvc":
+            return ClaimSource(claim=first, path=second)
+        case "run":
+            return ClaimSource(claim=paths.STORE_CLAIM, path=paths.trained_in_store(first, second))
+        case "s3":
+            return S3Folder(bucket=first, prefix=second, endpoint=endpoint)
+    raise ValueError(f"unknown source {text!r}: use pvc://, s3:// or run://")
 
 
 def _hub_file(text: str, endpoint: str | None) -> HubFile:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from wardrobe.api.basemodel import BaseModelResource, BaseModelStatus, ShapeStatus, TokenizerStatus
 from wardrobe.api.reasons import ConditionType, Done
-from wardrobe.api.sources import parse_claim
 from wardrobe.plan.conditions import Fact, conditions, kstatus
 from wardrobe.plan.needs import LOOK_AGAIN_SECONDS, Missing, Need
 from wardrobe.plan.plan import RESYNC_SECONDS, Plan
@@ -38,7 +37,7 @@ def needs(base: BaseModelResource, attempts: Attempts) -> list[Need]:
     """What the inspection's pod will mount; asked for only before its Job is made."""
     if attempts.newest(INSPECT.task) is not None:
         return []
-    source = parse_claim(base.spec.source)
+    source = base.spec.claim
     return [
         Need.claim("spec.source", source.claim, "the claim that holds the model's files"),
         Need.claim("the namespace's store", paths.STORE_CLAIM, "Wardrobe keeps runs and adapters in it"),

@@ -3,7 +3,6 @@
 from wardrobe.api import basemodel
 from wardrobe.api.basemodel import BaseModelResource
 from wardrobe.api.meta import Manifest
-from wardrobe.api.sources import parse_claim
 from wardrobe.manifests import volumes
 from wardrobe.settings import Settings
 from wardrobe.stage import job as task_job
@@ -30,7 +29,7 @@ def earlier_run_name(base: BaseModelResource) -> str:
 
 def inspect_job(base: BaseModelResource, number: int, settings: Settings) -> Made:
     """Attempt `number` of the inspection."""
-    source = parse_claim(base.spec.source)
+    source = base.spec.claim
     order = InspectConfig(
         base_folder=f"{paths.MODELS}/{source.path}",
         source=base.spec.source,

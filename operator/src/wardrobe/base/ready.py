@@ -7,7 +7,6 @@ from wardrobe.api import basemodel
 from wardrobe.api.basemodel import BaseModelResource, ShapeStatus
 from wardrobe.api.meta import Key
 from wardrobe.api.reasons import ConditionType, Waiting
-from wardrobe.api.sources import parse_claim
 from wardrobe.manifests import volumes
 from wardrobe.manifests.volumes import Mount
 from wardrobe.plan.needs import Missing, Need
@@ -52,7 +51,7 @@ def ready_base(base: BaseModelResource | None, name: str) -> ReadyBase | Missing
                 fingerprint=found.fingerprint,
                 chat_prelude=found.tokenizer.chat_template_prelude or "",
             ),
-            mount=volumes.base(parse_claim(base.spec.source)),
+            mount=volumes.base(base.spec.claim),
             variants=base.spec.variants or [],
             chat_template_digest=found.tokenizer.chat_template_digest,
             shape=found.shape,
@@ -75,12 +74,6 @@ def waits_on(base: BaseModelResource | None, name: str, namespace: str) -> dict[
     return {Key(basemodel.KIND, namespace, name): readiness(base)}
 
 
-def ready_digest(base: BaseModelResource | None, name: str) -> Digest | Missing:
-    """Its digest, or why it cannot be used now."""
-    ready = ready_base(base, name)
-    return ready if isinstance(ready, Missing) else ready.digest
-
-
 def files_of(base: BaseModelResource) -> Need:
     """The claim that holds its files, which every pod on it mounts."""
-    return Need.claim("the BaseModel's spec.source", parse_claim(base.spec.source).claim, "it holds the model's files")
+    return Need.claim("the BaseModel's spec.source", base.spec.claim.claim, "it holds the model's files")

@@ -29,7 +29,7 @@ from wardrobe_contracts.routes import BaseShape
 
 from . import status as deployment_status
 from .obstacle import Obstacle, base_or_obstacle
-from .permit import Held, Turn
+from .permit import Postponed, Turn
 from .pod_troubles import worst
 from .replacement import Replacement, replacement, rolling
 from .rollout import Inputs, Rollout, roll_out
@@ -147,14 +147,14 @@ def _stays(deployment: AdapterDeploymentResource, base: ReadyBase, rollout: Roll
 
 def _replacement(deployment: AdapterDeploymentResource, seen: Seen, now: str, *, restarts: bool) -> Replacement:
     """What keeps pods from starting, and waits for a person, is said first; nothing is announced beside it."""
-    trouble, said = worst(seen.troubles), deployment.status.condition(ConditionType.PODS_STARTED)
+    trouble, reported = worst(seen.troubles), deployment.status.condition(ConditionType.PODS_STARTED)
     return replacement(
         seen.children.get(_engine_key(deployment)),
         seen.unscheduled,
         [replica.name for replica in seen.replicas],
         now,
         announced=deployment_status.hides_replacement(trouble)
-        or (said is not None and said.reason == Waiting.REPLACING_IN_PLACE),
+        or (reported is not None and reported.reason == Waiting.REPLACING_IN_PLACE),
         restarts=restarts,
     )
 
@@ -221,10 +221,10 @@ def _look_again(rollout: Rollout, seen: Seen, status: AdapterDeploymentStatus, n
     if any(router.state and not routes.answered_as_in(router.state.generation) for router in seen.routers):
         return _routers_pace(status, now)
     turn = rollout.turn
-    moving = (turn.soon if isinstance(turn, Held) else turn is not None) or any(
+    moving = (turn.soon if isinstance(turn, Postponed) else turn is not None) or any(
         found.reason in {Waiting.PROVING, Waiting.MARKING_IN_USE} for found in rollout.departments.values()
     )
-    waiting = isinstance(turn, Held) or not deployment_status.applied(rollout.routes, seen.routers)
+    waiting = isinstance(turn, Postponed) or not deployment_status.applied(rollout.routes, seen.routers)
     return PROVING_SECONDS if moving else LOOK_AGAIN_SECONDS if waiting else WATCHING_SECONDS
 
 

@@ -153,19 +153,19 @@ async def _agents(
     states: States, pods: list[Manifest], generation: int | None
 ) -> list[tuple[Manifest, AgentState | None]]:
     mine = _living(pods, Part.ENGINE)
-    answers = await states.ask([_address(pod) for pod in mine], OPS_PORT, AgentState, generation)
+    answers = await states.ask([pod_status.ip(pod) for pod in mine], OPS_PORT, AgentState, generation)
     return list(zip(mine, answers, strict=True))
 
 
 def _replica(states: States, pod: Manifest, state: AgentState | None, routers: list[RouterPod]) -> Replica:
-    address = _address(pod)
+    address = pod_status.ip(pod)
     unreached = proofs.unreached(address, states.silent_seconds(address), routers)
     return Replica(pod["metadata"]["name"], pod_status.is_ready(pod), state, unreached)
 
 
 async def _routers(states: States, pods: list[Manifest], generation: int | None) -> list[RouterPod]:
     mine = _living(pods, Part.ROUTER)
-    answers = await states.ask([_address(pod) for pod in mine], OPS_PORT, RouterState, generation)
+    answers = await states.ask([pod_status.ip(pod) for pod in mine], OPS_PORT, RouterState, generation)
     return [
         RouterPod(pod["metadata"]["name"], state, pod_status.is_ready(pod))
         for pod, state in zip(mine, answers, strict=True)
@@ -203,8 +203,3 @@ def _living(pods: list[Manifest], part: Part) -> list[Manifest]:
         and not pod["metadata"].get("deletionTimestamp")
         and not pod_status.has_ended(pod)
     ]
-
-
-def _address(pod: Manifest) -> str | None:
-    address: str | None = pod.get("status", {}).get("podIP")
-    return address

@@ -41,7 +41,7 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Held:
+class Postponed:
     """Engines want another set, and none can be spared now."""
 
     message: str
@@ -51,7 +51,7 @@ class Held:
 
 def next_turn(
     routes: Routes | None, replicas: Sequence[Replica], wanted_replicas: int, *, rolling: bool = False
-) -> Turn | Held | None:
+) -> Turn | Postponed | None:
     """The permit that stands, or else the next; None where every engine runs what it wants or cannot.
 
     `rolling` is whether pods are being replaced. Of several engines, the one that held the last permit goes on first,
@@ -80,25 +80,25 @@ def next_turn(
     return _turn(wishes[chosen.name], chosen, replicas, given=False, gap=bool(left[chosen.name]))
 
 
-def _nobody_yet(routes: Routes | None, replicas: Sequence[Replica], *, rolling: bool) -> Held | None:
+def _nobody_yet(routes: Routes | None, replicas: Sequence[Replica], *, rolling: bool) -> Postponed | None:
     """Why no permit is given to any engine now.
 
     An agent that has not read that a permit was taken back may still stop its engine by it. What one engine came up
     with may end it at a request: nothing is tried on another before that is known.
     """
     if rolling:
-        return Held("its pods are being replaced; those that follow start with the newest set")
-    asked = [replica for replica in replicas if replica.counts]
-    if silent := [replica.name for replica in asked if replica.state is None]:
+        return Postponed("its pods are being replaced; those that follow start with the newest set")
+    counting = [replica for replica in replicas if replica.counts]
+    if silent := [replica.name for replica in counting if replica.state is None]:
         message = (
             f"engine {silent[0]} has just stopped to answer, and is waited for some seconds; delete the pod if it is "
             "gone"
         )
-        return Held(message, soon=True)
-    if behind := [replica.name for replica in asked if routes and _generation(replica) < routes.generation]:
-        return Held(f"engine {behind[0]} has yet to read routes {routes.generation if routes else 0}", soon=True)
+        return Postponed(message, soon=True)
+    if behind := [replica.name for replica in counting if routes and _generation(replica) < routes.generation]:
+        return Postponed(f"engine {behind[0]} has yet to read routes {routes.generation if routes else 0}", soon=True)
     if tried := [replica.name for replica in replicas if (sets := _sets(replica)) and sets.on_trial]:
-        return Held(f"engine {tried[0]} has yet to prove what it was started with", soon=True)
+        return Postponed(f"engine {tried[0]} has yet to prove what it was started with", soon=True)
     return None
 
 
@@ -106,14 +106,14 @@ def _generation(replica: Replica) -> int:
     return (replica.state.generation if replica.state else None) or 0
 
 
-def refused(members: AbstractSet[str], current: Routes | None, replicas: Sequence[Replica]) -> list[str]:
+def left_out(members: AbstractSet[str], current: Routes | None, replicas: Sequence[Replica]) -> list[str]:
     """Members of the set with which an engine of this kind did not start.
 
     While a pod says nothing, what it may have said stands.
     """
-    said = {name for replica in replicas if _sets(replica) for name in _refused_by(replica)}
+    reported = {name for replica in replicas if _sets(replica) for name in _refused_by(replica)}
     before = current.refused if current and any(replica.state is None for replica in replicas) else []
-    return sorted(members & (said | set(before)))
+    return sorted(members & (reported | set(before)))
 
 
 def _refused_by(replica: Replica) -> set[str]:
@@ -178,7 +178,7 @@ def _restarts(replica: Replica) -> bool:
     return sets is not None and sets.restarting
 
 
-def _held(left: dict[str, set[str]], wanted_replicas: int) -> Held:
+def _held(left: dict[str, set[str]], wanted_replicas: int) -> Postponed:
     pod, names = min(left.items())
     if wanted_replicas <= 1:
         then = "until the pod that follows it answers, which is waited for"
@@ -188,7 +188,7 @@ def _held(left: dict[str, set[str]], wanted_replicas: int) -> Held:
             "meanwhile"
         )
     only = f"engine {pod} would restart, and is the only one that answers with {', '.join(sorted(names))}"
-    return Held(f"{only}: it goes on {then}")
+    return Postponed(f"{only}: it goes on {then}")
 
 
 def _turn(permit: Permit, holder: Replica, replicas: Sequence[Replica], *, given: bool, gap: bool) -> Turn:

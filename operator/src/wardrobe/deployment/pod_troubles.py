@@ -39,7 +39,7 @@ def of_pod(pod: Manifest) -> Trouble | None:
             "nodeSelector or tolerations"
         )
         return Trouble("Unknown", Waiting.UNSCHEDULABLE, message)
-    return next(_of_containers(name, field, pod.get("status", {})), None)
+    return next(_of_containers(name, field, pod), None)
 
 
 def of_deployment(made: Manifest) -> Trouble | None:
@@ -59,12 +59,13 @@ def worst(troubles: Iterable[Trouble]) -> Trouble | None:
     return min(troubles, key=lambda found: (found.status != "False", found.message), default=None)
 
 
-def _of_containers(pod: str, field: str, status: Manifest) -> Iterator[Trouble]:
+def _of_containers(name: str, field: str, pod: Manifest) -> Iterator[Trouble]:
     """Sidecars first: the agent may merely wait for its engine."""
-    for container in (*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])):
-        if container["name"] in BEFORE and container.get("state", {}).get("terminated", {}).get("exitCode") == 0:
+    for container in (*pod_status.init_containers(pod), *pod_status.containers(pod)):
+        ended = pod_status.terminated(container)
+        if container["name"] in BEFORE and ended is not None and ended["exitCode"] == 0:
             continue
-        if found := _stuck(pod, field, container) or _ending(pod, field, container):
+        if found := _stuck(name, field, container) or _ending(name, field, container):
             yield found
 
 
@@ -84,7 +85,7 @@ def _stuck(pod: str, field: str, container: Manifest) -> Trouble | None:
 def _ending(pod: str, field: str, container: Manifest) -> Trouble | None:
     """A container that was started again and again; the pod's own word tells that it never came to be Ready."""
     state, name = container.get("state", {}), container["name"]
-    last = state.get("terminated") or container.get("lastState", {}).get("terminated")
+    last = pod_status.terminated(container) or pod_status.ended_before(container)
     if not last:
         return None
     if last.get("reason") == "OOMKilled":

@@ -91,7 +91,7 @@ class PodStates:
     async def ask(
         self, addresses: Sequence[str | None], port: int, model: type[Answer], generation: int | None = None
     ) -> list[Answer | None]:
-        """As `States` says; who does not answer is remembered."""
+        """Who does not answer is remembered."""
         path = STATE_PATH if generation is None else f"{STATE_PATH}?{GENERATION_QUERY}={generation}"
         answers = list(await asyncio.gather(*(self._ask(address, port, path, model) for address in addresses)))
         for address, answer in zip(addresses, answers, strict=True):
@@ -100,7 +100,6 @@ class PodStates:
         return answers
 
     def silent_seconds(self, address: str | None) -> float:
-        """As `States` says."""
         since = self._silent_since.get(address) if address else None
         return 0.0 if since is None else self._clock() - since
 

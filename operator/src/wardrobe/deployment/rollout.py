@@ -12,7 +12,7 @@ from itertools import zip_longest
 from wardrobe import engines
 from wardrobe.api.adapter import USERS_LIMIT, AdapterResource, JudgementSpec
 from wardrobe.api.adapterdeployment import AdapterDeploymentSpec
-from wardrobe.api.reasons import Done, Failure, Waiting
+from wardrobe.api.reasons import ConditionType, Done, Failure, Waiting
 from wardrobe.deployment.children.revision import History
 from wardrobe_contracts.base import AdapterName, Digest
 from wardrobe_contracts.gate import Outcome, Verdict
@@ -29,7 +29,7 @@ from wardrobe_contracts.routes import (
 )
 
 from . import memory, proofs
-from .permit import Held, Turn, next_turn, refused
+from .permit import Postponed, Turn, left_out, next_turn
 from .proofs import Replica
 
 
@@ -50,7 +50,7 @@ class Rollout:
 
     routes: Routes
     departments: dict[str, Department]
-    turn: Turn | Held | None = None
+    turn: Turn | Postponed | None = None
     """Which engine starts anew, for engines that take adapters only then."""
     cold: frozenset[str] = frozenset()
     """Previous adapters that there is no memory for: going back to one loads and proves it first."""
@@ -82,7 +82,7 @@ class Inputs:
     """Whether the status says already that the only engine restarts."""
 
     @cached_property
-    def turn(self) -> Turn | Held | None:
+    def turn(self) -> Turn | Postponed | None:
         """Which engine starts anew now, or will."""
         return next_turn(self.current, self.replicas, self.spec.replicas, rolling=self.rolling)
 
@@ -103,7 +103,8 @@ class Inputs:
     @cached_property
     def room(self) -> memory.Room:
         """For what must be loaded: what answers, and what should, what is loaded already before what is not."""
-        accepted = {found.adapter for name, found in self.spec.departments.items() if rejected(self, name) is None}
+        named = ((name, found.adapter) for name, found in self.spec.departments.items())
+        accepted = {one for name, one in named if rejected(self, name) is None and unverified(self, one) is None}
         wanted = sorted(accepted, key=lambda name: (self.loaded(name) is None, name))
         room = memory.Room(self.spec, self.shape, {name: found.spec for name, found in self.adapters.items()})
         routed = [now for name in self.spec.departments if (now := self.routed(name))]
@@ -115,7 +116,8 @@ class Inputs:
 
     def previous(self, department: str, routed: str | None) -> list[str]:
         """Adapters that answered before and are still usable, newest first, as many as are kept loaded."""
-        usable = [name for name in self.past(department) if name != routed and unfit(self, name) is None]
+        past = (name for name in self.past(department) if name != routed)
+        usable = [name for name in past if unfit(self, name) is None and unverified(self, name) is None]
         return usable[: self.spec.history.keep_loaded]
 
     def routed(self, department: str) -> str | None:
@@ -176,6 +178,18 @@ def _why_not(inputs: Inputs, found: AdapterResource) -> str:
     return next((f" ({one.message})" for one in tried), "")
 
 
+def unverified(inputs: Inputs, adapter: AdapterName) -> Unfit | None:
+    """Where nobody has looked at the files of an Adapter by hand. What is loaded was proved, and goes on."""
+    found = inputs.adapters.get(adapter)
+    if found is None or found.made_by_a_run or inputs.loaded(adapter):
+        return None
+    ready = found.status.condition(ConditionType.READY)
+    if ready is not None and ready.status == "True":
+        return None
+    why = ready.message if ready else "its files are not verified yet"
+    return Unfit(Waiting.ADAPTER_NOT_READY, f"Adapter {adapter}, which was written by hand, is not Ready: {why}")
+
+
 def rejected(inputs: Inputs, department: str) -> Unfit | None:
     """Where its run's gate rejected the Adapter that a department names, and the department does not accept that."""
     named = inputs.spec.departments[department]
@@ -218,7 +232,7 @@ def roll_out(inputs: Inputs, generation: int) -> Rollout:
         authentication=inputs.spec.authentication,
         verification=inputs.spec.verification,
         permit=_permit(inputs, departments),
-        refused=refused({found.engine_name for found in loaded}, inputs.current, inputs.replicas),
+        refused=left_out({found.engine_name for found in loaded}, inputs.current, inputs.replicas),
         answering_since=inputs.current.answering_since if inputs.current else None,
     )
     cold = frozenset(name for found in departments.values() for name in found.previous) - kept
@@ -277,7 +291,7 @@ def _department(inputs: Inputs, name: str) -> Department:
     field = f"spec.departments.{name}.adapter is {wanted!r}"
     gap = isinstance(inputs.turn, Turn) and inputs.turn.gap
     meanwhile = _meanwhile(now) if any(replica.counts for replica in inputs.replicas) and not gap else ""
-    if why := unfit(inputs, wanted) or rejected(inputs, name):
+    if why := unfit(inputs, wanted) or unverified(inputs, wanted) or rejected(inputs, name):
         message = f"{field}: {why.message}{meanwhile}"
         return Department(wanted, now, inputs.previous(name, now), why.reason, message)
     enough = proofs.served if wanted in inputs.past(name) else proofs.proved
@@ -332,9 +346,9 @@ def _answered(inputs: Inputs, adapter: AdapterName) -> tuple[Waiting | Done, str
     return Done.PROVED, "answers"
 
 
-def _restarts_with(turn: Turn | Held) -> str:
+def _restarts_with(turn: Turn | Postponed) -> str:
     """What an adapter that is not loaded yet waits for."""
-    if isinstance(turn, Held):
+    if isinstance(turn, Postponed):
         return f"waits: {turn.message}"
     words = f"waits until engine {turn.permit.pod} has restarted with it ({turn.order})"
     if turn.silent:

@@ -48,7 +48,6 @@ _ENGINES: Mapping[EngineType, Engine] = {
 
 
 def container(spec: AdapterDeploymentSpec, base: BaseLocation, shape: ShapeStatus, settings: Settings) -> Manifest:
-    """See `Engine.container`."""
     return _engine(spec).container(spec, base, shape, settings)
 
 
@@ -58,12 +57,10 @@ def unservable(spec: AdapterDeploymentSpec, shape: ShapeStatus, settings: Settin
 
 
 def unfit(spec: AdapterDeploymentSpec, adapter: AdapterSpec) -> str | None:
-    """See `Engine.unfit`."""
     return _engine(spec).unfit(adapter)
 
 
 def weight(spec: AdapterDeploymentSpec, base: BaseShape, adapters: Sequence[AdapterSpec]) -> int:
-    """See `Engine.weight`."""
     return _engine(spec).weight(spec, base, adapters)
 
 

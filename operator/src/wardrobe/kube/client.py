@@ -83,12 +83,12 @@ class Resource:
     """Where objects of a kind are. Named instead of discovered: each of them is known."""
 
     group: str
-    version: str
+    api_version: str
     plural: str
 
     def path(self, *, namespace: str, name: str = "") -> str:
         """Of one object, or of all in a namespace, or in all of them."""
-        prefix = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        prefix = f"/apis/{self.group}/{self.api_version}" if self.group else f"/api/{self.api_version}"
         path = f"{prefix}/namespaces/{namespace}/{self.plural}" if namespace else f"{prefix}/{self.plural}"
         return f"{path}/{name}" if name else path
 
@@ -315,11 +315,11 @@ class KubeClient:
 
     async def _send(self, method: str, path: str, body: Manifest | None, content_type: str) -> bytes:
         answer = await self._open(method, path, body, content_type, aiohttp.ClientTimeout(total=REQUEST_SECONDS))
-        said: bytes = await answer.read()
+        received: bytes = await answer.read()
         self.clock.hear(answer.headers.get("Date"))
         if not 200 <= answer.status < 300:
-            raise ApiError(answer.status, answer.reason, said)
-        return said
+            raise ApiError(answer.status, answer.reason, received)
+        return received
 
     async def _open(
         self, method: str, path: str, body: Manifest | None, content_type: str, bounds: aiohttp.ClientTimeout
@@ -347,9 +347,9 @@ def _with_query(path: str, query: dict[str, Any]) -> str:
     return f"{path}?{urlencode(given)}" if given else path
 
 
-def _broken(code: int, said: bytes) -> Exception:
+def _broken(code: int, body: bytes) -> Exception:
     """Why a watch did not go on."""
-    return ExpiredError() if code == 410 else UnavailableError(f"watch: {code} {said[:500]!r}")
+    return ExpiredError() if code == 410 else UnavailableError(f"watch: {code} {body[:500]!r}")
 
 
 def _parsed(answer: bytes) -> Manifest:

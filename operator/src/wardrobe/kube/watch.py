@@ -53,12 +53,12 @@ class Watch:
 
     async def _list(self) -> str:
         """Where the listing ended."""
-        version = ""
+        resource_version = ""
         async for page in self.kube.pages(self.kind, self.namespace, self.selector):
             for found in page["items"]:
                 self._hand_over(None, found)
-            version = page["metadata"]["resourceVersion"]
-        return version
+            resource_version = page["metadata"]["resourceVersion"]
+        return resource_version
 
     async def _follow(self, since: str) -> str:
         """Where the watch ended."""

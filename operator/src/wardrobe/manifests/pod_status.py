@@ -46,8 +46,31 @@ def disruption(pod: Manifest) -> str | None:
 
 def container(pod: Manifest, name: str) -> Manifest:
     """The status of a container; empty before it has one."""
-    statuses = pod.get("status", {}).get("containerStatuses", [])
-    return next((found for found in statuses if found["name"] == name), {})
+    return next((found for found in containers(pod) if found["name"] == name), {})
+
+
+def containers(pod: Manifest) -> list[Manifest]:
+    """The statuses of its containers, without sidecars and what ends before they start."""
+    found: list[Manifest] = pod.get("status", {}).get("containerStatuses", [])
+    return found
+
+
+def init_containers(pod: Manifest) -> list[Manifest]:
+    """The statuses of its sidecars, and of what ends before the others start."""
+    found: list[Manifest] = pod.get("status", {}).get("initContainerStatuses", [])
+    return found
+
+
+def terminated(container_status: Manifest) -> Manifest | None:
+    """How it ended, where it does not run."""
+    ended: Manifest | None = container_status.get("state", {}).get("terminated")
+    return ended
+
+
+def ended_before(container_status: Manifest) -> Manifest | None:
+    """How it ended the time before, where it was started again."""
+    ended: Manifest | None = container_status.get("lastState", {}).get("terminated")
+    return ended
 
 
 def stuck(container_status: Manifest) -> tuple[str, str] | None:
@@ -70,8 +93,19 @@ def by_number(pods: Iterable[Manifest]) -> list[Manifest]:
 
 def address(pod: Manifest) -> str | None:
     """Where it can be asked while it runs; an IPv6 address has no brackets."""
+    return ip(pod) if pod.get("status", {}).get("phase") == "Running" else None
+
+
+def ip(pod: Manifest) -> str | None:
+    """Its address, whether or not it runs yet, or still."""
+    found: str | None = pod.get("status", {}).get("podIP")
+    return found
+
+
+def why_ended(pod: Manifest) -> Manifest:
+    """Reason and message of the pod itself, where whoever ended it has left any."""
     status = pod.get("status", {})
-    return status.get("podIP") if status.get("phase") == "Running" else None
+    return {name: status[name] for name in ("reason", "message") if status.get(name)}
 
 
 def _conditions(pod: Manifest) -> list[Manifest]:

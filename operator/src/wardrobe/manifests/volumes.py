@@ -28,19 +28,25 @@ def models(source: ClaimSource) -> Mount:
     return Mount(_claim(source.claim), paths.MODELS)
 
 
-def dataset(source: ClaimSource | ConfigMapSource) -> Mount:
-    """The whole claim, for the same reason, or the one key of a ConfigMap."""
+def adapters(source: ClaimSource) -> Mount:
+    """The whole claim that should hold an adapter to import, for the same reason."""
+    return Mount(_claim(source.claim), paths.ADAPTERS)
+
+
+def dataset(source: ClaimSource | ConfigMapSource, folder: str) -> Mount:
+    """The whole claim, for the same reason, or the one key of a ConfigMap, at `folder`."""
     if isinstance(source, ConfigMapSource):
         items = [{"key": source.key, "path": source.key}]
-        volume = {"name": "dataset", "configMap": {"name": source.name, "items": items}}
-        return Mount(volume, paths.DATASETS)
-    return Mount(_claim(source.claim), paths.DATASETS)
+        name = "dataset" if folder == paths.DATASETS else "validation"
+        volume = {"name": name, "configMap": {"name": source.name, "items": items}}
+        return Mount(volume, folder)
+    return Mount(_claim(source.claim), folder)
 
 
-def dataset_file(source: ClaimSource | ConfigMapSource) -> str:
+def dataset_file(source: ClaimSource | ConfigMapSource, folder: str) -> str:
     """Where the dataset is in the pod."""
     inside = source.key if isinstance(source, ConfigMapSource) else source.path
-    return f"{paths.DATASETS}/{inside}"
+    return f"{folder}/{inside}"
 
 
 def run(name: str) -> Mount:

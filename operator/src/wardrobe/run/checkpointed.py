@@ -36,9 +36,9 @@ def _not_written(run: FineTuneJobResource, pulled: ProgressStatus, saved: int) -
     mend = f"Free or enlarge the volume of PersistentVolumeClaim {STORE_CLAIM!r}, or make it writable"
     goes_on = f"goes on from step {saved}" if saved else "goes on from the last checkpoint, if there is any"
     if pulled.stage == "Saving":
-        said = f"what was trained cannot be written: {pulled.problem}. It is tried every ten seconds. {mend}; an "
-        said += f"attempt that is made after this one {goes_on}"
-        return Fact(ConditionType.CHECKPOINTED, "False", Waiting.RESULT_NOT_WRITTEN, said)
-    said = f"no checkpoint can be written: {pulled.problem}. Training goes on, and tries again within "
-    said += f"{run.spec.checkpoints.every_seconds} s; where it is interrupted before, it {goes_on}. {mend}"
-    return Fact(ConditionType.CHECKPOINTED, "False", Waiting.CHECKPOINT_NOT_WRITTEN, said)
+        message = f"what was trained cannot be written: {pulled.problem}. It is tried every ten seconds. {mend}; an "
+        message += f"attempt that is made after this one {goes_on}"
+        return Fact(ConditionType.CHECKPOINTED, "False", Waiting.RESULT_NOT_WRITTEN, message)
+    message = f"no checkpoint can be written: {pulled.problem}. Training goes on, and tries again within "
+    message += f"{run.spec.checkpoints.every_seconds} s; where it is interrupted before, it {goes_on}. {mend}"
+    return Fact(ConditionType.CHECKPOINTED, "False", Waiting.CHECKPOINT_NOT_WRITTEN, message)

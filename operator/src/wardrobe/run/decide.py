@@ -56,12 +56,12 @@ def decide(run: FineTuneJobResource, seen: Seen, settings: Settings, now: str) -
     """What a FineTuneJob asks for now."""
     stage = stage_of(run, seen.attempts)
     step = lifecycle.hold(run, stage, seen, stage.step(run, seen, settings), now)
-    said = status(run, stage, step, seen.attempts, now)
+    new_status = status(run, stage, step, seen.attempts, now)
     return Plan(
-        status=said,
+        status=new_status,
         told=last_lines(stage, step.state, seen.attempts),
         writes=step.writes or seen.attempts.put(seen.attempts.known()),
-        requeue_after=_earlier(_look_again(step, seen), _due_in(run, said, now)),
+        requeue_after=_earlier(_look_again(step, seen), _due_in(run, new_status, now)),
         afterwards=(_drop_claim(run),) if isinstance(step.state, Published) and run.spec.output.adapter else (),
         waits_on=_waits_on(run, step, seen),
         progress_url=_progress_url(stage, step),
@@ -82,11 +82,11 @@ def _observed(run: FineTuneJobResource) -> Status | None:
     return before.model_copy(update={"observed_generation": generation, "conditions": marks})
 
 
-def _due_in(run: FineTuneJobResource, said: FineTuneJobStatus, now: str) -> float | None:
+def _due_in(run: FineTuneJobResource, new_status: FineTuneJobStatus, now: str) -> float | None:
     """Seconds until its time is over, or it is deleted: no event tells of either."""
-    left, top = lifecycle.deadline_in(run, said, now), said.condition(ConditionType.SUCCEEDED)
+    left, top = lifecycle.deadline_in(run, new_status, now), new_status.condition(ConditionType.SUCCEEDED)
     if left is None or (top and top.reason == Failure.DEADLINE_EXCEEDED):
-        return lifecycle.expires_in(run, said, now)
+        return lifecycle.expires_in(run, new_status, now)
     return max(left, AT_ONCE_SECONDS)
 
 

@@ -9,14 +9,13 @@ from wardrobe.stage import endings
 from wardrobe.stage.advance import Step, stop
 from wardrobe.stage.attempt import Ended, Pending
 from wardrobe.stage.attempts import Attempts
+from wardrobe.stage.stage import Stage
 from wardrobe.writes import Create
-from wardrobe_contracts.base import Task
 from wardrobe_contracts.exits import ExitCode, Reason
 
 from .seen import Seen
-from .stages import jobs_of
-from .stages.stage import JobStage, RunStage, RunStep
-from .stages.train import TRAIN
+from .stages import last_job, stages_of
+from .stages.stage import RunStage, RunStep
 
 NOT_RUNNING = {Waiting.QUEUED, Waiting.QUEUE_UNUSABLE, Waiting.SUSPENDED}
 """While it waits so, its time does not count."""
@@ -33,14 +32,14 @@ def hold(run: FineTuneJobResource, stage: RunStage, seen: Seen, step: RunStep, n
     """The step that the stage wants; or, where it would go on and may not, the one that stops its Jobs."""
     if not isinstance(step.state, Pending):
         return step
-    task = stage.task if isinstance(stage, JobStage) else jobs_of(run)[-1].task
+    job_stage = last_job(stages_of(run), stage)
     counts = step.state.reason not in NOT_RUNNING
     over = seen.attempts.record.overdue is not None or (counts and _time_is_over(run, now))
     if not over and not run.spec.suspend:
         return step
     if seen.missing is not None and seen.missing.reason in OF_THE_RECORD:
         return Step(Pending(seen.missing.reason, seen.missing.message, look_again=LOOK_AGAIN_SECONDS))
-    return _end(run, task, seen.attempts, now) if over else _suspend(task, seen.attempts)
+    return _end(run, job_stage, seen.attempts, now) if over else _suspend(job_stage, seen.attempts)
 
 
 def start_time(run: FineTuneJobResource, step: RunStep, attempts: Attempts) -> str | None:
@@ -51,8 +50,8 @@ def start_time(run: FineTuneJobResource, step: RunStep, attempts: Attempts) -> s
         return run.status.start_time
     if any(isinstance(write, Create) and write.manifest["kind"] == "Job" for write in step.writes):
         return attempts.now
-    going = [found for found in attempts.there if isinstance(found.state, Pending) and not found.deleting]
-    return next((found.started or attempts.now for found in going), None)
+    unfinished = [found for found in attempts.there if isinstance(found.state, Pending) and not found.deleting]
+    return next((found.started or attempts.now for found in unfinished), None)
 
 
 def deadline_in(run: FineTuneJobResource, status: FineTuneJobStatus, now: str) -> float | None:
@@ -75,16 +74,16 @@ def expires_in(run: FineTuneJobResource, status: FineTuneJobStatus, now: str) ->
     return max(0.0, run.spec.ttl_seconds_after_finished - seconds_between(top.last_transition_time, now))
 
 
-def _suspend(task: Task, attempts: Attempts) -> RunStep:
+def _suspend(stage: Stage, attempts: Attempts) -> RunStep:
     busy = attempts.occupied()
-    stands = f"{busy[0]} is told to stop, and may still save" if busy else f"no Job runs{_saved(task, attempts)}"
+    stands = f"{busy[0]} is told to stop, and may still save" if busy else f"no Job runs{_saved(stage, attempts)}"
     message = f"spec.suspend is true: {stands}. To go on, set spec.suspend to false"
     look_again = (busy[1] or RESYNC_SECONDS) if busy else None
     writes = stop(attempts, attempts.known(), Waiting.SUSPENDED)
     return Step(Pending(Waiting.SUSPENDED, message, look_again=look_again), writes)
 
 
-def _end(run: FineTuneJobResource, task: Task, attempts: Attempts, now: str) -> RunStep:
+def _end(run: FineTuneJobResource, stage: Stage, attempts: Attempts, now: str) -> RunStep:
     """The run has ended when nothing of it runs any more: until then it may still save, or even be done."""
     writes, busy = stop(attempts, attempts.known().over(now), Failure.DEADLINE_EXCEEDED), attempts.occupied()
     field = f"spec.activeDeadlineSeconds is {run.spec.active_deadline_seconds}: the run's Jobs had that long"
@@ -92,17 +91,15 @@ def _end(run: FineTuneJobResource, task: Task, attempts: Attempts, now: str) -> 
         message = f"{field}; {busy[0]} is told to stop, and may still save"
         return Step(Pending(Failure.DEADLINE_EXCEEDED, message, look_again=busy[1]), writes)
     message = (
-        f"{field}{_saved(task, attempts)}. Create a new FineTuneJob with a longer activeDeadlineSeconds or less to "
+        f"{field}{_saved(stage, attempts)}. Create a new FineTuneJob with a longer activeDeadlineSeconds or less to "
         "do; it begins anew"
     )
-    result = endings.ending(task, ExitCode.PREEMPTED, Reason.TERMINATED, message)
+    result = endings.ending(stage.task, ExitCode.PREEMPTED, Reason.TERMINATED, message)
     return Step(Ended(result, recorded=True, failure=Failure.DEADLINE_EXCEEDED), writes)
 
 
-def _saved(task: Task, attempts: Attempts) -> str:
-    """Of training, how far it is saved, where its pods have said so."""
-    if task != TRAIN.task:
-        return ""
-    reached = [found.result.reached for found in attempts.ended(TRAIN.task).values()]
+def _saved(stage: Stage, attempts: Attempts) -> str:
+    """How far a stage that saves has done so, where its pods have said it."""
+    reached = [found.result.reached for found in attempts.ended(stage.task).values()] if stage.saves else []
     steps = max((found.saved for found in reached if found), default=None)
     return "" if steps is None else f"; {steps} steps of training are saved"

@@ -19,6 +19,7 @@ from wardrobe_contracts.training import (
 )
 
 CHECK_FOLDER = f"{paths.RUN}/check"
+IMPORT_FOLDER = f"{paths.RUN}/import"
 
 
 def attempt_folder(number: int) -> str:
@@ -89,6 +90,8 @@ def origin(run: FineTuneJobResource, report: CheckReport, summary: TrainingSumma
         job_uid=run.metadata.uid,
         dataset_source=run.spec.dataset.source,
         dataset_digest=report.dataset_digest,
+        validation_source=run.spec.dataset.validation.source,
+        validation_digest=report.validation_digest,
         train_rows=report.train_rows,
         heldout_rows=report.heldout_rows,
         schedule=schedule(run),

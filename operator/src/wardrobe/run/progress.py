@@ -13,9 +13,11 @@ import aiohttp
 import pydantic
 
 from wardrobe import podhttp
-from wardrobe.api.finetunejob import ProgressStatus
+from wardrobe.api.finetunejob import ProgressStatus, TrackingProgress
 from wardrobe.api.meta import Key
 from wardrobe.kube.client import ConflictError, Kube, UnavailableError
+from wardrobe_contracts.text import shorten
+from wardrobe_contracts.tracking import Tracked
 from wardrobe_contracts.training import Progress
 
 PULL_SECONDS = 3.0
@@ -112,7 +114,18 @@ def to_status(progress: Progress, now: str) -> ProgressStatus:
         seconds_left=progress.seconds_left,
         saved=progress.reached.saved if progress.reached else None,
         problem=progress.problem,
+        tracking=_tracking(progress.tracked) if progress.tracked else None,
         updated=now,
+    )
+
+
+def _tracking(found: Tracked) -> TrackingProgress:
+    reason, message = (found.fault.reason.value, found.fault.message) if found.fault else (None, None)
+    return TrackingProgress(
+        run_id=found.run_id,
+        experiment_id=found.experiment_id,
+        reason=reason,
+        message=message and shorten(message, 1024),
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from wardrobe.api import adapter, children
 from wardrobe.api.adapter import (
+    AdapterLineage,
     AdapterSpec,
     Artifact,
     BaseModelIdentity,
@@ -16,8 +17,10 @@ from wardrobe.api.adapter import (
     LineageSpec,
     NotAssessedSpec,
     ScoreSpec,
+    TrackingLineage,
+    ValidationLineage,
 )
-from wardrobe.api.finetunejob import FineTuneJobResource
+from wardrobe.api.finetunejob import FineTuneJobResource, LoraSpec, MlflowRun
 from wardrobe.api.meta import API_VERSION, Manifest
 from wardrobe.base.ready import ReadyBase
 from wardrobe_contracts import paths
@@ -25,9 +28,10 @@ from wardrobe_contracts.assessment import Assessment
 from wardrobe_contracts.base import AdapterName, Method
 from wardrobe_contracts.check import CheckReport
 from wardrobe_contracts.gate import Judgement
+from wardrobe_contracts.imports import Imported
 from wardrobe_contracts.manifest import Evaluation, IncumbentScores, Interval, NotAssessed, Score
 from wardrobe_contracts.text import shorten
-from wardrobe_contracts.training import TrainingSummary
+from wardrobe_contracts.training import Lora, TrainingSummary
 
 MESSAGE_LIMIT = 2048
 """Characters, as the Adapter's schema says."""
@@ -38,8 +42,10 @@ class Outcome:
     """What the Jobs of a run found and made."""
 
     report: CheckReport
-    summary: TrainingSummary
+    made: TrainingSummary | Imported
+    """What the candidate comes of."""
     assessment: Assessment
+    tracked: MlflowRun | None = None
 
 
 def adapter_name(line: str, version: int) -> AdapterName:
@@ -68,8 +74,8 @@ def adapter_manifest(
         digest=assessment.digest,
         manifest_digest=assessment.manifest_digest,
         base_model=BaseModelIdentity(name=base.name, digest=base.digest),
-        lora=run.spec.effective_lora,
-        lineage=_lineage(run, outcome.report, outcome.summary, assessment.evaluated_rows),
+        lora=_lora(outcome.made.lora) if isinstance(outcome.made, Imported) else run.spec.effective_lora,
+        lineage=_lineage(run, outcome),
         evaluations=evaluations(assessment),
         not_assessed=[_not_assessed(found) for found in assessment.not_assessed] or None,
         verdict=assessment.verdict,
@@ -96,24 +102,48 @@ def evaluations(assessment: Assessment) -> list[EvaluationSpec]:
     return [_evaluation(found) for found in assessment.evaluations]
 
 
-def _lineage(
-    run: FineTuneJobResource, report: CheckReport, summary: TrainingSummary, evaluated_rows: int | None
-) -> LineageSpec:
+def _lora(found: Lora) -> LoraSpec:
+    """As an import found it in the files."""
+    return LoraSpec(
+        rank=found.rank,
+        alpha=found.alpha,
+        dropout=_number(found.dropout),
+        target_modules=found.target_modules,
+        scaling=found.scaling,
+        initialization=found.initialization.value,
+    )
+
+
+def _lineage(run: FineTuneJobResource, outcome: Outcome) -> LineageSpec:
     assert run.spec.method is not Method.FULL  # noqa: S101  which makes no Adapter
+    report, made = outcome.report, outcome.made
+    job = JobIdentity(name=run.metadata.name, uid=run.metadata.uid)
+    dataset = DatasetLineage(
+        source=run.spec.dataset.source,
+        digest=report.dataset_digest,
+        train_rows=report.train_rows if run.spec.adapter is None else None,
+        heldout_rows=report.heldout_rows,
+        evaluated_rows=outcome.assessment.evaluated_rows,
+        validation=_validation(run, report),
+    )
+    tracking = TrackingLineage(mlflow=outcome.tracked) if outcome.tracked else None
+    if isinstance(made, Imported):
+        adapter = AdapterLineage(source=run.spec.brought_in.source, digest=made.digest)
+        return LineageSpec(job=job, dataset=dataset, method=run.spec.method, adapter=adapter, tracking=tracking)
     return LineageSpec(
-        job=JobIdentity(name=run.metadata.name, uid=run.metadata.uid),
-        dataset=DatasetLineage(
-            source=run.spec.dataset.source,
-            digest=report.dataset_digest,
-            train_rows=report.train_rows,
-            heldout_rows=report.heldout_rows,
-            evaluated_rows=evaluated_rows,
-        ),
+        job=job,
+        dataset=dataset,
         method=run.spec.method,
         quantization=run.spec.effective_quantization,
         training=run.spec.training,
-        packages=summary.packages,
+        packages=made.packages,
+        tracking=tracking,
     )
+
+
+def _validation(run: FineTuneJobResource, report: CheckReport) -> ValidationLineage | None:
+    source, digest = run.spec.dataset.validation.source, report.validation_digest
+    return ValidationLineage(source=source, digest=digest) if source and digest else None
 
 
 def _evaluation(found: Evaluation) -> EvaluationSpec:

@@ -1,12 +1,15 @@
-"""What a person should know of a version that was published, in words."""
+"""What a person should know of a version that was published, or that could not be, in words."""
 
 from collections.abc import Iterator
 
+from wardrobe.stage.attempt import Ended
 from wardrobe.stage.attempts import Attempts
 from wardrobe_contracts.assessment import Assessment
 from wardrobe_contracts.check import CheckReport
+from wardrobe_contracts.exits import ExitCode
 from wardrobe_contracts.gate import Judgement, Outcome, Verdict
 from wardrobe_contracts.release import Release
+from wardrobe_contracts.training import TrainingSummary
 
 
 def remarks(attempts: Attempts) -> str:
@@ -17,6 +20,19 @@ def remarks(attempts: Attempts) -> str:
         return ""
     told = [*(_of(assessed.payload) if assessed else ()), *_rows(made.payload.evaluated_rows, attempts)]
     return "".join(f"; {remark}" for remark in told)
+
+
+def kept(run: str, ended: Ended, attempts: Attempts) -> str:
+    """What follows the failure of an assessment: nothing where the adapter itself is at fault."""
+    trained = attempts.success(TrainingSummary)
+    if trained is None or ended.result.exit_code is ExitCode.BAD_ADAPTER:
+        return ""
+    number = attempts.known().begun_at("train", trained.number)
+    stop = "" if ended.message.endswith(".") else "."
+    return (
+        f"{stop} What attempt {number} has trained is kept: a run of method Import with spec.adapter.source "
+        f"run://{run}/{number} measures it, and nothing is trained again"
+    )
 
 
 def _of(found: Assessment) -> Iterator[str]:

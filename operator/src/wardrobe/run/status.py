@@ -14,24 +14,26 @@ from wardrobe.api.finetunejob import (
 )
 from wardrobe.api.reasons import ConditionType, Done, Failure, Waiting
 from wardrobe.plan.conditions import Fact, conditions, kstatus
+from wardrobe.plan.scores import phrase, trained_on
 from wardrobe.stage.attempt import Ended, Pending
 from wardrobe.stage.attempts import Attempts
 from wardrobe_contracts.assessment import Assessment
-from wardrobe_contracts.base import Variant
 from wardrobe_contracts.check import CheckReport
 from wardrobe_contracts.gate import Verdict
 from wardrobe_contracts.manifest import Evaluation
 from wardrobe_contracts.release import Release
 
+from . import tracked
 from .checkpointed import checkpointed
 from .lifecycle import start_time
-from .remarks import remarks
+from .remarks import kept, remarks
 from .stages import stages_of
-from .stages.stage import Published, RunStage, RunStep
+from .stages.assess import ASSESS
+from .stages.stage import JobStage, Published, RunStage, RunStep
 from .stages.train import TRAIN
 
 State = Pending | Ended | Published
-HELD: dict[str, str] = {Waiting.SUSPENDED: "suspended", Failure.DEADLINE_EXCEEDED: "stopping"}
+PAUSED: dict[str, str] = {Waiting.SUSPENDED: "suspended", Failure.DEADLINE_EXCEEDED: "stopping"}
 """How the column says that a run does not go on."""
 LISTED = 32
 """Attempts that a status shows: the newest."""
@@ -40,12 +42,15 @@ LISTED = 32
 def status(run: FineTuneJobResource, stage: RunStage, step: RunStep, attempts: Attempts, now: str) -> FineTuneJobStatus:
     """The whole status of a run that is at `stage`; what was pulled of its progress meanwhile is left as it is."""
     state = step.state
-    top = _top(stage, state, attempts)
+    top = _top(run, stage, state, attempts)
     stages = stages_of(run)
     marks = dict.fromkeys(found.words.condition for found in stages)
     facts = [top, *(_mark(mark, stages, stage, state, attempts) for mark in marks), *kstatus(top)]
-    if stage is TRAIN and isinstance(state, Pending):
-        facts.append(checkpointed(run, _pulled(run, stage, state), attempts))
+    pulled = _pulled(run, stage, state) if isinstance(state, Pending) else None
+    if isinstance(stage, JobStage) and stage.saves and isinstance(state, Pending):
+        facts.append(checkpointed(run, pulled, attempts))
+    if told := tracked.condition(run, pulled, attempts, ended=not isinstance(state, Pending)):
+        facts.append(told)
     tried = trials(attempts)
     return FineTuneJobStatus(
         observed_generation=run.metadata.generation,
@@ -60,17 +65,21 @@ def status(run: FineTuneJobResource, stage: RunStage, step: RunStep, attempts: A
         score=_score(run, attempts),
         verdict=_verdict(attempts),
         dataset=_dataset(attempts),
+        tracking=tracked.status(run, pulled, attempts),
         progress=_progress(run, stage, state),
     )
 
 
-def _top(stage: RunStage, state: State, attempts: Attempts) -> Fact:
+def _top(run: FineTuneJobResource, stage: RunStage, state: State, attempts: Attempts) -> Fact:
     if isinstance(state, Published):
         message = f"{state.kind} {state.name} is published{remarks(attempts)}"
         return Fact(ConditionType.SUCCEEDED, "True", Done.SUCCEEDED, message)
     fact = _current(stage, state)
     reason = stage.words.running if fact.reason == Waiting.RUNNING else fact.reason
-    return Fact(ConditionType.SUCCEEDED, fact.status, reason, f"{stage.words.doing}: {fact.message}")
+    message = f"{stage.words.doing}: {fact.message}"
+    if isinstance(state, Ended) and stage is ASSESS:
+        message += kept(run.run, state, attempts)
+    return Fact(ConditionType.SUCCEEDED, fact.status, reason, message)
 
 
 def _made(state: State, kind: str) -> str | None:
@@ -107,6 +116,7 @@ def _dataset(attempts: Attempts) -> DatasetStatus | None:
     report = checked.payload
     return DatasetStatus(
         digest=report.dataset_digest,
+        validation_digest=report.validation_digest,
         rows=report.rows,
         train_rows=report.train_rows,
         train_examples=report.train_examples,
@@ -127,7 +137,7 @@ def _progress(run: FineTuneJobResource, stage: RunStage, state: State) -> Progre
             return ProgressStatus(summary=f"failed {stage.words.doing}")
         case Pending():
             running = state.reason == Waiting.RUNNING
-            waiting = HELD.get(state.reason, "waiting")
+            waiting = PAUSED.get(state.reason, "waiting")
             waits = ProgressStatus(summary=stage.words.doing if running else f"{waiting}: {stage.words.doing}")
             return _pulled(run, stage, state) or waits
 
@@ -194,14 +204,3 @@ def score(evaluations: list[Evaluation], quantization: QuantizationSpec | None) 
     """`4.07 → 2.48 (-39 %)`: held-out loss of base and candidate, on the variant that the run trained on."""
     shown = next((found for found in evaluations if found.variant is trained_on(quantization)), evaluations[0])
     return phrase(shown.whole.base.loss, shown.whole.candidate.loss)
-
-
-def trained_on(quantization: QuantizationSpec | None) -> Variant:
-    """The variant whose scores stand for a run; an import, of which nobody knows it, is shown on the plain base."""
-    return quantization.type if quantization else Variant.NONE
-
-
-def phrase(base: float, candidate: float) -> str:
-    """Two losses and their relative difference."""
-    change = (candidate - base) / base if base else 0.0
-    return f"{base:.2f} → {candidate:.2f} ({change:+.0%})"

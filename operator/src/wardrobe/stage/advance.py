@@ -112,11 +112,11 @@ def stop(attempts: Attempts, record: Record, mark: Waiting | Failure) -> tuple[W
     They stay until their pods are gone, which are told to stop, save, and say so. Suspending a Job would not do: a
     queue that manages it would let it in again.
     """
-    going = [found for found in attempts.there if found.could_start]
-    for found in going:
+    stoppable = [found for found in attempts.there if found.could_start]
+    for found in stoppable:
         if isinstance(found.state, Pending):
             record = record.marked(found.task, found.number, mark)
-    return (*attempts.put(record), *(Delete(found.key, found.uid, foreground=True) for found in going))
+    return (*attempts.put(record), *(Delete(found.key, found.uid, foreground=True) for found in stoppable))
 
 
 def _make(attempts: Attempts, stage: Stage, number: int, job: Made) -> JobStep:

@@ -169,9 +169,9 @@ def _state(stage: Stage, job: Manifest, pods: tuple[Manifest, ...], recorded: st
         return Pending(Waiting.RETRYING, f"Job {name} is being deleted; its pod may still save", look_again=left)
     if running:
         return _pending(name, pod_status.by_number(running), now)
-    said = endings.from_pods(stage, pod_status.by_number(pods)) if pods else None
-    if said:
-        return Ended(said, recorded=False)
+    result = endings.from_pods(stage, pod_status.by_number(pods)) if pods else None
+    if result:
+        return Ended(result, recorded=False)
     if pods and not job_condition(job, "Failed"):  # with the first one gone, the others' success is no result
         return Lost()
     return None
@@ -189,8 +189,8 @@ def _by_job(task: Task, job: Manifest, workloads: Sequence[Manifest]) -> State:
         return Pending(Waiting.RUNNING, f"Job {name}")
     if job.get("status", {}).get("startTime") or queues.took_back(job, workloads):
         return Ended(endings.preempted(task, "its Job was suspended after it had begun"), recorded=False)
-    held = queues.held(job, workloads)
-    return Pending(held.reason, held.message, look_again=held.look_again)
+    waiting = queues.not_admitted(job, workloads)
+    return Pending(waiting.reason, waiting.message, look_again=waiting.look_again)
 
 
 def _pending(job: str, pods: list[Manifest], now: str) -> Pending:

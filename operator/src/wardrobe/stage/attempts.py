@@ -1,9 +1,9 @@
 """All attempts of a run: the Jobs and pods that are its own, by the owner's uid, and what the record knows besides."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Generic, TypeVar, cast
 
 from wardrobe.api.children import controlled_by
@@ -61,8 +61,19 @@ class Attempts:
         return self._recorded(task, number)
 
     def _recorded(self, task: Task, number: int) -> Attempt:
-        key = Key("Job", self.owner.metadata.namespace, job_name(self.owner.run, task, number))
-        return attempt.of_record(task, number, key, self.record)
+        return self._of_record[task, number]
+
+    @cached_property
+    def _of_record(self) -> Mapping[tuple[Task, int], Attempt]:
+        """Those whose Job is gone. What they have said is read once, however often it is asked for."""
+        there = {(found.task, found.number) for found in self.there}
+        namespace, run = self.owner.metadata.namespace, self.owner.run
+        return {
+            (task, number): attempt.of_record(
+                task, number, Key("Job", namespace, job_name(run, task, number)), self.record
+            )
+            for task, number in self.record.marks.keys() - there
+        }
 
     def success(self, kind: type[P]) -> Success[P] | None:
         """What the stage with such a payload found or made, where its newest attempt did."""

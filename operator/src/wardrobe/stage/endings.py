@@ -39,7 +39,7 @@ def living(pod: Manifest, now: str) -> bool:
 
 def has_ended(pod: Manifest) -> bool:
     """Whether its kubelet has said that nothing of it runs any more."""
-    return pod_status.has_ended(pod) or "terminated" in _container(pod).get("state", {})
+    return pod_status.has_ended(pod) or pod_status.terminated(_container(pod)) is not None
 
 
 def given_up_in(pod: Manifest, now: str) -> float | None:
@@ -67,16 +67,14 @@ def from_pods(stage: Stage, pods: Sequence[Manifest]) -> Result | None:
 
 def from_pod(stage: Stage, pod: Manifest) -> Result:
     """What a pod that has ended says: its container's message, else that it was disrupted, else the exit code."""
-    status = pod.get("status", {})
-    ended: Manifest | None = _container(pod).get("state", {}).get("terminated")
+    ended = pod_status.terminated(_container(pod))
     if ended and (result := parse(ended.get("message", ""))):
         return result
     if ended is None and not pod_status.has_ended(pod):
         return preempted(stage.task, "its node has not answered since the pod was deleted")
     if ended is None or _disrupted(pod, ended):
-        return preempted(
-            stage.task, status.get("message") or status.get("reason") or "the pod was stopped from outside"
-        )
+        why = pod_status.why_ended(pod)
+        return preempted(stage.task, why.get("message") or why.get("reason") or "the pod was stopped from outside")
     return _from_termination(stage, ended)
 
 
@@ -128,7 +126,7 @@ _OTHER_RELEASE = (
 def _disrupted(pod: Manifest, ended: Manifest) -> bool:
     """Whether the pod was evicted, preempted or lost: the kubelet then writes an exit code that is not the task's."""
     marked = pod_status.condition(pod, "DisruptionTarget") is not None
-    evicted = pod.get("status", {}).get("reason") in EVICTIONS
+    evicted = pod_status.why_ended(pod).get("reason") in EVICTIONS
     lost_sight = ended.get("reason") == "ContainerStatusUnknown"
     return marked or evicted or lost_sight or _told_to_stop(pod, ended)
 

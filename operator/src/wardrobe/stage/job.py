@@ -1,4 +1,4 @@
-"""The Job of a stage: what inspect, check, train and assess have in common.
+"""The Job of a stage: what all programs of the trainer image have in common.
 
 One Job is one attempt: restartPolicy Never, backoffLimit 0, and every exit class fails the Job at once (never
 Ignore, which would start a second pod in the same attempt). The order travels in the pod's environment: it is made
@@ -30,6 +30,8 @@ ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
+WITHOUT_BASE: Manifest = {"requests": {"cpu": "100m", "memory": "1Gi"}, "limits": {"memory": "4Gi"}}
+"""What a pod asks for that looks at an adapter's files: it loads no base, and weights are mapped, not held."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,15 @@ class FromSecret:
 
     secret: str
     names: tuple[str, ...]
+    optional: bool = False
+    """Whether the container also starts without them."""
 
     def variables(self) -> list[Manifest]:
         """As a container lists them."""
+        optional = {"optional": True} if self.optional else {}
         return [
-            {"name": name, "valueFrom": {"secretKeyRef": {"name": self.secret, "key": name}}} for name in self.names
+            {"name": name, "valueFrom": {"secretKeyRef": {"name": self.secret, "key": name, **optional}}}
+            for name in self.names
         ]
 
 
@@ -177,6 +183,7 @@ def _container(job: TaskJob, settings: Settings, mounts: list[Mount]) -> Manifes
         "args": [job.stage.task],
         "env": [
             *({"name": name, "value": value} for name, value in environment.items()),
+            {"name": paths.POD_UID_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
             *(job.credentials.variables() if job.credentials else []),
         ],
         "resources": job.resources,

@@ -43,9 +43,9 @@ async def missing(kube: Kube, namespace: str, needs: list[Need]) -> Missing | No
 
 async def _workloads(kube: Kube, namespace: str, jobs: list[Manifest]) -> list[Manifest]:
     """What Kueue keeps for Jobs that it holds. Only words are taken from it: without Kueue there are none."""
-    asked = [found for job in jobs if (found := queues.selector(job))]
+    selectors = [found for job in jobs if (found := queues.selector(job))]
     try:
-        return [found for selector in asked for found in await kube.list("Workload", namespace, selector)]
+        return [found for selector in selectors for found in await kube.list("Workload", namespace, selector)]
     except UnavailableError:
         return []
 

@@ -17,7 +17,7 @@ PREEMPTED = "Preempted"
 
 
 @dataclass(frozen=True)
-class Held:
+class NotAdmitted:
     """Why a Job has not begun."""
 
     reason: Waiting
@@ -47,24 +47,25 @@ def gave_way(job: Manifest, workloads: Iterable[Manifest]) -> bool:
     return evicted.get("status") == "True" and evicted.get("reason") == PREEMPTED
 
 
-def held(job: Manifest, workloads: Iterable[Manifest]) -> Held:
+def not_admitted(job: Manifest, workloads: Iterable[Manifest]) -> NotAdmitted:
     """A suspended Job that has not begun, in Kueue's words where it has any."""
     metadata = job["metadata"]
     name, queue = metadata["name"], metadata.get("labels", {}).get(QUEUE_LABEL)
     if queue is None:
-        return Held(Waiting.QUEUED, _suspended(name))
-    said = _conditions(job, workloads).get("QuotaReserved")
-    if said is None:
-        return Held(Waiting.QUEUED, _suspended(name), LOOK_AGAIN_SECONDS)
-    words = said["message"].rstrip(". ")
-    if said["reason"] == UNUSABLE:
+        return NotAdmitted(Waiting.QUEUED, _suspended(name))
+    quota = _conditions(job, workloads).get("QuotaReserved")
+    if quota is None:
+        return NotAdmitted(Waiting.QUEUED, _suspended(name), LOOK_AGAIN_SECONDS)
+    words = quota["message"].rstrip(". ")
+    if quota["reason"] == UNUSABLE:
         message = (
             f"label {QUEUE_LABEL} is {queue!r}, and Kueue cannot let Job {name} in: {words}. The label must name a "
             f"LocalQueue of namespace {metadata['namespace']!r}, active like its ClusterQueue. Create it, or put "
             "another's name on run and Job; the run goes on by itself"
         )
-        return Held(Waiting.QUEUE_UNUSABLE, message, LOOK_AGAIN_SECONDS)
-    return Held(Waiting.QUEUED, f"Job {name} is suspended until Kueue lets it in through queue {queue!r}: {words}")
+        return NotAdmitted(Waiting.QUEUE_UNUSABLE, message, LOOK_AGAIN_SECONDS)
+    message = f"Job {name} is suspended until Kueue lets it in through queue {queue!r}: {words}"
+    return NotAdmitted(Waiting.QUEUED, message)
 
 
 def _suspended(name: str) -> str:

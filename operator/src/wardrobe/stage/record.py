@@ -138,8 +138,8 @@ def read_record(manifest: Manifest | None) -> Record:
         return Record()
     metadata = manifest["metadata"]
     annotations: dict[str, str] = metadata.get("annotations", {})
-    said = {name.removeprefix(_RESULT): text for name, text in annotations.items() if name.startswith(_RESULT)}
-    results = {_attempt(name, "a result"): text for name, text in said.items()}  # texts stay out of messages
+    texts = {name.removeprefix(_RESULT): text for name, text in annotations.items() if name.startswith(_RESULT)}
+    results = {_attempt(name, "a result"): text for name, text in texts.items()}  # texts stay out of messages
     return Record(
         marks=dict(_mark(name, mark, annotations) for name, mark in manifest.get("data", {}).items()),
         results=results,

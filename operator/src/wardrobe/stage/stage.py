@@ -23,11 +23,13 @@ class Retries:
 
 @dataclass(frozen=True)
 class Stage:
-    """One program of the trainer image, run in a Job of one pod per attempt."""
+    """One program of the trainer image, run in a Job per attempt."""
 
     task: Task
     more_memory: str
     """What a person does where it was killed for using more than its limit."""
     reports_progress: bool = field(default=False, kw_only=True)
     """Whether it answers on a port how far it is."""
+    saves: bool = field(default=False, kw_only=True)
+    """Whether an attempt that is interrupted saves what it has done, and the next goes on from there."""
     retries: Retries = field(default_factory=Retries, kw_only=True)

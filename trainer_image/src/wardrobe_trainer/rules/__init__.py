@@ -97,8 +97,11 @@ class Judged:
 def _places(finding: Finding) -> str:
     """The rows by number, as far as there is room."""
     named = [str(number) for number in finding.rows[:NAMED_EXAMPLES]]
-    rest = finding.breaking - len(named)
-    return f" (rows {', '.join(named)}{f' and {rest} more' if rest else ''})" if named else ""
+    apart = [str(number) for number in finding.validation_rows[:NAMED_EXAMPLES]]
+    rest = finding.breaking - len(named) - len(apart)
+    told = [f"rows {', '.join(named)}"] if named else []
+    told += [f"rows {', '.join(apart)} of the validation source"] if apart else []
+    return f" ({' and '.join(told)}{f' and {rest} more' if rest else ''})" if told else ""
 
 
 def judge(evidence: Evidence) -> list[Judged]:
@@ -121,6 +124,7 @@ def _judge(rule: Rule, evidence: Evidence) -> Judged | None:
         measured=round(found.measured, 6),
         breaking=0 if found.rows is None else int(found.rows.sum()),
         rows=first_of(evidence.table, found.rows),
+        validation_rows=first_of(evidence.table, found.rows, apart=True),
         says=found.says,
     )
     return Judged(rule, found, finding)

@@ -10,7 +10,9 @@ def look(evidence: Evidence, _: float) -> Found:
     return Found(
         measured=evidence.heldout_rows,
         says=f"{evidence.heldout_rows} held-out rows are few; scores will be mostly chance",
-        next_step="Add rows, or raise spec.dataset.validation.fraction",
+        next_step="Add rows to the file of spec.dataset.validation.source"
+        if evidence.config.validation
+        else "Add rows, or raise spec.dataset.validation.fraction",
     )
 
 

@@ -16,7 +16,7 @@ def look(evidence: Evidence, _: float) -> Found:
     return Found(
         measured=share(found, len(rows)),
         says=f"{found} rows are near copies of another row; {left_out} of them are not trained on, as the other is "
-        "held out",
+        "held out" + (", or asks the same" if evidence.config.validation else ""),
         next_step="Leave the near copies out",
         rows=rows,
     )

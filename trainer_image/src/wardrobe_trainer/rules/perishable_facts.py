@@ -1,14 +1,18 @@
 """Opening hours, telephone numbers and prices in answers: they change, an adapter does not. They are for retrieval."""
 
 import re
+from collections.abc import Iterator
 
 from wardrobe_contracts.rules import Level, RuleName
 
-from ..dataset import Row
+from ..dataset import LEARNT, Row
 from .rule import Evidence, Found, Rule, share
 
 PLACE = 2
 _CLOCK = r"[0-2]?[0-9](?:[:.][0-5][0-9])?"
+_DIGITS = re.compile("[0-9]+")
+_REACH = 64
+"""Characters: no form goes on for more before its first digit, after its last, or between two."""
 _HALF = r"(?:[ap]\.?m\b\.?|o'clock|Uhr\b)"
 PERISHABLE = re.compile(
     rf"\b{_CLOCK}\s?{_HALF}?\s?(?:-|\u2013|to|until|bis)\s?{_CLOCK}\s?{_HALF}"  # 9 am to 5 pm
@@ -23,8 +27,21 @@ PERISHABLE = re.compile(
 
 def scan(row: Row) -> bool:
     """Whether any answer has some; a question may."""
-    answers = (message["content"] for message in row.messages if message["role"] == "assistant")
-    return any(PERISHABLE.search(answer) for answer in answers)
+    answers = (message["content"] for message in row.messages if message["role"] in LEARNT)
+    return any(PERISHABLE.search(part) for answer in answers for part in _near_digits(answer))
+
+
+def _near_digits(text: str) -> Iterator[str]:
+    """The parts of a text in which a fact could be: all forms have digits."""
+    first = last = -1
+    for found in _DIGITS.finditer(text):
+        if first < 0 or found.start() > last + 2 * _REACH:
+            if first >= 0:
+                yield text[max(0, first - _REACH) : last + _REACH]
+            first = found.start()
+        last = found.end()
+    if first >= 0:
+        yield text[max(0, first - _REACH) : last + _REACH]
 
 
 def look(evidence: Evidence, _: float) -> Found:

@@ -8,10 +8,13 @@ from ..dataset import Row
 from .rule import Evidence, Found, Rule, share
 
 PLACE = 1
-_EMAIL = re.compile(r"\b[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,4}[A-Za-z]{2,24}\b")
-_IBAN = re.compile(r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
-_CARD = re.compile(r"(?<![\w.,-])[0-9](?:[ -]?[0-9]){12,18}(?![\w-]|[.,][0-9])")
-_INSURED = re.compile(r"\b756[. ]?[0-9]{4}[. ]?[0-9]{4}[. ]?[0-9]{2}\b")
+_DIGITS = "0123456789"
+FEWEST_OF_IBAN, FEWEST_OF_CARD = 2, 13
+"""Digits: a text of fewer is not searched."""
+EMAIL = re.compile(r"\b[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,4}[A-Za-z]{2,24}\b")
+IBAN = re.compile(r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
+CARD = re.compile(r"(?<![\w.,-])[0-9](?:[ -]?[0-9]){12,18}(?![\w-]|[.,][0-9])")
+INSURED = re.compile(r"\b756[. ]?[0-9]{4}[. ]?[0-9]{4}[. ]?[0-9]{2}\b")
 
 
 def scan(row: Row) -> bool:
@@ -20,11 +23,13 @@ def scan(row: Row) -> bool:
 
 
 def _is_in(text: str) -> bool:
+    if "@" in text and EMAIL.search(text):
+        return True
+    digits = sum(map(text.count, _DIGITS))
     return (
-        bool("@" in text and _EMAIL.search(text))
-        or any(is_iban(found) for found in _IBAN.findall(text))
-        or any(is_card(found) for found in _CARD.findall(text))
-        or any(is_insured(found) for found in _INSURED.findall(text))
+        (digits >= FEWEST_OF_IBAN and any(is_iban(found) for found in IBAN.findall(text)))
+        or (digits >= FEWEST_OF_CARD and any(is_card(found) for found in CARD.findall(text)))
+        or (digits >= FEWEST_OF_CARD and any(is_insured(found) for found in INSURED.findall(text)))
     )
 
 

@@ -77,9 +77,11 @@ class Rule:
         return measured < threshold if self.at_least else measured > threshold
 
 
-def first_of(table: Table, rows: Column | None) -> list[int]:
-    """Numbers of the first rows of a choice."""
-    return [] if rows is None else [int(number) for number in table["number"][rows][:LISTED]]
+def first_of(table: Table, rows: Column | None, *, apart: bool = False) -> list[int]:
+    """Numbers of the first rows of a choice, of those of the dataset's file or of the held-out set's own."""
+    if rows is None:
+        return []
+    return [int(number) for number in table["number"][rows & (table["apart"] == apart)][:LISTED]]
 
 
 def share(count: int, of: int) -> float:

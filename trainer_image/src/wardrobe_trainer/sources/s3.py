@@ -7,6 +7,7 @@ that breaks is taken up where it ended, and an object that was replaced meanwhil
 import os
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from wardrobe_trainer.console import say
 from wardrobe_trainer.files import sync_folder
 from wardrobe_trainer.problems import TaskError
 
-from . import faults
+from .faults import Asked
 
 CHUNK = 2**18
 FRUITLESS = 5
@@ -40,6 +41,14 @@ REGION = "us-east-1"
 
 class _ChangedError(Exception):
     """The object is not the one that was begun."""
+
+
+class _TooLargeError(Exception):
+    """The object has more bytes than it may have."""
+
+
+class _LengthUntoldError(Exception):
+    """The server does not say where an answer ends."""
 
 
 @dataclass(frozen=True)
@@ -83,32 +92,53 @@ class _Part:
         return self.path.with_suffix(".etag")
 
 
-def fetch(file: S3File, target: Path, source: str) -> None:
+def fetch(file: S3File, target: Path, asked: Asked) -> None:
     """Raises TaskError."""
-    part, client = _Part(target.with_suffix(".part")), _client(file)
+    part = _Part(target.with_suffix(".part"))
+    with closing(_client(file)) as client:
+        _fetch_all(client, file, part, asked)
+    part.publish(target)
+
+
+def _fetch_all(client: Any, file: S3File, part: _Part, asked: Asked) -> None:
+    """However often the connection breaks or the object changes, within bounds. Raises TaskError."""
     fruitless = changes = 0
     while True:
         had = part.size
         try:
-            _go_on(client, file, part)
-            break
+            return _go_on(client, file, part, asked.most)
+        except _TooLargeError:
+            part.forget()
+            raise asked.too_large() from None
+        except _LengthUntoldError:
+            rule = "it must say how long the object is: else half of it would pass for all"
+            raise asked.unreachable(file.endpoint, rule) from None
         except _ChangedError:
             changes += 1
             part.forget()
             if changes == CHANGES:
-                raise faults.changed(source) from None
+                raise asked.changed() from None
             say("the object was replaced meanwhile; it is fetched anew")
         except (BotoCoreError, ClientError, HTTPError, OSError) as error:
             if (broke := _how_it_broke(error)) is None:
                 if isinstance(error, ClientError):
-                    raise _said(error, source) from error
+                    raise _said(error, asked) from error
                 raise
             fruitless = 0 if part.size > had else fruitless + 1
             if fruitless == FRUITLESS:
-                raise faults.unreachable(file.endpoint, f"it must answer; there was {broke}") from error
+                raise asked.unreachable(file.endpoint, f"it must answer; there was {broke}") from error
             say(f"the connection broke at byte {part.size} ({broke}); it is taken up there")
             time.sleep(fruitless)
-    part.publish(target)
+
+
+def exists(file: S3File) -> bool:
+    """As far as the server says it; it is asked once."""
+    with closing(_client(file)) as client:
+        try:
+            client.head_object(Bucket=file.bucket, Key=file.key)
+        except (BotoCoreError, ClientError):
+            return False
+    return True
 
 
 def _client(file: S3File) -> Any:
@@ -136,27 +166,66 @@ def _credentials_given() -> bool:
     return all(os.environ.get(name) for name in S3_CREDENTIALS)
 
 
-def _go_on(client: Any, file: S3File, part: _Part) -> None:
-    """Append what lacks. Raises _ChangedError, or what boto3 raises."""
+def _go_on(client: Any, file: S3File, part: _Part, most: int) -> None:
+    """Append what lacks. Raises _ChangedError, _TooLargeError, _LengthUntoldError, or what boto3 raises."""
+    answer = _rest(client, file, part)
+    with closing(answer["Body"]) as body:
+        whole = _take(answer, body, part, most)
+    if whole is not None and part.size < whole:
+        raise IncompleteReadError(actual_bytes=part.size, expected_bytes=whole)
+
+
+def _take(answer: Mapping[str, Any], body: Any, part: _Part, most: int) -> int | None:
+    """Append what an answer has of the object. Returns how many bytes the object has, where it says so."""
+    begins, whole = _extent(answer)
+    if begins > part.size or part.etag not in {None, answer["ETag"]}:
+        raise _ChangedError
+    if not part.etag:
+        part.begin(answer["ETag"])
+    if (whole or 0) > most:
+        raise _TooLargeError
+    with part.path.open("ab", buffering=0) as out:
+        out.truncate(begins)
+        left = most - begins
+        for chunk in body.iter_chunks(CHUNK):
+            if (left := left - len(chunk)) < 0:  # whatever the server has said
+                raise _TooLargeError
+            out.write(chunk)
+        os.fsync(out.fileno())
+    return whole
+
+
+def _rest(client: Any, file: S3File, part: _Part) -> Mapping[str, Any]:
+    """The answer with what lacks of the object, or with more: not every server heeds the range, or the ETag.
+
+    The last byte is asked for again, as an object of which all is there has no rest that a server could give.
+    """
     etag, had = part.etag, part.size
     wanted = {"IfMatch": etag} if etag else {}
     if etag and had:
-        wanted["Range"] = f"bytes={had}-"
+        wanted["Range"] = f"bytes={had - 1}-"
     try:
-        answer = client.get_object(Bucket=file.bucket, Key=file.key, **wanted)
+        answer: Mapping[str, Any] = client.get_object(Bucket=file.bucket, Key=file.key, **wanted)
+        return answer
     except ClientError as error:
-        match _code(error):
-            case "InvalidRange":  # all of it is there
-                return
-            case "PreconditionFailed":
-                raise _ChangedError from error
+        if _code(error) in {"InvalidRange", "PreconditionFailed"}:
+            raise _ChangedError from error
         raise
-    if answer["ETag"] != etag or not had:
-        part.begin(answer["ETag"])
-    with part.path.open("ab", buffering=0) as out:
-        for chunk in answer["Body"].iter_chunks(CHUNK):
-            out.write(chunk)
-        os.fsync(out.fileno())
+
+
+def _extent(answer: Mapping[str, Any]) -> tuple[int, int | None]:
+    """At which byte of the object an answer begins, and how many the object has: None where only the end tells.
+
+    Raises _LengthUntoldError where not even that does, as an answer that breaks off looks whole then.
+    """
+    if told := answer.get("ContentRange"):  # bytes 5-9/10
+        span, _, whole = str(told).rpartition(" ")[2].partition("/")
+        return int(span.partition("-")[0]), int(whole) if whole.isdecimal() else None
+    length: int | None = answer.get("ContentLength")
+    headers: Mapping[str, str] = answer["ResponseMetadata"]["HTTPHeaders"]
+    if length is None and "transfer-encoding" not in headers:
+        raise _LengthUntoldError
+    return 0, length
 
 
 def _how_it_broke(error: Exception) -> str | None:
@@ -176,16 +245,16 @@ def _status(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def _said(error: ClientError, source: str) -> TaskError:
+def _said(error: ClientError, asked: Asked) -> TaskError:
     given, code = _credentials_given(), _code(error)
     match code:
         case "NoSuchBucket":
-            return faults.not_found(source, "there is no such bucket", "Correct its name, or the endpoint")
+            return asked.not_found("there is no such bucket", "Correct its name, or the endpoint")
         case "NoSuchKey":
-            return faults.not_found(source, "there is no such key in the bucket", "Correct it, or copy the file there")
+            return asked.not_found("there is no such key in the bucket", "Correct it, or copy the file there")
         case "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken":
             rule = f"the server must know the credentials; it says {code}"
-            return faults.refused(given, rule, "Write the right ones into the Secret")
+            return asked.wrong_credentials(given, rule, "Write the right ones into the Secret")
     rule = f"the server must let the file be read; it says {code}"
     step = "Allow the credentials to get the object" if given else "Name a Secret with credentials that may read it"
-    return faults.refused(given, rule, step)
+    return asked.wrong_credentials(given, rule, step)

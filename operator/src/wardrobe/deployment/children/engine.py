@@ -13,7 +13,7 @@ from wardrobe.manifests.pods import CONTAINER_SECURITY, GPU, accelerated, placem
 from wardrobe.manifests.volumes import Mount
 from wardrobe.settings import Settings
 from wardrobe_contracts import paths
-from wardrobe_contracts.engines import EngineType, Precision
+from wardrobe_contracts.engines import ENGINES, Precision
 from wardrobe_contracts.routes import AGENT_PORT
 
 from . import pods as serving_pods
@@ -71,7 +71,7 @@ def _before(name: str, command: list[str], mounts: list[Mount], settings: Settin
 
 def _base_check(deployment: AdapterDeploymentResource, base: ReadyBase, settings: Settings) -> list[Manifest]:
     """For engines that do not ask whether the base's files are those that were inspected."""
-    if deployment.spec.engine.effective_type is EngineType.TRANSFORMERS:
+    if ENGINES[deployment.spec.engine.effective_type].checks_base:
         return []
     found = base.location
     command = ["wardrobe-check-base", "--folder", found.folder, "--fingerprint", found.fingerprint]
@@ -117,10 +117,10 @@ def _agent(deployment: AdapterDeploymentResource, settings: Settings, mounts: li
 def _precision(engine: EngineSpec) -> str:
     """In what engines compute: on CPUs all do in the type that every one of them is exact in.
 
-    Wardrobe's own looks for a GPU by itself, and deployments that were stored before `engine.gpus` have theirs among
-    the resources; the others are told by `engine.gpus` what to compute in.
+    An engine that finds a GPU by itself may have it among the resources, as in deployments that were stored before
+    `engine.gpus`; the others are told by `engine.gpus` what to compute in.
     """
-    unsaid = engine.effective_type is EngineType.TRANSFORMERS and _asks_for_gpu(engine.pod.resources)
+    unsaid = ENGINES[engine.effective_type].finds_gpu and _asks_for_gpu(engine.pod.resources)
     return (Precision.BFLOAT16 if engine.gpus or unsaid else Precision.FLOAT32).value
 
 

@@ -1,18 +1,19 @@
 """Check: the dataset against its rules, and its split into what is trained on and what is held out."""
 
 from wardrobe.api.basemodel import BaseModelResource
-from wardrobe.api.finetunejob import FineTuneJobResource
+from wardrobe.api.finetunejob import FRACTION, SPLIT_SEED, FineTuneJobResource
 from wardrobe.api.meta import Manifest
 from wardrobe.api.reasons import ConditionType, Done, Waiting
 from wardrobe.base.ready import ReadyBase, files_of
 from wardrobe.plan.needs import Need
-from wardrobe.run import dataset
+from wardrobe.run import dataset, imports
 from wardrobe.run.orders import CHECK_FOLDER
 from wardrobe.run.seen import Seen
 from wardrobe.stage.attempts import Attempts
 from wardrobe_contracts import paths
-from wardrobe_contracts.check import CheckConfig, CheckReport
-from wardrobe_contracts.rules import RuleName, RuleSetting
+from wardrobe_contracts.check import CheckConfig, CheckReport, HeldOutSource
+from wardrobe_contracts.datasets import Columns
+from wardrobe_contracts.rules import Level, RuleName, RuleSetting
 
 from .stage import JobStage, Words, Work
 
@@ -27,31 +28,43 @@ def needs(run: FineTuneJobResource, base: BaseModelResource | None, attempts: At
     return [
         Need.claim("the namespace's store", paths.STORE_CLAIM, "Wardrobe keeps runs and adapters in it"),
         files_of(base),
-        *dataset.of(run).needs,
+        *(need for data in _files(run) for need in data.needs),
+        *(imports.of(run).needs if run.spec.adapter else ()),
     ]
 
 
+def _files(run: FineTuneJobResource) -> list[dataset.Dataset]:
+    own = dataset.validation_of(run)
+    return [dataset.of(run), *([own] if own else [])]
+
+
 def _work(run: FineTuneJobResource, _: Seen, base: ReadyBase, __: int) -> Work:
-    data = dataset.of(run)
+    data, own, spec = dataset.of(run), dataset.validation_of(run), run.spec.dataset
     order = CheckConfig(
         base=base.location,
         dataset_file=data.file,
         fetch=data.fetch,
-        source=run.spec.dataset.source,
+        source=data.source,
+        file_format=spec.format,
+        columns=None if spec.columns is None else Columns(**spec.columns.model_dump()),
         sequence_length=run.spec.training.sequence_length,
-        validation_fraction=float(run.spec.dataset.validation.fraction),
-        seed=run.spec.dataset.validation.seed,
+        validation_fraction=None if own else float(spec.validation.fraction or FRACTION),
+        validation=HeldOutSource(dataset_file=own.file, fetch=own.fetch, source=own.source) if own else None,
+        seed=SPLIT_SEED if spec.validation.seed is None else spec.validation.seed,
         output_folder=CHECK_FOLDER,
         rules=_rules(run),
     )
-    return Work(order, data.mounts, credentials=data.credentials)
+    mounts = [mount for file in _files(run) for mount in file.mounts]
+    asking = [file.credentials for file in _files(run) if file.credentials]
+    return Work(order, tuple(mounts), credentials=asking[0] if asking else None)
 
 
 def _rules(run: FineTuneJobResource) -> dict[RuleName, RuleSetting]:
-    """What the person set, with thresholds as numbers."""
+    """What the person set, with thresholds as numbers; how many rows there are to train on is nothing to an import."""
     spec = run.spec.dataset.rules
     given = {} if spec is None else spec.given
-    return {
+    unasked = {RuleName.TRAINING_ROWS: RuleSetting(level=Level.OFF)} if run.spec.adapter else {}
+    return unasked | {
         name: RuleSetting(level=rule.level, threshold=None if rule.threshold is None else float(rule.threshold))
         for name, rule in given.items()
     }

@@ -8,6 +8,7 @@ from wardrobe.plan.needs import LOOK_AGAIN_SECONDS, Missing
 from wardrobe.run.lines import Line, line_manifest
 from wardrobe.run.published import Outcome, adapter_manifest
 from wardrobe.run.seen import Seen
+from wardrobe.run.tracked import lineage
 from wardrobe.settings import Settings
 from wardrobe.stage.advance import Step
 from wardrobe.stage.attempt import Pending
@@ -15,6 +16,7 @@ from wardrobe.stage.attempts import Attempts
 from wardrobe.writes import Create, Write, create_or_replace
 from wardrobe_contracts.assessment import Assessment
 from wardrobe_contracts.check import CheckReport
+from wardrobe_contracts.imports import Imported
 from wardrobe_contracts.training import TrainingSummary
 
 from .assess import ASSESS
@@ -40,7 +42,7 @@ class Publish:
         """Create the Adapter, and record that it was."""
         if made := _made(seen.attempts):
             return Step(Published(made))
-        outcome, numbering = _outcome(seen.attempts), seen.numbering
+        outcome, numbering = _outcome(run, seen.attempts), seen.numbering
         if isinstance(numbering, Missing):
             return Step(Pending(numbering.reason, numbering.message, look_again=LOOK_AGAIN_SECONDS))
         if mine := numbering.made_by(run.metadata.uid, outcome.assessment):
@@ -59,9 +61,10 @@ class Publish:
         return f"published as {_made(attempts)}"
 
 
-def _outcome(attempts: Attempts) -> Outcome:
-    found = attempts.found
-    return Outcome(found(CheckReport).payload, found(TrainingSummary).payload, found(Assessment).payload)
+def _outcome(run: FineTuneJobResource, attempts: Attempts) -> Outcome:
+    found, trained = attempts.found, attempts.success(TrainingSummary)
+    made = trained.payload if trained else found(Imported).payload
+    return Outcome(found(CheckReport).payload, made, found(Assessment).payload, lineage(run, attempts))
 
 
 def _made(attempts: Attempts) -> str | None:

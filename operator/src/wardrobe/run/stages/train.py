@@ -8,6 +8,7 @@ from wardrobe.api.reasons import ConditionType, Done, Waiting
 from wardrobe.base.ready import ReadyBase
 from wardrobe.run.orders import CHECK_FOLDER, attempt_folder, method, processes, schedule
 from wardrobe.run.seen import Seen
+from wardrobe.run.tracking import credentials, tracking
 from wardrobe.stage.attempts import Attempts
 from wardrobe_contracts import deepspeed, paths
 from wardrobe_contracts.base import Method
@@ -46,9 +47,17 @@ def _work(run: FineTuneJobResource, seen: Seen, base: ReadyBase, number: int) ->
         checkpoints=CheckpointPlan(every_seconds=spec.checkpoints.every_seconds, keep=spec.checkpoints.keep),
         grace_seconds=grace - KILLED_BEFORE_SECONDS,
         activation_checkpointing=None if checkpointing is None else checkpointing == "Enabled",
+        tracking=tracking(run, base, checked),
     )
     files = _files(run, zero_stage)
-    return Work(order, accelerators=group.per_node, pods=group.nodes, files=files, grace_seconds=grace)
+    return Work(
+        order,
+        accelerators=group.per_node,
+        pods=group.nodes,
+        files=files,
+        grace_seconds=grace,
+        credentials=credentials(run),
+    )
 
 
 def _grace(run: FineTuneJobResource, attempts: Attempts) -> int:
@@ -85,5 +94,6 @@ TRAIN = JobStage(
     work=_work,
     came_to=_came_to,
     reports_progress=True,
+    saves=True,
     restarts_failures=True,
 )

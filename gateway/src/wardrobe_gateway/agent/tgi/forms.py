@@ -23,8 +23,8 @@ from wardrobe_contracts.layer_sizes import layer_sizes
 from wardrobe_contracts.manifest import ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE
 from wardrobe_contracts.routes import BaseShape, EngineAdapterName
 
-from . import tensors
-from .tensors import Tensor, TensorsError
+from .. import tensors
+from ..tensors import Tensor, TensorsError
 
 _KEY = re.compile(r"base_model\.model\.model\.layers\.(0|[1-9][0-9]{0,4})\.([a-z_.]+)\.lora_(A|B)\.weight")
 MOST_SHARDS = 16

@@ -22,10 +22,10 @@ from wardrobe_contracts.engines.tgi import ADAPTED_MODULES, ZERO_ADAPTER
 from wardrobe_contracts.manifest import ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE
 from wardrobe_contracts.routes import BaseShape, engine_adapter_name
 from wardrobe_gateway.agent import tensors
-from wardrobe_gateway.agent.forms import AdapterForm, SetForm, UnfitError, read_form, set_digest, set_form
-from wardrobe_gateway.agent.padding import WrittenSet, copies_in, environment, read_set, write_set
 from wardrobe_gateway.agent.set_folders import SetFolders
 from wardrobe_gateway.agent.settings import Settings
+from wardrobe_gateway.agent.tgi.forms import AdapterForm, SetForm, UnfitError, read_form, set_digest, set_form
+from wardrobe_gateway.agent.tgi.padding import WrittenSet, copies_in, environment, read_set, write_set
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -376,8 +376,8 @@ import sys
 from pathlib import Path
 from support.results import digest
 from wardrobe_contracts.routes import BaseShape
-from wardrobe_gateway.agent.forms import read_form, set_form
-from wardrobe_gateway.agent.padding import WrittenSet, write_set
+from wardrobe_gateway.agent.tgi.forms import read_form, set_form
+from wardrobe_gateway.agent.tgi.padding import WrittenSet, write_set
 folder, target, shape = Path(sys.argv[1]), Path(sys.argv[2]), BaseShape.model_validate_json(sys.argv[3])
 def most():  # of this program alone, which getrusage does not say
     [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]

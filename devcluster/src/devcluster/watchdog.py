@@ -12,7 +12,7 @@ from devcluster.instance import named
 
 
 def main() -> None:
-    """usage: python -m devcluster.keeper INSTANCE."""
+    """usage: python -m devcluster.watchdog INSTANCE."""
     sys.stdin.buffer.read()
     controlplane.discard(named(sys.argv[1]))
 

@@ -10,9 +10,9 @@ from wardrobe_contracts.engines.tgi import ZERO_ADAPTER
 from wardrobe_contracts.manifest import ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE
 from wardrobe_contracts.routes import BaseShape, EngineAdapterName
 
-from . import tensors
+from .. import tensors
+from ..tensors import Bits, Weights
 from .forms import AdapterForm, SetForm, UnfitError, dimensions, matrix_name, read_form, set_digest
-from .tensors import Bits, Weights
 
 SET_FILE = "set.json"
 MOST_ENVIRONMENT_BYTES = 120_000
