@@ -136,7 +136,7 @@ def test_a_request_that_kills_its_engine_kills_two_at_most(hospital: Hospital) -
     assert len(found.lost()) <= killed * IN_FLIGHT
 
 
-@pytest.mark.parametrize("fault", ["die", "hang"])
+@pytest.mark.parametrize("fault", ["die", pytest.param("hang", marks=pytest.mark.gauntlet)])
 def test_an_engine_whose_model_dies_or_hangs_ends_and_is_started_again(hospital: Hospital, fault: str) -> None:
     victim = min(hospital.pods("engine"), key=restarts)  # the kubelet lets one wait that was started again lately
     before = restarts(victim)

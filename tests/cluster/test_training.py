@@ -87,6 +87,7 @@ def damage(path: Path) -> None:
         file.write(bytes([last[0] ^ 1]))
 
 
+@pytest.mark.gauntlet
 def test_a_full_volume_is_said_and_costs_no_training(prepare: Prepare, operate: Operate) -> None:
     namespace = prepare()
     namespace.apply(resources.base_model())
@@ -111,6 +112,7 @@ def running(namespace: Namespace) -> list[str]:
     return [pod["metadata"]["name"] for pod in namespace.pods() if pod["status"].get("phase") in {"Pending", "Running"}]
 
 
+@pytest.mark.gauntlet
 def test_two_pods_train_together_and_go_on_where_they_were_when_one_is_evicted(
     prepare: Prepare, operate: Operate
 ) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -174,17 +174,25 @@ async def decode(engine: Engine, name: str, beside: Sequence[str | None], probes
     """Generate, then score what was generated; again until there is an answer of each kind that is read as it was made.
 
     First after long texts. Where the engine has no room for them, or reads none of the answers to them as it made
-    them, after the probes' own prompts.
+    them, after the probes' own prompts. Others read first what the adapter has been asked, then the last probes: what
+    it is asked next, it is to be the first to read.
     """
     found = Decoded([], [], [])
     with contextlib.suppress(EngineInvalidError):
-        found = await _decode_some(engine, name, beside, probes, long_text)
-    for number in range(min(len(probes), ROUNDS)):
+        found = await _decode_some(engine, name, beside, probes[0].prompt, long_texts(probes[1:] or probes))
+    for number, probe in enumerate(probes[:ROUNDS]):
         if found.alone and found.among and found.after:
             break
-        rotated = [*probes[number:], *probes[:number]]
-        found = found.filled_by(await _decode_some(engine, name, beside, rotated, lambda others: others[0].prompt))
+        others = [*reversed(probes[:number]), *reversed(probes[number + 1 :])] or [probe]
+        texts = [other.prompt for other in others[:TEXTS]]
+        found = found.filled_by(await _decode_some(engine, name, beside, probe.prompt, texts))
     return found
+
+
+def long_texts(probes: Sequence[Probe]) -> list[str]:
+    """Probes in a row, beginning with each of the last."""
+    starts = range(len(probes))[-TEXTS:]
+    return [long_text([*probes[start:], *probes[:start]]) for start in starts]
 
 
 def long_text(probes: Sequence[Probe]) -> str:
@@ -203,21 +211,15 @@ def long_text(probes: Sequence[Probe]) -> str:
 
 
 async def _decode_some(
-    engine: Engine,
-    name: str,
-    beside: Sequence[str | None],
-    probes: Sequence[Probe],
-    text_of: Callable[[Sequence[Probe]], str],
+    engine: Engine, name: str, beside: Sequence[str | None], prompt: str, texts: Sequence[str]
 ) -> Decoded:
-    """An answer to the first probe's prompt in a batch with others'; then one without them, and those to texts.
+    """An answer to the prompt in a batch with others'; then one without them, and those to the texts.
 
     The base reads the texts before all others, and they answer them before the adapter does: a cache that does not tell
     them apart holds what is farthest from the adapter's; if it tells adapters from the base, another adapter's. Those
     of a batch go at once: beside departments' requests a token takes a whole step of the engine, for one row as for
     four.
     """
-    prompt, others = probes[0].prompt, probes[1:] or probes
-    texts = [text_of([*others[start:], *others[:start]]) for start in range(min(TEXTS, len(others)))]
     await _all(_unread(engine, None, text, 1) for text in texts)
     asked = zip(range(BESIDE), itertools.cycle(beside), itertools.cycle(texts), strict=False)
     unread = (_unread(engine, other, text, DECODE_TOKENS) for _, other, text in asked)

@@ -55,7 +55,7 @@ class Decoded:
     """To each text that others had been asked, where any token of it is read as it was made."""
 
     def filled_by(self, more: "Decoded") -> "Decoded":
-        """With what it lacks of another try. Others have read by then what is asked without them."""
+        """With what it lacks of another try."""
         return Decoded(self.alone or more.alone, self.among or more.among, self.after or more.after)
 
 
