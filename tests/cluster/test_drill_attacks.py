@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 from support import attacked, deployed
-from support.attacks import ATTACKS, UNREAD
+from support.attacks import ATTACKS, LONG
 from support.deployed import KEYS, Hospital
 from support.traffic import question
 
@@ -46,8 +46,8 @@ def hospital(serve: Serve) -> Hospital:
 
 
 def long(name: str) -> list[pytest.MarkDecorator]:
-    """Streams are left unread for two minutes; `tests/gateway` has the same against a router alone."""
-    return [pytest.mark.gauntlet] if name == UNREAD else []
+    """Up to two minutes; `tests/gateway` has the same against a router alone."""
+    return [pytest.mark.gauntlet] if name in LONG else []
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=long(name)) for name in ATTACKS])

@@ -117,6 +117,7 @@ def not_proved(hospital: Hospital, said: str) -> Manifest | None:
     return proved if proved.get("reason") == "NotProved" and said in proved["message"] else None
 
 
+@pytest.mark.gauntlet
 def test_the_operator_is_killed_while_an_engine_restarts(ward: Ward, hospital: Hospital, operators: Operators) -> None:
     both_serve(hospital)
     with flowing(ward.traffic()) as traffic:

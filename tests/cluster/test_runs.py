@@ -165,6 +165,7 @@ def test_an_adapter_cannot_be_changed_does_not_go_with_its_job_and_keeps_its_num
     assert status["adapter"] == "cardiology-v3"
 
 
+@pytest.mark.gauntlet
 def test_deleted_in_mid_training_leaves_no_pod_and_no_artifact(namespace: Namespace, operate: Operate) -> None:
     namespace.apply(small_run("endless", "renal", training={**SMALL["training"], "epochs": "80"}))
     with operate(namespace):

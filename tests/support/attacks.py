@@ -156,12 +156,15 @@ def _leave_unread(target: Target) -> int:
         return 0 if closed.poll(UNREAD_SECONDS * 1000) else 200
 
 
+IDLE = "1,100 idle and slow connections"
+CROWD = "200 clients of one department"
 UNREAD = "50 streams that are never read"
+LONG = {IDLE, CROWD, UNREAD}
 ATTACKS: dict[str, Attack] = {
     "twelve bodies of invalid messages": invalid_messages,
     "eight prompts, a token a byte": dense_prompts,
     "twelve bodies of empty lists": empty_lists,
-    "1,100 idle and slow connections": connections,
-    "200 clients of one department": many_clients,
+    IDLE: connections,
+    CROWD: many_clients,
     UNREAD: unread_streams,
 }
