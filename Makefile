@@ -40,9 +40,9 @@ fmt: setup ## Format the code and mend what a tool can mend
 	$(ROOT)/ruff check --fix .
 	$(ROOT)/ruff format .
 
-check: lint types unit ## Everything that needs no node: lint, types, layers, schemas, unit, control plane (< 4 min)
+check: lint types unit ## Everything that needs no node: lint, types, layers, schemas, unit, control plane (about 10 min)
 
-test: apart test-node ## All tests: check, on torch, of the chart, on a real node (< 15 min warm)
+test: apart test-node ## All tests: check, on torch, of the chart, on a real node (about 40 min)
 
 gauntlet: ## What takes hours: ten times the fuzz and the attacks, 2,000 runs, the story from a bare clone (root)
 	@tools/gauntlet
@@ -66,7 +66,7 @@ types-in = MYPYPATH=$(subst $() ,:,$(wildcard */src) docs images tests .) \
     $(ROOT)/mypy --explicit-package-bases --python-executable $(1)/python $(2)
 
 unit: setup ## Unit, schema and control-plane tests
-	$(PYTEST) -n 2 --dist loadfile -m "not node and not engine and not tgi and not vllm and not sources and not tracking and not chart"
+	$(PYTEST) -n 3 --dist loadfile -m "not node and not engine and not tgi and not vllm and not sources and not tracking and not chart"
 
 test-trainer: setup-trainer ## The trainer's tests and those of what it shares with the engine, in its own environment
 	$(TRAINER)/pytest tests/models tests/trainer
@@ -99,7 +99,7 @@ on-node = status=0; for part in devcluster cluster; do \
 test-node: node-free setup-engine setup-trainer ## Tests on the development cluster's node (root)
 	@$(call on-node,node and not drill)
 
-drills: node-free setup-engine setup-trainer ## What kills, starves or corrupts, on the node (root; about 15 min)
+drills: node-free setup-engine setup-trainer ## What kills, starves or corrupts, on the node (root; about 30 min)
 	@$(call on-node,drill and not gauntlet)
 
 all-drills: node-free setup-engine setup-trainer ## Those of the gauntlet, too (root)
