@@ -117,7 +117,6 @@ def not_proved(hospital: Hospital, said: str) -> Manifest | None:
     return proved if proved.get("reason") == "NotProved" and said in proved["message"] else None
 
 
-@pytest.mark.gauntlet
 def test_the_operator_is_killed_while_an_engine_restarts(ward: Ward, hospital: Hospital, operators: Operators) -> None:
     both_serve(hospital)
     with flowing(ward.traffic()) as traffic:
@@ -134,7 +133,6 @@ def test_the_operator_is_killed_while_an_engine_restarts(ward: Ward, hospital: H
     assert traffic.misspoken() == []
 
 
-@pytest.mark.gauntlet
 def test_an_agent_is_killed_and_the_routes_change_meanwhile(ward: Ward, hospital: Hospital) -> None:
     """What its engine runs is taken up again; what it wants now is the newest."""
     both_serve(hospital)

@@ -87,7 +87,6 @@ def damage(path: Path) -> None:
         file.write(bytes([last[0] ^ 1]))
 
 
-@pytest.mark.gauntlet
 def test_a_full_volume_is_said_and_costs_no_training(prepare: Prepare, operate: Operate) -> None:
     namespace = prepare()
     namespace.apply(resources.base_model())

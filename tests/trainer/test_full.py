@@ -65,6 +65,7 @@ def test_the_new_model_is_the_base_with_other_weights(candidate: Path, base_fold
     assert inspected(candidate).digest != inspected(base_folder).digest
 
 
+@pytest.mark.gauntlet
 def test_several_processes_train_what_one_trains(
     train_order: Order, tmp_path: Path, candidate: Path, trained: Path
 ) -> None:

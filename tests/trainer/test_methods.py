@@ -101,7 +101,7 @@ def test_other_moments_are_rounded_to_the_nearest_code() -> None:
     assert float((found - wanted).abs().max() / wanted.abs().max()) < 0.02
 
 
-@pytest.mark.parametrize("stage", [1, 3])
+@pytest.mark.parametrize("stage", [pytest.param(1, marks=pytest.mark.gauntlet), 3])
 def test_moments_in_eight_bits_go_on_where_they_were(train_order: Order, tmp_path: Path, stage: Stage) -> None:
     given: dict[str, Any] = {
         "processes": 2,

@@ -16,7 +16,9 @@ from wardrobe_contracts.result import Failed
 from wardrobe_trainer.adapter_files import validate
 
 
-@pytest.mark.parametrize(("method", "stages"), [("QLoRA", (2, 3)), ("LoRA", (0, 3))])
+@pytest.mark.parametrize(
+    ("method", "stages"), [("QLoRA", (2, 3)), pytest.param("LoRA", (0, 3), marks=pytest.mark.gauntlet)]
+)
 def test_two_processes_train_what_one_trains(
     train_order: Order, tmp_path: Path, method: str, stages: tuple[Stage, ...]
 ) -> None:
