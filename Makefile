@@ -108,9 +108,9 @@ all-drills: node-free setup-engine setup-trainer ## Those of the gauntlet, too (
 test-and-drills: apart ## Both on one node, as .ci/run does it (root)
 	@$(call on-node,node and not gauntlet)
 
-# Each of these uses one core at most, and waits for a fifth of the time.
+# Each of these uses one core.
 apart: node-free lint unit setup-trainer setup-engine setup-vllm setup-mlflow
-	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=3 --output-sync=target test-engine types test-trainer test-gateway test-tgi test-vllm test-sources test-tracking test-chart
+	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 --output-sync=target test-engine types test-trainer test-gateway test-tgi test-vllm test-sources test-tracking test-chart
 
 node-free: setup
 	@if $(ROOT)/devcluster status >/dev/null 2>&1; then \
