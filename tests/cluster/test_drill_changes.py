@@ -52,6 +52,7 @@ def scale(hospital: Hospital, replicas: int) -> None:
     )
 
 
+@pytest.mark.gauntlet
 def test_from_one_replica_to_three_and_back(hospital: Hospital) -> None:
     """New ones answer once they have proved what is routed; those that go finish what they have."""
     first = hospital.pods("engine")[0]["metadata"]["uid"]
