@@ -1,10 +1,11 @@
 """An Adapter that somebody wrote by hand is Ready once a Job has held it against its files; a run's own is at once."""
 
 import asyncio
+import functools
 
 import pytest
 from support import resources, results
-from support.fake_cluster import FakeCluster, KilledError
+from support.fake_cluster import FakeCluster, kill_after
 
 from wardrobe.api import children
 from wardrobe.api.meta import Key, Manifest
@@ -93,11 +94,7 @@ def test_killed_after_each_write_of_a_life() -> None:
     settle(undisturbed)
     for n in range(1, undisturbed.writes + 1):
         cluster = ward(by_hand())
-        cluster.writes_left = n
-        with pytest.raises(KilledError):
-            settle(cluster)
-        cluster.writes_left = None
-        settle(cluster)
+        kill_after(cluster, n, functools.partial(settle, cluster))
         assert ready(cluster) == ready(undisturbed)
         assert len(cluster.names("Job")) == 1
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import resources, results
-from support.fake_cluster import FakeCluster, KilledError
+from support.fake_cluster import FakeCluster, KilledError, kill_after
 from support.gauntlet import TIMES
 from support.run_story import KEYS, NAMESPACE, PREEMPTED, RUNS, Story, new_story
 
@@ -113,11 +113,7 @@ def test_killed_after_each_write_of_a_life() -> None:
     assert_finished(undisturbed.cluster)
     for n in range(1, undisturbed.cluster.writes + 1):
         story = new_story()
-        story.cluster.writes_left = n
-        with pytest.raises(KilledError):
-            story.settle()
-        story.cluster.writes_left = None
-        story.settle()
+        kill_after(story.cluster, n, story.settle)
         assert_finished(story.cluster)
 
 

@@ -3,9 +3,8 @@
 from datetime import date
 from typing import Any
 
-import pytest
 from support import resources, results
-from support.fake_cluster import FakeCluster, KilledError
+from support.fake_cluster import FakeCluster, kill_after
 from support.run_story import KEYS, NAMESPACE, RUNS, Story
 
 from wardrobe.api.meta import Key, Manifest
@@ -73,11 +72,7 @@ def test_killed_after_each_write_of_a_life() -> None:
     assert_finished(undisturbed)
     for n in range(1, undisturbed.cluster.writes + 1):
         story = full_story()
-        story.cluster.writes_left = n
-        with pytest.raises(KilledError):
-            story.settle()
-        story.cluster.writes_left = None
-        story.settle()
+        kill_after(story.cluster, n, story.settle)
         assert_finished(story)
         assert len(story.cluster.names("Job")) == len(undisturbed.cluster.names("Job"))
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import resources, results
-from support.fake_cluster import FakeCluster, KilledError
+from support.fake_cluster import FakeCluster, kill_after
 from support.run_story import KEYS, NAMESPACE, RUNS, Story
 
 from wardrobe.api.finetunejob import FineTuneJobSpec
@@ -100,11 +100,7 @@ def test_killed_after_each_write_of_a_life() -> None:
     assert_finished(undisturbed)
     for n in range(1, undisturbed.cluster.writes + 1):
         told = story(IN_A_CLAIM)
-        told.cluster.writes_left = n
-        with pytest.raises(KilledError):
-            told.settle()
-        told.cluster.writes_left = None
-        told.settle()
+        kill_after(told.cluster, n, told.settle)
         assert_finished(told)
         assert len(told.cluster.names("Job")) == len(undisturbed.cluster.names("Job"))
 

@@ -9,10 +9,12 @@ import copy
 import itertools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
+
+import pytest
 
 from wardrobe.api import children
 from wardrobe.api.meta import Key, Manifest
@@ -348,6 +350,15 @@ class FakeCluster:
             self.writes_left -= 1
             if self.writes_left <= 0:
                 raise KilledError
+
+
+def kill_after(cluster: FakeCluster, writes: int, settle: Callable[[], object]) -> None:
+    """The operator dies right after so many writes, and another begins. Fails where it makes fewer."""
+    cluster.writes_left = writes
+    with pytest.raises(KilledError):
+        settle()
+    cluster.writes_left = None
+    settle()
 
 
 def later(time: str, seconds: float) -> str:
