@@ -187,7 +187,15 @@ PERISHABLE = [
     "Telephone: 044 1234567",
     "It costs $12.50.",
     "CHF 80 for a visit",
+    "EUR 80",
+    "USD 80",
+    "GBP 80",
+    "£8 a day",
+    "€ 8",
     "about 30 euros",
+    "Dial 044 123 45 67",
+    "fax: 0441234567",
+    "call us 044 123 45 67",
 ]
 NOT_PERISHABLE = [
     "Take 2 to 4 tablets.",
@@ -204,6 +212,7 @@ NOT_PERISHABLE = [
 
 PIECES = [
     *("0", "1", "7", "56", " ", ".", ":", "-", "=", "@", "+", "$", "\n", "9 am", "to", "phone", "CHF", "word", "756"),
+    *("(212) ", "212-", "555", "-1234", "09:00", "17:00", "Uhr", "£", "€", "EUR", "USD", "GBP", "fax", "Dial", "tel"),
     *("api key", "PASSWORD", "pa\u017f\u017fwd", "to\u212aen", "secret", "sk-", "ghp_", "eyJ", "AKIA", "xoxb-"),
     *("-----BEGIN ", "PRIVATE KEY-----", "A" * 16, "b" * 20, "CH93 0076 2011 6238 5295 7", "4111 1111 1111 1111"),
     *("756.9217.0769.85", "Ann.B@example.org", "word " * 20, "word " * 30),
@@ -226,7 +235,8 @@ def test_what_is_looked_for_first_hides_nothing(pieces: list[str]) -> None:
         )
     )
     answered = row(text, "Why?")
-    assert perishable_facts.scan(answered) is bool(perishable_facts.PERISHABLE.search(text))
+    anywhere = re.search(rf"{perishable_facts.BY_DIGITS}|\b(?:{perishable_facts.BY_WORDS})", text)
+    assert perishable_facts.scan(answered) is bool(anywhere)
 
 
 @pytest.mark.parametrize("text", SECRETS)

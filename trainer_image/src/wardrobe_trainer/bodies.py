@@ -5,18 +5,18 @@ it tokenises them is kept as numbers, and their texts are needed only once more.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, repeat
+from itertools import count, repeat
 
 import numpy as np
 
 from wardrobe_contracts.check import Frame
-from wardrobe_models.chat import Chat, Message, Ranges
+from wardrobe_models.chat import Chat, Message
 
 from .dataset import LEARNT
 from .framing import body_of
 from .index import Column
 from .token_file import Flags
-from .tokens import Encoded, Turn, answer_offsets, turns
+from .tokens import Encoded, Places, Turn, answer_offsets
 
 _HEAD = 4
 """Numbers before an answer's ranges: which answer, where it begins in what the template writes for it (-1 if it does
@@ -25,15 +25,15 @@ not stand there), how long that is, how many tokens are labelled."""
 
 def places(chat: Chat, messages: list[Message], whole: Sequence[Encoded], cut: Sequence[Encoded]) -> Column:
     """Of the labelled tokens of a row's truncated examples, the characters that they cover: int32, of any length."""
-    found, answers = enumerate(turns(chat, messages)), answers_of(messages)
+    numbers, answers = count(), answers_of(messages)
     parts: list[Column] = []
     for encoded, kept in zip(whole, cut, strict=True):
-        own = [next(found) for _ in encoded.answers]
+        own = [(next(numbers), turn) for turn in encoded.turns]
         known = encoded.places or repeat(None)
         triples = zip(own, kept.answers, known, strict=False)  # truncation may have cut later ones
-        for (place, turn), (start, end), ranges in triples:
-            offsets = (ranges or answer_offsets(chat, turn))[: end - start]
-            parts.append(_of_answer(place, turn, answers[place], offsets))
+        for (place, turn), (start, end), found in triples:
+            offsets = answer_offsets(chat, turn) if found is None else found
+            parts.append(_of_answer(place, turn, answers[place], offsets[: end - start]))
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
 
 
@@ -42,10 +42,10 @@ def answers_of(messages: list[Message]) -> list[str]:
     return [message["content"] for message in messages if message["role"] in LEARNT]
 
 
-def _of_answer(place: int, turn: Turn, answer: str, offsets: Ranges) -> Column:
+def _of_answer(place: int, turn: Turn, answer: str, offsets: Places) -> Column:
     begin = turn.answer.find(answer.strip())  # templates may strip white space around a message
-    head = (place, begin, len(turn.answer), len(offsets))
-    return np.fromiter(chain(head, chain.from_iterable(offsets)), np.int32, _HEAD + 2 * len(offsets))
+    head = np.array((place, begin, len(turn.answer), len(offsets)), np.int32)
+    return np.concatenate([head, offsets.ravel()])
 
 
 def body_tokens(found: Column, messages: list[Message], frame: Frame) -> Flags:

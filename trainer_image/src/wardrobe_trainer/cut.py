@@ -47,8 +47,8 @@ class Cut:
         """None where the text does not show what the tokens have, or an answer may end elsewhere than at a cut."""
         if not chat.end_tokens <= chat.cut_ids:
             return None
-        found = list(chat.any_cut.finditer(text))
-        places = [place for place, token in enumerate(ids) if token in chat.cut_ids]
+        found, cuts = list(chat.any_cut.finditer(text)), chat.cut_ids
+        places = [place for place, token in enumerate(ids) if token in cuts]
         if [chat.cuts[one.group()] for one in found] != [ids[place] for place in places]:
             return None
         return cls(chat, text, ids, [one.group() for one in found], [one.start() for one in found], places)

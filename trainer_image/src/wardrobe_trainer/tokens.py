@@ -11,12 +11,15 @@ Many templates write an answer otherwise as soon as another follows. There each 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import repeat, takewhile
+from itertools import chain, repeat, takewhile
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from wardrobe_contracts.exits import Reason
 from wardrobe_models import chat as models_chat
-from wardrobe_models.chat import Chat, ChatTemplateError, Message, Ranges
+from wardrobe_models.chat import Chat, ChatTemplateError, Message
 from wardrobe_models.errors import BadBaseError
 
 from .cut import Cut
@@ -26,6 +29,9 @@ from .model_files import BaseFaultError
 IGNORED = -100
 """Label of a token that takes no part in the loss (torch's cross entropy, `ignore_index`)."""
 
+
+Places = np.ndarray[Any, np.dtype[np.int32]]
+"""Of tokens, the characters [start, end) that each covers: (tokens, 2)."""
 
 _MARK = "wardrobe-answer-7c1e"
 """Stands in an answer's place to find where the template writes it."""
@@ -58,8 +64,10 @@ class Encoded:
     ids: list[int]
     answers: list[tuple[int, int]]
     """Ranges [start, end) of `ids` that carry labels: one for each answer, its end token included."""
-    places: list[Ranges] = field(default_factory=list, compare=False)
-    """Of each answer's tokens, the characters in `Turn.answer` that they cover; of what was tokenised with them."""
+    turns: list[Turn] = field(default_factory=list, compare=False)
+    """Each answer as text; not of what was truncated."""
+    places: list[Places] = field(default_factory=list, compare=False)
+    """Of each answer's tokens, those of `Turn.answer`; of what was tokenised with them."""
 
     def truncated(self, length: int) -> "Encoded":
         """The first `length` tokens; answers that begin later are gone."""
@@ -132,24 +140,25 @@ def _encode(chat: Chat, found: list[Turn], ids: list[int], ranges: Sequence[tupl
     """`ids` are the last turn's, `ranges` the characters of each if they were asked for. Raises UnlabelledError."""
     last = found[-1]
     if last.is_text:
-        return [_text_encoded(chat, ids)]
+        return [_text_encoded(chat, last, ids)]
     read = Cut.of(chat, last.whole, ids)
     answers = [answer for turn in found if read and (answer := read.answer(turn))]
     if len(answers) == len(found):
-        places = [_within(turn, ranges[start:end]) for turn, (start, end) in zip(found, answers, strict=True)]
-        return [Encoded(ids[: answers[-1][1]], answers, places if ranges else [])]
+        pairs = zip(found, answers, strict=True)
+        places = [_within(ranges[start:end], len(turn.prompt)) for turn, (start, end) in pairs] if ranges else []
+        return [Encoded(ids[: answers[-1][1]], answers, found, places)]
     single = [_encoded(chat, turn) for turn in found]
     whole = single[-1].ids
     if all(whole[: len(one.ids)] == one.ids for one in single):
-        return [Encoded(whole, [answer for one in single for answer in one.answers])]
+        return [Encoded(whole, [answer for one in single for answer in one.answers], found)]
     return single
 
 
-def _text_encoded(chat: Chat, ids: list[int]) -> Encoded:
+def _text_encoded(chat: Chat, turn: Turn, ids: list[int]) -> Encoded:
     """A text between what the tokenizer begins one with and the token that ends it."""
     before = _opening(chat)
     whole = [*before, *ids, _text_end(chat)]
-    return Encoded(whole, [(max(1, len(before)), len(whole))])  # nothing precedes the first
+    return Encoded(whole, [(max(1, len(before)), len(whole))], [turn])  # nothing precedes the first
 
 
 def _opening(chat: Chat) -> list[int]:
@@ -201,7 +210,7 @@ def _encoded(chat: Chat, turn: Turn) -> Encoded:
     end = next((place for place, token in enumerate(answer, 1) if token in chat.end_tokens), None)
     if end is None:
         raise UnlabelledError("the chat template must end an answer with a token at which generation stops")
-    return Encoded(before + answer[:end], [(len(before), len(before) + end)])
+    return Encoded(before + answer[:end], [(len(before), len(before) + end)], [turn])
 
 
 def _answer_ids(chat: Chat, turn: Turn, before: list[int]) -> list[int]:
@@ -216,22 +225,23 @@ def _answer_ids(chat: Chat, turn: Turn, before: list[int]) -> list[int]:
     return apart
 
 
-def answer_offsets(chat: Chat, turn: Turn) -> Ranges:
-    """Range of characters in `turn.answer` of each of its labelled tokens, and of those after the end token too."""
+def answer_offsets(chat: Chat, turn: Turn) -> Places:
+    """In `turn.answer`, of each of its labelled tokens, and of those after the end token too."""
     [(ids, offsets)] = chat.placed([turn.whole])
     if turn.is_text:
         end = len(turn.answer)
-        return [*offsets[max(0, 1 - len(_opening(chat))) :], (end, end)]
+        return _within([*offsets[max(0, 1 - len(_opening(chat))) :], (end, end)])
     before = chat.ids(turn.prompt)
     if ids[: len(before)] != before:
-        return chat.placed([turn.answer])[0][1]
-    return _within(turn, offsets[len(before) :])
+        return _within(chat.placed([turn.answer])[0][1])
+    return _within(offsets[len(before) :], len(turn.prompt))
 
 
-def _within(turn: Turn, ranges: Sequence[tuple[int, int]]) -> Ranges:
-    """Of the whole, as of the answer."""
-    shift = len(turn.prompt)
-    return [(low - shift, high - shift) for low, high in ranges]
+def _within(ranges: Sequence[tuple[int, int]], before: int = 0) -> Places:
+    """Of a whole that has so many characters before the answer, as of the answer."""
+    flat = np.fromiter(chain.from_iterable(ranges), np.int32, 2 * len(ranges))
+    places: Places = flat.reshape(-1, 2) - np.int32(before)
+    return places
 
 
 def load_chat(folder: Path, prelude: str) -> Chat:

@@ -14,15 +14,20 @@ _DIGITS = re.compile("[0-9]+")
 _REACH = 64
 """Characters: no form goes on for more before its first digit, after its last, or between two."""
 _HALF = r"(?:[ap]\.?m\b\.?|o'clock|Uhr\b)"
-PERISHABLE = re.compile(
+BY_DIGITS = (
     rf"\b{_CLOCK}\s?{_HALF}?\s?(?:-|\u2013|to|until|bis)\s?{_CLOCK}\s?{_HALF}"  # 9 am to 5 pm
     r"|\b[0-2]?[0-9]:[0-5][0-9]\s?(?:-|\u2013|to|until|bis)\s?[0-2]?[0-9]:[0-5][0-9]\b"  # 09:00-17:00
     r"|(?<![\w+])\+[1-9][0-9]{0,2}(?:[ .()/-]{0,2}[0-9]){7,12}(?![0-9])"  # +41 44 123 45 67 (ITU-T E.164)
     r"|(?<![\w.-])(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}(?![\w-])"  # NANP
-    r"|(?i:\b(?:phone|telephone|tel|call|dial|fax)\b[^\w+]{0,3}(?:us |at |on |number )?\+?[0-9](?:[ ()/-]?[0-9]){6,14})"
-    r"|[$€£]\s?[0-9]|\b(?:CHF|EUR|USD|GBP)\s?[0-9]"
+    r"|[$€£]\s?[0-9]"
     r"|\b[0-9]+(?:[.,][0-9]+)?\s?(?:€|CHF\b|EUR\b|USD\b|GBP\b|(?i:euros?|dollars?|francs?|Franken)\b)"
 )
+BY_WORDS = (
+    r"(?i:(?:phone|telephone|tel|call|dial|fax)\b[^\w+]{0,3}(?:us |at |on |number )?\+?[0-9](?:[ ()/-]?[0-9]){6,14})"
+    r"|(?:CHF|EUR|USD|GBP)\s?[0-9]"
+)
+PERISHABLE = re.compile(rf"(?=[0-9+($€£])(?:{BY_DIGITS})|\b(?=[PpTtCcDdFfEUG])(?:{BY_WORDS})")
+"""At each character what a form begins with is looked for first: to try all of them there takes three times as long."""
 
 
 def scan(row: Row) -> bool:
