@@ -11,6 +11,7 @@ from wardrobe.api import children
 from wardrobe.api.meta import Key, Manifest
 from wardrobe_contracts.base import Variant
 from wardrobe_contracts.exits import ExitCode, Reason
+from wardrobe_contracts.gate import Verdict
 from wardrobe_contracts.problem import Problem
 from wardrobe_contracts.result import Result
 from wardrobe_contracts.verification import VerifyConfig
@@ -134,7 +135,9 @@ def test_nothing_is_made_on_a_base_of_another_digest() -> None:
 
 
 def test_what_the_job_is_told() -> None:
-    cluster = ward(by_hand())
+    rejected = by_hand()
+    rejected["spec"]["verdict"] = "Rejected"
+    cluster = ward(rejected)
     settle(cluster)
     [job] = [found for key, found in cluster.objects.items() if key.kind == "Job"]
     spec = job["spec"]["template"]["spec"]
@@ -150,6 +153,7 @@ def test_what_the_job_is_told() -> None:
         (Variant.NONE, 2.0, 2.0),
         (Variant.NF4, 2.0, 2.0),
     ]
+    assert order.verdict is Verdict.REJECTED
     mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
     assert mounts["/wardrobe/store"]["readOnly"] is True
     assert spec["nodeSelector"] == {"disk": "fast"}, "as its base's inspection"

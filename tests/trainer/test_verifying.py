@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from wardrobe_contracts.base import Method, Variant
 from wardrobe_contracts.digests import of_files, sha256, sha256_file
 from wardrobe_contracts.exits import ExitCode, Reason
+from wardrobe_contracts.gate import Verdict
 from wardrobe_contracts.inspection import Inspection
 from wardrobe_contracts.manifest import (
     ADAPTER_FILES,
@@ -67,7 +68,7 @@ def artifact(base_folder: Path, inspection: Inspection, tmp_path: Path) -> Path:
     return folder
 
 
-def write_manifest(folder: Path, base: str) -> None:
+def write_manifest(folder: Path, base: str, verdict: Verdict | None = None) -> None:
     """Of the files as they are."""
     files = {name: sha256_file(folder / name) for name in (*ADAPTER_FILES, "probes.json")}
     manifest = Manifest(
@@ -90,6 +91,7 @@ def write_manifest(folder: Path, base: str) -> None:
             packages={},
         ),
         evaluations=[Evaluation(variant=Variant.NF4, whole=LOSSES, body=LOSSES)],
+        verdict=verdict,
     )
     (folder / "manifest.json").write_text(manifest.model_dump_json(by_alias=True))
 
@@ -266,6 +268,21 @@ def test_files_of_another_base(artifact: Path, order: Order) -> None:
     _, problem = refused(order())
     assert problem.field == "spec.baseModel.digest"
     assert problem.rule == f"its manifest.json says that it belongs to the base elsewhere of {other}"
+
+
+@pytest.mark.parametrize(
+    ("judged", "written"),
+    [(Verdict.REJECTED, None), (Verdict.REJECTED, Verdict.ACCEPTED), (None, Verdict.ACCEPTED)],
+)
+def test_a_verdict_that_is_not_the_gates(
+    artifact: Path, order: Order, inspection: Inspection, judged: Verdict | None, written: Verdict | None
+) -> None:
+    """Else whoever promotes a rejected version makes an accepted one of it by leaving a line out."""
+    write_manifest(artifact, inspection.digest, judged)
+    _, problem = refused(order(verdict=written))
+    assert (problem.field, problem.value) == ("spec.verdict", written or "(not set)")
+    assert problem.rule == f"its manifest.json has {judged or 'none'}"
+    verify_artifact(order(verdict=judged))
 
 
 def test_what_is_no_manifest(artifact: Path, order: Order) -> None:

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import PositiveInt
 
 from .base import AdapterName, BaseLocation, Digest, Order, Record, TaskPayload, Variant
+from .gate import Verdict
 from .manifest import BaseReference
 from .training import Scaling
 
@@ -34,6 +35,8 @@ class VerifyConfig(Order):
     scaling: Scaling
     target_modules: list[str]
     measured: list[Measured] = []
+    verdict: Verdict | None = None
+    """None where the Adapter has none."""
     output_folder: str
 
 

@@ -52,6 +52,7 @@ def verify_artifact(config: VerifyConfig) -> Verified:
     require_fits(skeleton(base), adapter, candidate)
     require_described(config, adapter)
     require_measured(config, manifest)
+    require_judged(config, manifest)
     require_probed(config, folder)
     return Verified(digest=config.digest, size_bytes=sum(sizes.values()))
 
@@ -132,6 +133,14 @@ def require_measured(config: VerifyConfig, manifest: Manifest) -> None:
             told = f"{one.variant}: {one.base:.4f} → {one.candidate:.4f}"
             has = f"{losses[0]:.4f} → {losses[1]:.4f}" if losses else "nothing measured on it"
             raise fault("spec.evaluations", told, f"its {MANIFEST_FILE} has {has}", CORRECT)
+
+
+def require_judged(config: VerifyConfig, manifest: Manifest) -> None:
+    """A version that its gate rejected answers only by its digest, and only if its Adapter says so. Raises
+    TaskError."""
+    if config.verdict is not manifest.verdict:
+        rule = f"its {MANIFEST_FILE} has {manifest.verdict or 'none'}"
+        raise fault("spec.verdict", config.verdict or "(not set)", rule, CORRECT)
 
 
 def require_probed(config: VerifyConfig, folder: Path) -> None:

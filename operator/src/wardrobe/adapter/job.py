@@ -40,6 +40,7 @@ def verify_job(found: AdapterResource, base: ReadyBase, pod: PodSettings, number
         scaling=spec.lora.scaling,
         target_modules=spec.lora.target_modules,
         measured=[_measured(one) for one in spec.evaluations],
+        verdict=spec.verdict,
         output_folder=f"{paths.RUN}/verify",
     )
     job = TaskJob(
