@@ -33,11 +33,15 @@ def story(*more: Manifest, base: Manifest | None = None, **spec: Any) -> Story:
 def order_of(told: Story) -> AssessConfig:
     """Of the Job that measures."""
     told.settle()
-    job = told.cluster.objects[Key("Job", NAMESPACE, f"{run_of(told)}-assess-1")]
-    [variable] = [
-        found for found in job["spec"]["template"]["spec"]["containers"][0]["env"] if found["name"] == "WARDROBE_CONFIG"
-    ]
+    [variable] = [found for found in container_of(told)["env"] if found["name"] == "WARDROBE_CONFIG"]
     return AssessConfig.model_validate_json(variable["value"])
+
+
+def container_of(told: Story) -> Manifest:
+    job = told.cluster.objects[Key("Job", NAMESPACE, f"{run_of(told)}-assess-1")]
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    found: Manifest = container
+    return found
 
 
 def run_of(told: Story) -> str:
@@ -90,6 +94,21 @@ def test_what_answers_is_what_departments_name_as_measuring_begins() -> None:
 def test_a_lines_name_that_begins_as_another_is_another() -> None:
     pointed = resources.deployment(ward="cardiology-night-v1")
     assert order_of(story(pointed, resources.adapter("cardiology-night-v1"))).incumbents == []
+
+
+def test_one_that_was_promoted_is_where_its_adapter_says() -> None:
+    promoted = resources.another_version(resources.adapter("cardiology-v2"), 2, artifact={"path": "adapters/promoted"})
+    told = story(promoted, resources.deployment(ward="cardiology-v2"))
+    [incumbent] = order_of(told).incumbents
+    assert incumbent.folder == "/wardrobe/store/adapters/promoted"
+    mounts = {mount["mountPath"]: mount for mount in container_of(told)["volumeMounts"]}
+    assert mounts["/wardrobe/store"]["readOnly"] is True
+
+
+def test_where_nothing_answers_no_more_of_the_store_is_seen_than_is_written() -> None:
+    told = story()
+    assert order_of(told).incumbents == []
+    assert "/wardrobe/store" not in {mount["mountPath"] for mount in container_of(told)["volumeMounts"]}
 
 
 def test_one_artifact_under_two_names_is_measured_once() -> None:

@@ -240,12 +240,11 @@ def test_a_version_worse_than_what_answers_is_published_rejected_and_its_scores_
     incumbent = {"name": "cardiology-v1", "digest": before.digest}
     common = {"candidate_folder": str(weaker), "scores_folder": str(tmp_path / "scores"), "max_rows": 4}
 
-    def judged(folder: str) -> tuple[Assessment, Manifest]:
-        at = Path(shutil.copytree(line, tmp_path / folder))
-        found = assess(order(**common, line_folder=str(at), incumbents=[incumbent], gate=GATE))
+    def judged(at: Path, **where: str) -> tuple[Assessment, Manifest]:
+        found = assess(order(**common, line_folder=str(at), incumbents=[incumbent | where], gate=GATE))
         return found, artifact(found, at)[1]
 
-    found, manifest = judged("first")
+    found, manifest = judged(Path(shutil.copytree(line, tmp_path / "first")))
     assert found.verdict is manifest.verdict is Verdict.REJECTED
     assert [rule.outcome for rule in found.gate] == [Outcome.FAILED, Outcome.PASSED]
     assert found.gate == manifest.gate
@@ -258,7 +257,8 @@ def test_a_version_worse_than_what_answers_is_published_rejected_and_its_scores_
     assert found.evaluated_rows == manifest.evaluated_rows == 4
     assert len(list((tmp_path / "scores").iterdir())) == 3
     assert "are kept from before" not in capfd.readouterr().out
-    again, _ = judged("second")
+    elsewhere = shutil.copytree(line / before.digest.removeprefix("sha256:"), tmp_path / "promoted")
+    again, _ = judged(tmp_path / "second", folder=str(elsewhere))
     assert again == found
     assert capfd.readouterr().out.count("are kept from before") == 3
 

@@ -31,6 +31,8 @@ class Incumbent(Record):
 
     name: AdapterName
     digest: Digest
+    folder: str | None = None
+    """Its artifact, as mounted; None in orders of releases that looked for it in the line's folder."""
 
 
 class AssessConfig(Order):
@@ -54,7 +56,7 @@ class AssessConfig(Order):
     candidate_folder: str
     """`<attempt>/adapter`, or what the import left."""
     line_folder: str
-    """`adapters/<line>` of the store, as mounted: the incumbents' artifacts are in it, too."""
+    """`adapters/<line>` of the store, as mounted."""
     scores_folder: str | None = None
     """`scores` of the store, as mounted: what is measured stays there for the next assessment."""
     output_folder: str

@@ -22,7 +22,7 @@ NEW_MODELS = "/wardrobe/new-models"
 """`models/<name>` of the store (release)."""
 
 STORE = "/wardrobe/store"
-"""The whole store, read-only (agent, verify)."""
+"""The whole store, read-only (agent, verify; assess, where there are incumbents)."""
 CACHE = "/wardrobe/cache"
 """Adapters that the agent has verified; the engine reads them there."""
 CONTROL = "/wardrobe/control"

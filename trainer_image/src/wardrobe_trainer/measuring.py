@@ -138,7 +138,7 @@ def _incumbents(
     found: dict[Digest, Sums] = {}
     unmeasured: dict[Digest, str] = {}
     for incumbent in config.incumbents:
-        folder = target_of(Path(config.line_folder), incumbent.digest)
+        folder = Path(incumbent.folder) if incumbent.folder else target_of(Path(config.line_folder), incumbent.digest)
         try:
             verify(folder, incumbent.digest)
             found[incumbent.digest] = _once(kept, incumbent.digest, partial(model.incumbent, folder, rows))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from wardrobe.api.adapter import AdapterResource
+from wardrobe_contracts import paths
 from wardrobe_contracts.assessment import Incumbent
 from wardrobe_contracts.base import Digest, Variant
 
@@ -18,5 +19,8 @@ class Serving:
     def of(self, base: Digest) -> list[Incumbent]:
         """Those that can be measured on these files; each once, under its newest name."""
         mine = [found for found in self.incumbents if found.spec.base_model.digest == base]
-        names = {found.spec.digest: found.metadata.name for found in sorted(mine, key=lambda one: one.spec.version)}
-        return [Incumbent(name=name, digest=digest) for digest, name in names.items()]
+        newest = {found.spec.digest: found for found in sorted(mine, key=lambda one: one.spec.version)}
+        return [
+            Incumbent(name=found.metadata.name, digest=digest, folder=f"{paths.STORE}/{found.spec.artifact.path}")
+            for digest, found in newest.items()
+        ]

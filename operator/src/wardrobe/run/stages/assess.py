@@ -27,6 +27,7 @@ from .train import TRAIN
 def _work(run: FineTuneJobResource, seen: Seen, base: ReadyBase, _: int) -> Work:
     checked = seen.attempts.found(CheckReport).payload
     candidate = _imported(run, seen, checked) if run.spec.adapter else _trained(run, seen, checked)
+    incumbents = seen.serving.of(base.digest)
     order = AssessConfig(
         run=run.run,
         line=run.spec.line,
@@ -41,7 +42,7 @@ def _work(run: FineTuneJobResource, seen: Seen, base: ReadyBase, _: int) -> Work
         output_folder=f"{paths.RUN}/assess",
         variants=variants(run.spec, base, seen.serving),
         max_rows=run.spec.evaluation.max_rows,
-        incumbents=seen.serving.of(base.digest),
+        incumbents=incumbents,
         gate=_gate(run),
         lineage=candidate.lineage,
         accelerator=run.spec.parallelism.accelerator,
@@ -49,7 +50,7 @@ def _work(run: FineTuneJobResource, seen: Seen, base: ReadyBase, _: int) -> Work
     )
     return Work(
         order,
-        (volumes.line(run.spec.line), volumes.scores()),
+        (volumes.line(run.spec.line), volumes.scores(), *([volumes.store()] if incumbents else [])),
         accelerators=run.spec.parallelism.processes_per_node,  # over which a base is spread that one cannot hold
         credentials=credentials(run),
     )
