@@ -206,6 +206,18 @@ async def test_scores_of_prompts_are_not_for_departments(pod: Pod, v1: Artifact,
     assert len(pod.engine.log) == seen
 
 
+async def test_what_an_engine_would_make_something_else_of_is_refused_with_the_reason(
+    pod: Pod, v1: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await serve(pod, v1)
+    monkeypatch.setattr(pod.reconciler.engine, "facts", ENGINES[EngineType.TGI])
+    code, answer, reached = await ask(pod, {**chat(v1.name), "stop": "END"}, CHAT)
+    assert (code, answer["error"]["param"], reached) == (422, "stop", "no")
+    assert answer["error"]["message"] == (
+        "TGI leaves the text of stop in a chat's answer, where other engines cut it off; ask without it"
+    )
+
+
 async def test_bodies_are_bounded_one_by_one_and_together(pod: Pod, v1: Artifact) -> None:
     await serve(pod, v1)
     pod.agent = server.Agent(pod.reconciler, pod._connection, pod.engine_server.url, pod.drain, 3_000_000)

@@ -195,6 +195,8 @@ MESSAGES = [{"role": "user", "content": "Hello"}]
         ({}, {}),
         ({"top_p": 1, "presence_penalty": 0, "frequency_penalty": 0, "n": 1, "user": "x"}, {}),
         ({"response_format": {"type": "text"}}, {}),
+        ({"stop": []}, {}),
+        ({"stop": None}, {}),
         ({"max_tokens": 5}, {"max_tokens": 5}),
         ({"max_tokens": 5, "max_completion_tokens": 7}, {"max_completion_tokens": 7}),
         ({"max_tokens": 5, "max_completion_tokens": None}, {"max_tokens": 5}),
@@ -215,6 +217,8 @@ def test_a_chat_loses_what_tgi_would_misread(given: dict[str, Any], sent: dict[s
         ({"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}}, "response_format"),
         ({"tools": [{}]}, "tools"),
         ({"n": 2}, "n"),
+        ({"stop": "END"}, "stop"),
+        ({"stop": ["END"]}, "stop"),
     ],
 )
 def test_a_chat_may_not_ask_for_what_means_something_else_to_tgi(given: dict[str, Any], field: str) -> None:

@@ -253,6 +253,13 @@ def test_a_stop_text_stays_in_the_answer(plain: Tgi) -> None:
     assert answer["details"]["finish_reason"] == "stop_sequence"
 
 
+def test_a_stop_text_stays_in_a_chats_answer_and_must_be_in_a_list(plain: Tgi) -> None:
+    stop = text(plain.post("/v1/chat/completions", CHAT)).split()[1]
+    answer = plain.post("/v1/chat/completions", {**CHAT, "stop": [stop]})
+    assert text(answer).endswith(stop)
+    assert plain.post("/v1/chat/completions", {**CHAT, "stop": stop}).status_code == 422
+
+
 def test_the_root_answers_with_the_prompt_in_a_list(plain: Tgi) -> None:
     [answer] = plain.post("/", {"inputs": PROMPT, "parameters": {"max_new_tokens": 2}}).json()
     assert answer["generated_text"].startswith(PROMPT)

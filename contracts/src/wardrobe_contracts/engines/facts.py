@@ -43,6 +43,8 @@ class Request:
     implied: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Fields that are true where they are not given and one of these is, whatever it holds: the other engines take it
     so, and this one is told."""
+    withheld: Mapping[str, str] = field(default_factory=dict)
+    """Fields that departments may send to other engines, and what this one would make of them."""
     superseded: Mapping[str, str] = field(default_factory=dict)
     """Fields that mean the same as others, which this engine does not take beside each other: the other one is sent."""
 
@@ -57,6 +59,10 @@ class Request:
         """The name of a field that departments may not send, or None. One that is off asks for nothing."""
         outside = (name for name, value in _fields(payload) if not self._told(name) and not self._idle(name, value))
         return next((name.rpartition(".")[2] for name in outside), None)
+
+    def why_forbidden(self, name: str) -> str:
+        """Of a field that `forbidden_in` named: the rule."""
+        return self.withheld.get(name, f"{name} is not for departments")
 
     def prepared(self, payload: dict[str, Any]) -> dict[str, Any]:
         """A request without forbidden fields as the engine gets it; the same object where that changes nothing."""
@@ -122,7 +128,7 @@ CHAT_FIELDS = frozenset(
     {"messages", "stream", "stream_options.include_usage", "max_tokens", "max_completion_tokens"}
     | {"temperature", "top_p", "seed", "stop"}
 )
-"""Of chat completions: what departments may send to any engine, so that they can move to another."""
+"""Of chat completions: what departments may send to any engine, so that they can move to another; TGI withholds one."""
 GENERATE_FIELDS = frozenset(
     {"inputs"}
     | {f"parameters.{name}" for name in ("max_new_tokens", "do_sample", "temperature", "top_k", "top_p", "seed")}

@@ -38,11 +38,13 @@ def filled_rank(widest: int, gpus: int) -> int:
 
 _CHAT = Request(
     adapter_field="model",
-    fields=CHAT_FIELDS,
+    fields=CHAT_FIELDS - {"stop"},
     # Not only idle: TGI refuses a top_p of 1 (validation.rs:238), makes a repetition penalty of 2 out of a presence
     # penalty of 0 (lib.rs:960), and reads no response_format in OpenAI's words (seen).
-    neutral={**OPENAI_NEUTRAL, "top_p": 1},
+    neutral={**OPENAI_NEUTRAL, "top_p": 1, "stop": []},
     unheeded=OPENAI_UNHEEDED,
+    # The text of a chat is the generated one (server.rs:1280), and one text instead of a list is a 422 (lib.rs:886).
+    withheld={"stop": "TGI leaves the text of stop in a chat's answer, where other engines cut it off"},
     # One is another name of the other there, and both are a duplicate field (422). vLLM takes the same one.
     superseded={"max_tokens": "max_completion_tokens"},
 )

@@ -145,7 +145,8 @@ class Agent:
         name = offered.adapter_in(payload)
         self._served(name)
         if (field := offered.forbidden_in(payload)) is not None:
-            raise ApiError(422, "not_for_departments", f"{field} is not for departments; ask without it", param=field)
+            message = f"{offered.why_forbidden(field)}; ask without it"
+            raise ApiError(422, "not_for_departments", message, param=field)
         prepared = offered.prepared(payload)
         return name, body if prepared is payload else bodies.encode(prepared)
 
