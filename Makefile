@@ -42,7 +42,8 @@ fmt: setup ## Format the code and mend what a tool can mend
 
 check: lint types unit ## Everything that needs no node: lint, types, layers, schemas, unit, control plane (about 10 min)
 
-test: apart test-node ## All tests: check, on torch, of the chart, on a real node (about 40 min)
+test: apart ## All tests: check, on torch, of the chart, on a real node (about 40 min)
+	@$(MAKE) --no-print-directory --jobs=2 test-node beside-the-node
 
 gauntlet: ## What takes hours: ten times the fuzz and the attacks, 2,000 runs, the story from a bare clone (root)
 	@tools/gauntlet
@@ -106,11 +107,18 @@ all-drills: node-free setup-engine setup-trainer ## Those of the gauntlet, too (
 	@$(call on-node,drill)
 
 test-and-drills: apart ## Both on one node, as .ci/run does it (root)
+	@$(MAKE) --no-print-directory --jobs=2 node-and-drills beside-the-node
+
+node-and-drills:
 	@$(call on-node,node and not gauntlet)
 
 # Each of these uses one core.
 apart: node-free lint unit setup-trainer setup-engine setup-vllm setup-mlflow
-	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 --output-sync=target test-engine types test-trainer test-gateway test-tgi test-vllm test-sources test-tracking test-chart
+	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 --output-sync=target test-engine test-gateway test-tgi test-vllm test-sources test-tracking test-chart
+
+# Tests on the node wait for a third of their time: meanwhile what no clock matters to takes what they leave.
+beside-the-node: setup-trainer setup-engine
+	@OMP_NUM_THREADS=1 tools/idly $(MAKE) --no-print-directory --output-sync=target types test-trainer
 
 node-free: setup
 	@if $(ROOT)/devcluster status >/dev/null 2>&1; then \

@@ -118,7 +118,6 @@ BAD: dict[str, tuple[forgery.Change, str]] = {
 }
 
 
-@pytest.mark.gauntlet
 def test_five_bad_ones_are_refused_and_nothing_is_measured(hospital: Hospital, bucket: Bucket, tmp_path: Path) -> None:
     namespace = hospital.namespace
     folder, _ = artifact(namespace, "cardiology-v2")

@@ -9,7 +9,7 @@ from support.node_namespaces import Trained
 from support.traffic import flowing
 from support.waiting import eventually
 
-pytestmark = [pytest.mark.node, pytest.mark.drill, pytest.mark.gauntlet]
+pytestmark = [pytest.mark.node, pytest.mark.drill]
 
 Serve = Callable[..., Hospital]
 PER_SECOND = 1
