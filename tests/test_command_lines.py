@@ -7,8 +7,10 @@ import pytest
 from wardrobe.__main__ import Options as OperatorOptions
 from wardrobe_contracts.base import Variant
 from wardrobe_contracts.command import CommandLine
+from wardrobe_contracts.engines import Precision
 from wardrobe_engine.options import Options as EngineOptions
 from wardrobe_gateway.agent.__main__ import Options as AgentOptions
+from wardrobe_gateway.agent.__main__ import settings_of
 from wardrobe_gateway.router.__main__ import Options as RouterOptions
 
 IDENTITY = ["--deployment", "tantanila", "--namespace", "ward", "--routes", "tantanila-routes"]
@@ -44,6 +46,13 @@ def test_what_manifests_say_is_understood(options: type[CommandLine]) -> None:
     found = options.parse(WORKING[options])
     assert getattr(found, "quantization", Variant.NONE) is Variant.NONE
     assert getattr(found, "namespaces", "ward,theatre") == "ward,theatre"
+
+
+def test_what_an_agent_is_told_of_its_pod_reaches_it() -> None:
+    told = ["--shards=2", "--max-concurrent-requests=9", "--reprove-seconds=7", "--precision=bfloat16"]
+    found = settings_of(AgentOptions.parse([*IDENTITY, "--engine=TGI", "--quantization=None", *told]))
+    assert (found.shards, found.max_concurrent_requests, found.patience.reprove) == (2, 9, 7.0)
+    assert found.precision is Precision.BFLOAT16
 
 
 @every_program

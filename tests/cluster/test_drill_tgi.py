@@ -87,6 +87,7 @@ def test_a_new_version_comes_to_one_engine_after_the_other(ward: Ward, hospital:
         timeline.flips.append(hospital.flip("cardiology", "cardiology-v1"))
         both_serve(hospital)
     assert traffic.failures() == []
+    assert traffic.misspoken() == []
     assert timeline.wrong(traffic.answers) == []
     assert hospital.starts() == {name: starts + 1 for name, starts in before.items()}, "one start each, none back"
     assert hospital.restarts() == restarts, "no container ended"

@@ -35,6 +35,7 @@ def test_flips_with_no_restart_and_another_engine_has_all_again(hospital: Hospit
         timeline.flips.append(hospital.flip("cardiology", "cardiology-v2"))
         timeline.flips.append(hospital.flip("cardiology", "cardiology-v1"))
     assert traffic.failures() == []
+    assert traffic.misspoken() == []
     assert timeline.wrong(traffic.answers) == []
     assert hospital.restarts() == before
 

@@ -539,6 +539,7 @@ def test_a_gap_is_said_in_status_and_event_before_the_only_engine_may_restart(wa
     ward.fleet.engine_sets = EngineSets(running=results.digest("1"), wanted=results.digest("2"))
     ward.status()["departments"]["cardiology"]["state"] = "EngineRestarting"  # while there were two of them
     ward.reconcile()
+    assert ward.status()["newAdapters"] == "RestartEngines", "who asks for one knows what it takes"
     assert must(ward.routes()).permit is None
     assert ward.said()[:2] == ("Unknown", "OnlyEngineRestarting")
     assert "engine tantanila-engine-0, the only one, restarts: requests get 503" in ward.cluster.events[-1]["message"]
@@ -985,6 +986,24 @@ def test_a_status_that_cannot_be_read_is_made_again(ward: Ward) -> None:
     ward.status()["departments"] = ["cardiology"]
     ward.reconcile()
     assert ward.status() == before
+
+
+def test_what_has_no_room_to_stay_warm_is_said_before_anybody_needs_it(ward: Ward) -> None:
+    """Of rank 256 each takes 29 MiB, and the base's zeros as much."""
+    with ward.cluster.edited(DEPLOYMENT) as found:
+        found["spec"]["engine"] = {"type": "Transformers", "adapterMemory": "86Mi"}
+    for number in (1, 2, 3):
+        wide = resources.adapter(f"cardiology-v{number}")
+        wide["spec"]["lora"] |= {"rank": 256, "targetModules": ["all-linear"]}
+        ward.put(wide)
+    for number in (2, 3):
+        ward.settle()
+        assert ward.said("AdaptersProved")[2] == "every adapter that answers was proved"
+        ward.point(f"cardiology-v{number}")
+    ward.settle()
+    message = "every adapter that answers was proved; not kept warm, since spec.engine.adapterMemory is 86Mi: "
+    assert ward.said("AdaptersProved") == ("True", "Proved", message + "cardiology-v1")
+    assert ward.status()["warm"] == "cardiology→cardiology-v2"
 
 
 def test_the_status_says_what_is_warm_and_what_another_adapter_takes(ward: Ward) -> None:

@@ -127,6 +127,25 @@ async def test_departments_that_nobody_knows_share_one_turn_and_the_metrics_name
     assert {code for code, _, _ in await asyncio.gather(*asked)} == {200}
 
 
+async def test_no_more_requests_are_let_in_than_the_engine_was_said_to_work_on_beside_proofs(
+    pod: Pod, v1: Artifact
+) -> None:
+    await pod.stop_agent()
+    await pod.start_agent(max_concurrent_requests=probing.AT_ONCE + 2)
+    await serve(pod, v1)
+    release = asyncio.Event()
+
+    async def held(_: int) -> None:
+        await release.wait()
+
+    pod.engine.work = held
+    asked = [asyncio.create_task(ask(pod, chat(v1.name))) for _ in range(5)]
+    queue = pod.agent.engine_admission.queue
+    await until(lambda: queue.inside["cardiology"] == 2 and len(queue.waiting["cardiology"]) == 3)
+    release.set()
+    assert {code for code, _, _ in await asyncio.gather(*asked)} == {200}
+
+
 # Whether the engine was reached
 
 

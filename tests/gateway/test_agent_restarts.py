@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import json
 import os
 import signal
 import time
@@ -109,6 +110,34 @@ async def test_a_pod_starts_its_engine_with_all_of_its_first_set_and_needs_no_pe
     order = EngineProcess(pod.control).order()
     assert order is not None
     assert (order.accepted, order.fallback) == (True, None)
+
+
+async def test_an_engine_on_two_gpus_gets_copies_of_a_rank_that_both_share(pod: TgiPod, v1: Artifact) -> None:
+    await pod.stop_agent()
+    await pod.start_agent(shards=2)
+    await first(pod, v1)
+    configs = [json.loads(path.read_text()) for path in pod.cache.glob("sets/**/adapter_config.json")]
+    assert {config["r"] for config in configs} == {32}
+
+
+async def test_changes_that_follow_each_other_closely_cost_one_restart(
+    pod: TgiPod, v1: Artifact, v2: Artifact, v3: Artifact
+) -> None:
+    await first(pod, v1)
+    await pod.stop_agent()
+    await pod.start_agent(patience=replace(QUICK, gather=3600.0))
+    pod.give(v1, v2, live=v1)
+    await waits(pod, v2)
+    pod.give(v1, v2, v3, live=v1)
+    await waits(pod, v3)
+    assert pod.sets.wanted == pod.sets.running, "a permit is not asked for while another may follow"
+    assert len(list((pod.cache / "sets").iterdir())) == 1, "nor is anything written"
+    await pod.stop_agent()
+    await pod.start_agent(patience=QUICK)
+    pod.give(v1, v2, v3, live=v1)
+    await pod.restarted()
+    await pod.proved(v2.name, v3.name)
+    assert log(pod).count("loading") == 2
 
 
 async def test_another_version_waits_for_a_permit_and_comes_with_a_restart(
@@ -385,7 +414,7 @@ async def test_where_no_set_ever_came_up_all_are_tried_again_after_a_while(pod: 
 async def test_a_set_that_hangs_is_undone(pod: TgiPod, v1: Artifact, v2: Artifact) -> None:
     await first(pod, v1)
     await pod.stop_agent()
-    await pod.start_agent(replace(QUICK, start=1.0))  # not before: the first engine takes what it takes to start
+    await pod.start_agent(patience=replace(QUICK, start=1.0))  # the first engine takes what it takes to start
     (pod.faults / "hang").write_text("cardiology-v2")
     pod.give(v1, v2, live=v1)
     await pod.restarted()

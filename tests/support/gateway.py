@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 from aiohttp import web
@@ -157,9 +157,9 @@ class Pod:
             await self.engine_server.start()
         await self.start_agent()
 
-    async def start_agent(self, patience: Patience | None = None) -> None:
-        """A new agent process, as far as it goes inside this one; it may have another patience than the one before."""
-        self._settings = replace(self._settings, patience=patience or self._settings.patience)
+    async def start_agent(self, **changed: Any) -> None:
+        """A new agent process, as far as it goes inside this one; it may have other settings than the one before."""
+        self._settings = replace(self._settings, **changed)
         self.cache.mkdir(parents=True, exist_ok=True)
         engine_url = self._engine_url or self.engine_server.url
         http = EngineHttp(self._connection, engine_url, check_seconds=self._settings.patience.check)

@@ -20,6 +20,7 @@ from support.waiting import HANG
 from wardrobe_contracts.assessment import AssessConfig, Assessment
 from wardrobe_contracts.base import Accelerator, Variant
 from wardrobe_contracts.digests import of_files, sha256_file
+from wardrobe_contracts.engines import ENGINES, EngineType, Precision
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.gate import Outcome, Verdict
 from wardrobe_contracts.inspection import Inspection
@@ -388,6 +389,13 @@ def test_scores_too_much_alike_are_said() -> None:
             messages=[Message(role="user", content="Why?")],
         )
     ]
+
+
+def test_scores_that_only_some_engines_could_tell_apart_are_too_much_alike() -> None:
+    effect = [0.2] * 10
+    own = ENGINES[EngineType.TRANSFORMERS].tolerance(Variant.NONE, Precision.FLOAT32)
+    assert own.distinguishes(effect)
+    assert not drafts.provable(Variant.NONE, [ProbeScores(base=[0.0] * 10, adapter=effect)])
 
 
 def test_completions_that_do_not_survive_as_text_are_no_probes(chat: Chat) -> None:

@@ -72,10 +72,9 @@ def main() -> None:
     start(Options, run)
 
 
-async def run(options: Options, source: Source) -> None:
-    """Run on any source of routes until SIGTERM."""
-    options.cache.mkdir(parents=True, exist_ok=True)
-    settings = Settings(
+def settings_of(options: Options) -> Settings:
+    """What the agent is told of its pod."""
+    return Settings(
         deployment=options.deployment,
         store=options.store,
         cache=options.cache,
@@ -86,6 +85,12 @@ async def run(options: Options, source: Source) -> None:
         max_concurrent_requests=options.max_concurrent_requests,
         patience=Patience(reprove=options.reprove_seconds),
     )
+
+
+async def run(options: Options, source: Source) -> None:
+    """Run on any source of routes until SIGTERM."""
+    options.cache.mkdir(parents=True, exist_ok=True)
+    settings = settings_of(options)
     async with session(options.answer_seconds) as connection:
         drain = Drain()
         http = EngineHttp(connection, options.engine_url, check_seconds=settings.patience.check)
