@@ -51,13 +51,13 @@ def _parsed() -> argparse.Namespace:
     )
     parser.add_argument("--engines", nargs="+", type=EngineType, choices=ORDER, default=ORDER, help="only these")
     parser.add_argument("--flips", type=_count, default=20, help="by engine (20)")
-    parser.add_argument("--proofs", type=_count, default=1000, help="under load, shared out among the engines (1000)")
-    parser.add_argument("--proof-minutes", type=_count, default=24, help="for them, shared out likewise (24)")
+    parser.add_argument("--proofs", type=_count, default=1000, help="under load, of each engine (1000)")
+    parser.add_argument("--proof-minutes", type=_count, default=10, help="for them at most, of each engine (10)")
     parser.add_argument("--departments", type=_count, default=64, help="with an adapter each (64)")
     parser.add_argument("--rounds", type=_count, default=5, help="of tokens/s (5)")
     asked = parser.parse_args()
-    if asked.proofs < (least := proofs.TEN * len(asked.engines)):
-        parser.error(f"--proofs {asked.proofs}: {least} are the fewest in which each engine has every fault once")
+    if asked.proofs < proofs.TEN:
+        parser.error(f"--proofs {asked.proofs}: {proofs.TEN} are the fewest in which every fault comes once")
     return asked
 
 
@@ -82,7 +82,7 @@ def _measure(asked: argparse.Namespace, folder: Path, store: Path, made: Made) -
         with ward.running(subject, place / "proofs", store, answers.DEPARTMENTS) as running:
             proofs.prepare(running, made, wrong)
             ten = proofs.cases(made, wrong)
-            wanted = proofs.Wanted(asked.proofs // len(subjects), asked.proof_minutes * 60 / len(subjects))
+            wanted = proofs.Wanted(asked.proofs, asked.proof_minutes * 60.0)
             yield from proofs.tell_proofs(running, store, ten, wanted, known)
         with ward.running(subject, place / "departments", store, departments.names(asked.departments)) as running:
             departments.tell_departments(running, many)

@@ -242,3 +242,23 @@ def test_the_version_itself_says_so() -> None:
     assert ready["message"] == (
         "fits BaseModel base; its gate rejected it, and departments name it only with acceptRejected"
     )
+
+
+def test_what_the_check_made_of_the_dataset_is_said() -> None:
+    """Before anything is trained, and ever after."""
+    told = ended_with(results.judged())
+    status = told.cluster.objects[RUN]["status"]
+    assert status["dataset"] == {
+        "digest": results.digest("1"),
+        "rows": 555,
+        "trainRows": 457,
+        "trainExamples": 461,
+        "heldoutRows": 98,
+        "heldoutShare": "0.177",
+        "droppedRows": 0,
+        "leftOutRows": 0,
+        "truncatedRows": 3,
+        "warnings": ["fewer than 500 rows to train on"],
+    }
+    [checked] = [one for one in status["conditions"] if one["type"] == "DatasetChecked"]
+    assert checked["message"] == "457 rows to train on as 461 examples, 98 held out"

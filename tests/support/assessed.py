@@ -26,10 +26,10 @@ METHOD = {
 }
 
 
-def trained(run: Path, base: Path, inspection: Inspection, dataset: Path) -> Path:
+def trained(run: Path, base: Path, inspection: Inspection, dataset: Path, prelude: str = "") -> Path:
     """Fill a run's folder with what check and train leave: of 50 rows, after 18 steps."""
     (run / "data.jsonl").write_text("".join(line + "\n" for line in dataset.read_text().splitlines()[:50]))
-    common = {"base": {"folder": str(base), "fingerprint": inspection.fingerprint}}
+    common = {"base": {"folder": str(base), "fingerprint": inspection.fingerprint, "chatPrelude": prelude}}
     report = check(
         CheckConfig.model_validate(
             {

@@ -19,12 +19,14 @@ from wardrobe_contracts.manifest import BaseReference, Origin
 from wardrobe_contracts.release import RELEASE_FILE, ModelManifest, ReleaseConfig
 from wardrobe_contracts.result import RESULT_FILE, Result
 from wardrobe_contracts.training import CheckpointPlan
+from wardrobe_models.chat import Chat
 from wardrobe_trainer.card import CARD_FILE, model_card
 from wardrobe_trainer.check import check
 from wardrobe_trainer.inspection import inspect
 from wardrobe_trainer.model_files import model_files, tensors, weight_files
 from wardrobe_trainer.problems import TaskError
 from wardrobe_trainer.release import release
+from wardrobe_trainer.tokens import load_chat
 
 from .test_checkpoints import losses
 
@@ -135,6 +137,22 @@ def order(
         )
 
     return make
+
+
+def test_rows_are_read_by_the_effective_template(
+    order: Callable[..., ReleaseConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = order()
+    given = config.base.model_copy(update={"chat_prelude": "{% set today = '1 May' %}"})
+    seen: list[str] = []
+
+    def told(folder: Path, prelude: str) -> Chat:
+        seen.append(prelude)
+        return load_chat(folder, prelude)
+
+    monkeypatch.setattr("wardrobe_trainer.release.load_chat", told)
+    release(config.model_copy(update={"base": given}))
+    assert seen == [given.chat_prelude]
 
 
 def test_a_model_is_published_under_the_digest_that_inspection_finds(

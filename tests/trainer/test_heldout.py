@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from wardrobe_contracts.assessment import AssessConfig
 from wardrobe_contracts.check import CheckConfig, CheckReport, Frame
-from wardrobe_contracts.digests import sha256_file
+from wardrobe_contracts.digests import fingerprint, sha256_file
 from wardrobe_contracts.exits import ExitCode, Reason
 from wardrobe_contracts.inspection import Inspection
 from wardrobe_contracts.remote import S3File
@@ -24,11 +24,14 @@ from wardrobe_trainer.evaluate import as_checked, prepare
 from wardrobe_trainer.heldout import measured_rows
 from wardrobe_trainer.index import Side
 from wardrobe_trainer.intake import keep, sides, take_in
+from wardrobe_trainer.model_files import model_files
 from wardrobe_trainer.probes import question_of
 from wardrobe_trainer.problems import TaskError
 from wardrobe_trainer.reading import DataFile, read_rows
 from wardrobe_trainer.sources.faults import Asked
 from wardrobe_trainer.token_file import TokenFile
+
+from .test_tokens import THINKING, with_template
 
 MakeRow = Callable[..., str]
 Run = Callable[..., CheckReport]
@@ -192,11 +195,17 @@ def as_line(kind: list[tuple[str, str]] | str) -> str:
 
 
 @settings(deadline=None)
-@given(rows=st.lists(KIND, min_size=1, max_size=12), frame=FRAMES, length=st.integers(3, 60))
+@given(
+    rows=st.lists(KIND, min_size=1, max_size=12),
+    frame=FRAMES,
+    length=st.integers(3, 60),
+    template=st.sampled_from(["", THINKING]),
+)
 def test_tokens_that_the_check_leaves_are_what_would_be_made_of_the_rows(
-    chat: Chat, rows: list[list[tuple[str, str]] | str], frame: Frame, length: int
+    chat: Chat, rows: list[list[tuple[str, str]] | str], frame: Frame, length: int, template: str
 ) -> None:
-    """Tokens, labels and bodies, whatever is cut off, of rows that stay."""
+    """Tokens, labels and bodies, whatever is cut off, of rows that stay; of one example each, or of one an answer."""
+    chat = with_template(chat, template) if template else chat
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "train").write_text(as_line("to train on, and so long that some of it stays"))
@@ -263,6 +272,19 @@ def test_texts_go_the_same_way(run: Run, tmp_path: Path) -> None:
     assert written(tmp_path, "train.jsonl") == texts[:20]
     assert report.conflicting_prompts == 0
     assert {found.rule for found in report.findings} <= {"trainingRows", "heldoutRows"}
+
+
+def test_where_each_answer_is_an_example_of_its_own_they_are_counted(
+    run: Run, row: MakeRow, model_copy: Path, tmp_path: Path
+) -> None:
+    (model_copy / "chat_template.jinja").write_text(THINKING)
+    order = {"base": {"folder": str(model_copy), "fingerprint": fingerprint(model_copy, model_files(model_copy))}}
+    turns = [json.loads(row(f"Where is ward {number}?", f"On floor {number}."))["messages"] for number in range(60)]
+    two = [json.dumps({"messages": [*turns[place], *turns[place + 1]]}) for place in range(0, 60, 2)]
+    report = run(two[:20], two[20:], rules={"nearCopies": {"level": "Off"}}, **order)
+    assert (report.train_rows, report.heldout_rows, report.train_examples) == (20, 10, 40)
+    assert len(TokenFile(tmp_path / "out" / "train.tokens")) == 40
+    assert len(TokenFile(tmp_path / "out" / "heldout.tokens")) == 20
 
 
 def test_a_text_is_asked_for_by_its_beginning() -> None:

@@ -57,7 +57,8 @@ class Verdict(Word):
     LOAD_FAILED = (
         "LoadFailed",
         "It could not be fetched or the engine refused it.",
-        "see the message; it is tried again.",
+        "see the message; it is tried again, unless its files do not fit, or an engine that takes adapters only when "
+        "it starts ended with it: then name another adapter.",
     )
 
 
