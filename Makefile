@@ -182,8 +182,9 @@ bench-engines: setup setup-trainer setup-engine setup-vllm ## Engines behind the
 bench-proof: setup ## What an engine's noise makes of verdicts, 10,000 of each (about 20 min)
 	$(ROOT)/python benchmarks/proof_noise.py
 
-bench-tolerance: setup setup-trainer setup-engine ## How far the embedded engine's scores are from recorded ones (about 3 min)
+bench-tolerance: setup setup-trainer setup-engine setup-vllm ## How far engines' scores on a CPU are from recorded ones (about 5 min)
 	$(ROOT)/python benchmarks/proof_tolerance.py
+	$(ROOT)/python benchmarks/proof_tolerance.py --engine VLLM
 
 ##@ Upkeep
 

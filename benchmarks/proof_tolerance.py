@@ -1,7 +1,7 @@
 """How far an engine's scores are from recorded ones: measures a row of contracts/engines/tolerances.py.
 
 Run as `make bench-tolerance`, which records adapters and probes with the trainer and starts the embedded engine for
-each variant; or before an engine that runs already, on any machine:
+each variant, and vLLM for the one that it serves on a CPU; or before an engine that runs already, on any machine:
 
     .venv/bin/python benchmarks/proof_tolerance.py --engine TGI --url http://127.0.0.1:8000 --variant NF4 \
         --adapters FOLDER
@@ -28,7 +28,7 @@ from support import engine_servers, real_engines
 from support.artifacts import BASE
 
 from wardrobe_contracts.base import Variant
-from wardrobe_contracts.engines import EngineType, Tolerance
+from wardrobe_contracts.engines import ENGINES, EngineType, Tolerance
 from wardrobe_contracts.probes import PROBES_FILE, Probe, Probes
 from wardrobe_gateway.agent.probing import completion_scores, decode
 from wardrobe_gateway.agent.proof import Decoded, Scores, Yardstick, recorded_scores
@@ -55,20 +55,33 @@ def main() -> None:
     """Print one line per variant."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--engine", type=EngineType, default=EngineType.TRANSFORMERS, choices=sorted(DIALECTS))
-    parser.add_argument("--url", help="of an engine that runs already; unset: the embedded one is started")
+    parser.add_argument("--url", help="of an engine that runs already; unset: it is started, on the CPU")
     parser.add_argument("--variant", type=Variant, help="what the engine at --url serves; else: only this one")
     parser.add_argument("--adapters", type=Path, help="unset: recorded here by the trainer")
     asked = parser.parse_args()
     if asked.url and not (asked.variant and asked.adapters):
         parser.error("--url needs --variant, and --adapters that the engine can read")
+    if asked.engine is EngineType.TGI and not asked.url:
+        parser.error("--engine TGI needs --url: it takes adapters only when it starts")
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as logs:
         adapters = asked.adapters or record(Path(folder))
-        for variant in [asked.variant] if asked.variant else list(Variant):
-            started = engine_servers.transformers(Path(logs), variant)
-            with contextlib.nullcontext(asked.url) if asked.url else started as url:
+        for variant in [asked.variant] if asked.variant else served(asked.engine):
+            running = contextlib.nullcontext(asked.url) if asked.url else started(asked.engine, Path(logs), variant)
+            with running as url:
                 folders = sorted(path for path in adapters.iterdir() if path.is_dir())
                 pairs = asyncio.run(measure(asked.engine, url, variant, folders))
             report(asked.engine, variant, pairs)
+
+
+def served(engine: EngineType) -> list[Variant]:
+    """On a CPU."""
+    facts = ENGINES[engine]
+    return [variant for variant, precision in facts.tolerances if precision is facts.precision]
+
+
+def started(engine: EngineType, logs: Path, variant: Variant) -> contextlib.AbstractContextManager[str]:
+    """Its URL."""
+    return engine_servers.vllm(logs) if engine is EngineType.VLLM else engine_servers.transformers(logs, variant)
 
 
 def record(folder: Path) -> Path:
