@@ -73,11 +73,11 @@ def padded(base: Path, recorded: Path, made: WrittenSet, tmp_path_factory: pytes
         yield _served(running, recorded, made)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def unpadded(
     base: Path, recorded: Path, made: WrittenSet, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    """The same adapters as they are, beside a zero adapter of another form."""
+    """The same adapters as they are, beside a zero adapter of another form. What one test kills is no other's."""
     folder = tmp_path_factory.mktemp("unpadded")
     alone = set_form([read_form(_folders(recorded)[0], SHAPE)], 1)
     only = WrittenSet(members=dict([next(iter(sorted(made.members.items())))]), form=alone)
