@@ -65,7 +65,7 @@ def check(config: CheckConfig) -> CheckReport:
         tell(judged, len(table), config)
         with sides(folder) as into:
             keep(found, table, frame, into)
-    return report_on(config, [file.data.path for file in files], table, frame, judged)
+        return report_on(config, [file.data.path for file in files], table, frame, judged)
 
 
 @dataclass(frozen=True)

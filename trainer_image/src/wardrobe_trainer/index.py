@@ -1,8 +1,10 @@
-"""What the check keeps of each row in memory: numbers, 45 bytes of them, however long the row is."""
+"""What the check keeps of each row: numbers, 45 bytes of them, however long the row is, and two of these in memory."""
 
 import hashlib
 from array import array
+from collections.abc import Iterator, Mapping
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,12 @@ COLUMNS = {
     "answer": "Q",  # hash of the last answer
 }
 """By their types in `array` and numpy alike."""
+CHANGING = ("side", "flags")
+"""Those that stay in memory."""
+_BLOCK = 2**14
+"""Rows that are written at once."""
+_PARTS = np.uint64(4)
+"""Bits of hashes: of so many of them all values are sorted by themselves, for sorting takes 33 bytes a value."""
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 """Odd, so that no two prompts become one: 2^64 over the golden ratio (Knuth, TAOCP 3, 6.4)."""
@@ -42,32 +50,57 @@ class Side(IntEnum):
 
 
 class Index:
-    """A table that grows row by row, in the order of the file."""
+    """A table that grows row by row, in the order of the file, in files of a folder."""
 
-    def __init__(self) -> None:
-        self._columns = [array(kind) for kind in COLUMNS.values()]
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._columns = {name: array(kind) for name, kind in COLUMNS.items()}
 
     def add(self, row: tuple[int, ...]) -> None:
         """One row, in the order of COLUMNS."""
-        for column, value in zip(self._columns, row, strict=True):
+        for column, value in zip(self._columns.values(), row, strict=True):
             column.append(value)
+        if len(self._columns["side"]) == _BLOCK:
+            self._write()
 
     def table(self) -> "Table":
-        """All rows; none can be added after that."""
-        columns = zip(COLUMNS.items(), self._columns, strict=True)
-        return Table({name: np.frombuffer(column, dtype=kind) for (name, kind), column in columns})
+        """All rows; none can be added after that, and the folder must stay."""
+        self._write()
+        return Table(_Files(self._folder))
+
+    def _write(self) -> None:
+        for name, column in self._columns.items():
+            with _file(self._folder, name).open("ab") as file:
+                column.tofile(file)
+            del column[:]
+
+
+class _Files(dict[str, Column]):
+    """Columns: those that change, and others as they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        super().__init__({name: self[name] for name in CHANGING})
+
+    def __missing__(self, name: str) -> Column:
+        return np.fromfile(_file(self._folder, name), dtype=COLUMNS[name])
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"column-{name}"
 
 
 class Table:
     """All rows of a dataset, in columns."""
 
-    def __init__(self, columns: dict[str, Column]) -> None:
+    def __init__(self, columns: Mapping[str, Column]) -> None:
         self._columns = columns
 
     def __len__(self) -> int:
-        return len(self._columns["number"])
+        return len(self._columns["side"])
 
     def __getitem__(self, name: str) -> Column:
+        """Of all rows. Only what is written into one of CHANGING stays written."""
         return self._columns[name]
 
     def on(self, side: Side) -> Column:
@@ -105,25 +138,43 @@ def hash64(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-def different(column: Column) -> int:
+def parts(hashes: Column) -> Iterator[Column]:
+    """Places, in order, of a part of the hashes at a time: those of one value are in the same."""
+    part = (hashes >> (np.uint64(64) - _PARTS)).astype(np.uint8)
+    for number in range(1 << int(_PARTS)):
+        yield np.flatnonzero(part == number)
+
+
+def different(hashes: Column) -> int:
     """How many values there are."""
-    return len(np.unique(column))
+    return sum(len(np.unique(hashes[places])) for places in parts(hashes))
+
+
+def among(hashes: Column, others: Column) -> Column:
+    """Which of the hashes are among others."""
+    found = np.zeros(len(hashes), dtype=bool)
+    for places, there in zip(parts(hashes), parts(others), strict=True):
+        found[places] = np.isin(hashes[places], others[there])
+    return found
 
 
 def duplicates(table: Table) -> Column:
     """Which rows repeat an earlier row's prompt and answer."""
-    _, first = np.unique(table.pairs, return_index=True)
-    repeats = np.ones(len(table), dtype=bool)
-    repeats[first] = False
+    pairs, repeats = table.pairs, np.ones(len(table), dtype=bool)
+    for places in parts(pairs):
+        _, first = np.unique(pairs[places], return_index=True)
+        repeats[places[first]] = False
     return repeats
 
 
 def conflicts(table: Table) -> Column:
     """Hashes of prompts that occur with different answers."""
-    _, first = np.unique(table.pairs, return_index=True)
-    prompts, answers = np.unique(table["prompt"][first], return_counts=True)
-    conflicting: Column = prompts[answers > 1]
-    return conflicting
+    found, all_prompts, pairs = [], table["prompt"], table.pairs
+    for places in parts(all_prompts):
+        _, first = np.unique(pairs[places], return_index=True)
+        prompts, answers = np.unique(all_prompts[places[first]], return_counts=True)
+        found.append(prompts[answers > 1])
+    return np.concatenate(found)
 
 
 def trained(table: Table) -> tuple[int, int]:
@@ -134,7 +185,8 @@ def trained(table: Table) -> tuple[int, int]:
 
 def shared_answers(table: Table) -> Column:
     """Which held-out rows have an answer that was also trained on, under another prompt."""
-    return table.on(Side.HELDOUT) & np.isin(table["answer"], table["answer"][table.on(Side.TRAIN)])
+    answers = table["answer"]
+    return table.on(Side.HELDOUT) & among(answers, answers[table.on(Side.TRAIN)])
 
 
 def lengths(counts: Column) -> TokenLengths:

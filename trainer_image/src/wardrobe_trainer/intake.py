@@ -82,7 +82,7 @@ def sides(folder: Path, opened: Opened = durably) -> Iterator[Sides]:
 def take_in(config: CheckConfig, chat: Chat, files: list[DataFile], found: Path) -> Taken:
     """Read, check, tokenise and split all rows, those of `validation.source` last; what is found goes into the folder
     `found`. Raises TaskError where a file or any row is not as it must be."""
-    index, answers = Index(), Answers()
+    index, answers = Index(found), Answers()
     with sides(found, _for_now) as into, (found / PLACES_FILE).open("wb") as places:
         for apart, file in enumerate(files):
             work = Examination(chat, config, scans(config), apart=bool(apart))

@@ -5,15 +5,16 @@ Signatures and bands lie in files and are sorted band by band: of each text some
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 
-from .index import Column
+from .index import Column, parts
 
 SIMILAR = 0.7
 """Jaccard similarity of two texts' runs of three words from which they are near copies."""
@@ -131,8 +132,7 @@ class Signatures:
         """Which of all texts are near copies of one before, and which of the first `training` of one after those."""
         texts = self._path.stat().st_size // (4 * BANDS * WIDTH)
         repeats, across = np.zeros(texts, dtype=bool), np.zeros(training, dtype=bool)
-        for path in self._bands:
-            order, group = _grouped(np.fromfile(path, dtype=np.uint64))
+        for order, group in chain.from_iterable(map(_grouped, self._bands)):
             same = group[1:] == group[:-1]
             first, second = order[:-1][same], order[1:][same]
             alike = ~repeats[second] & ((first < training) == (second < training))
@@ -153,13 +153,16 @@ class Signatures:
         return found
 
 
-def _grouped(keys: Column) -> tuple[Column, Column]:
-    """Texts that share their key with others, those with the same one together and in order; and each one's group."""
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    new = np.append(True, ordered[1:] != ordered[:-1])
-    shared = ~(new & np.append(new[1:], True))
-    return order[shared], np.cumsum(new)[shared]
+def _grouped(band: Path) -> Iterator[tuple[Column, Column]]:
+    """Texts that share their key with others, those with the same one together and in order; and each one's group. A
+    part of the keys at a time."""
+    keys = np.fromfile(band, dtype=np.uint64)
+    for places in parts(keys):
+        order = places[np.argsort(keys[places], kind="stable")]
+        ordered = keys[order]
+        new = np.append(True, ordered[1:] != ordered[:-1])[: len(order)]
+        shared = ~(new & np.append(new[1:], True)[: len(order)])
+        yield order[shared], np.cumsum(new)[shared]
 
 
 def _across(order: Column, group: Column, training: int) -> list[tuple[Column, Column]]:

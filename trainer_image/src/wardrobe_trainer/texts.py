@@ -16,7 +16,7 @@ from wardrobe_models.chat import Message
 from .abreast import abreast
 from .dataset import LEARNT
 from .framing import body_of
-from .index import Column, Side, Table
+from .index import Column, Side, Table, among
 from .layouts import kept_messages
 from .rules import common_frame, leakage, near_copies
 from .similarity import Signatures, runs, signatures, word_hashes
@@ -28,7 +28,7 @@ SAMPLED = np.uint64(16)
 FEWEST = 2
 """Runs of a held-out row that say enough."""
 _RUN = np.dtype([("hash", "u8"), ("row", "u4")])
-_AT_ONCE = 2**18
+_AT_ONCE = 2**19
 """Runs that are compared at a time."""
 
 
@@ -81,7 +81,8 @@ def read_again(folder: Path, table: Table, frame: Frame, config: CheckConfig) ->
         repeats, across = near.near_copies(len(train))
         table.mark(np.concatenate([train, heldout])[repeats], near_copies.PLACE)
         _leave_out(table, train[across])
-    asked = np.isin(table["question"][train], table["question"][heldout])
+    questions = table["question"]
+    asked = among(questions[train], questions[heldout])
     _leave_out(table, train[asked])  # where rows are split, such a row is on the same side
     if active[leakage.RULE.name]:
         table.mark(leaked(folder / "runs", table), leakage.PLACE)
@@ -100,7 +101,7 @@ def _lines(folder: Path, train: Column, heldout: Column) -> Iterator[tuple[int, 
     """Rows as they are kept, the ones to be trained on first, with their places in the table."""
     for name, places in ((TRAIN_FILE, train), (HELDOUT_FILE, heldout)):
         with (folder / name).open("rb") as lines:
-            yield from zip(places.tolist(), lines, strict=True)
+            yield from zip(map(int, places), lines, strict=True)
 
 
 def text_of(messages: list[Message], frame: Frame) -> str:
@@ -135,15 +136,21 @@ def _sampled(texts: Sequence[Column], rows: Column) -> Column:
 
 def leaked(path: Path, table: Table) -> Column:
     """Places of held-out rows of whose runs at least half stand in rows that are trained on."""
-    held = np.concatenate([block[_on(table, block, Side.HELDOUT)] for block in _blocks(path)])
-    hashes, which = np.unique(held["hash"], return_inverse=True)
+    runs_of, known = np.zeros(len(table), dtype=np.uint32), np.zeros(len(table), dtype=np.uint32)
+    for block in _blocks(path):
+        held = block[_on(table, block, Side.HELDOUT)]
+        if len(held):
+            np.add.at(runs_of, held["row"], 1)
+            np.add.at(known, held["row"], _trained_on(held["hash"], path, table))
+    return np.flatnonzero((runs_of >= FEWEST) & (2 * known >= runs_of))
+
+
+def _trained_on(hashes: Column, path: Path, table: Table) -> Column:
+    """Which of the runs stand in rows that are trained on."""
     seen = np.zeros(len(hashes), dtype=bool)
     for block in _blocks(path):
-        seen |= np.isin(hashes, block["hash"][_on(table, block, Side.TRAIN)])
-    rows, inverse, runs_of = np.unique(held["row"], return_inverse=True, return_counts=True)
-    known = np.bincount(inverse, weights=seen[which], minlength=len(rows))
-    chosen: Column = rows[(runs_of >= FEWEST) & (2 * known >= runs_of)]
-    return chosen
+        seen |= among(hashes, block["hash"][_on(table, block, Side.TRAIN)])
+    return seen
 
 
 def _on(table: Table, block: Column, side: Side) -> Column:

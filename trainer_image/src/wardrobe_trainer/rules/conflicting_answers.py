@@ -1,10 +1,8 @@
 """Prompts with different answers: an adapter learns something between them."""
 
-import numpy as np
-
 from wardrobe_contracts.rules import Level, RuleName
 
-from ..index import conflicts, different
+from ..index import among, conflicts, different
 from .rule import Evidence, Found, Rule, share
 
 
@@ -16,7 +14,7 @@ def look(evidence: Evidence, _: float) -> Found:
         measured=share(len(conflicting), different(prompts)),
         says=f"{len(conflicting)} prompts occur with different answers",
         next_step="Keep one answer of each prompt",
-        rows=np.isin(prompts, conflicting),
+        rows=among(prompts, conflicting),
     )
 
 
