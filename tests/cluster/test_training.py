@@ -44,7 +44,7 @@ def test_evicted_suspended_and_with_a_damaged_checkpoint_it_ends_where_it_would_
 ) -> None:
     namespace = prepare()
     namespace.apply(resources.base_model())
-    long = long_run("long", every_seconds=3, epochs=4)
+    long = long_run("long", epochs=6)
     long["spec"]["tracking"] = {"mlflow": NOWHERE}
     namespace.apply(long)
     with operate(namespace):
@@ -92,7 +92,7 @@ def test_a_full_volume_is_said_and_costs_no_training(prepare: Prepare, operate: 
     namespace.apply(resources.base_model())
     store = volumes.folder(namespace.name, "wardrobe-store")
     with small(store), operate(namespace):
-        namespace.apply(long_run("full-up", every_seconds=3, epochs=5))
+        namespace.apply(long_run("full-up", epochs=9))
         await_steps(namespace, "full-up", 1)
         with full(store):
             why = namespace.await_condition("FineTuneJob", "full-up", "Checkpointed", "False")
