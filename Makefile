@@ -116,9 +116,9 @@ node-and-drills:
 apart: node-free lint unit setup-trainer setup-engine setup-vllm setup-mlflow
 	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 --output-sync=target test-engine types test-gateway test-tgi test-vllm test-sources test-tracking test-chart
 
-# Tests on the node wait for a third of their time: meanwhile what no clock matters to takes what they leave.
+# Tests on the node wait for a third of their time: meanwhile those of training take what they leave.
 beside-the-node: setup-trainer
-	@OMP_NUM_THREADS=1 tools/idly $(MAKE) --no-print-directory --output-sync=target test-trainer
+	@OMP_NUM_THREADS=1 $(ROOT)/python tools/idly.py $(MAKE) --no-print-directory --output-sync=target test-trainer
 
 node-free: setup
 	@if $(ROOT)/devcluster status >/dev/null 2>&1; then \

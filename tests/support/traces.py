@@ -37,6 +37,10 @@ def network_namespaces() -> set[str]:
     return found
 
 
+BESIDE = "/wardrobe-idle-"
+"""In the control group of what runs beside these tests (tools/idly.py)."""
+
+
 def iptables_chains() -> list[str]:
     """Every chain and rule, without counters."""
     if shutil.which("iptables-save") is None:
@@ -48,6 +52,7 @@ def snapshot() -> dict[str, object]:
     """Everything that must be the same after `down` as before `up`."""
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     groups = [str(folder) for tree in cgroups.trees() for folder in tree.iterdir() if folder.is_dir()]
+    groups = [group for group in groups if BESIDE not in group]
     return {
         "processes": processes(),
         "mounts": sorted(mounts),

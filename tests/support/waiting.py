@@ -6,7 +6,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-HANG = 300.0
+HANG = 600.0
 """Seconds that only end a hang; nothing takes so long on the slowest machine."""
 
 

@@ -1,4 +1,4 @@
-"""A base whose template wants a prelude, from its check to an import of what was trained: all read by the same text."""
+"""A base whose template wants a prelude: check, training and who measures read by it. What that leaves is imported."""
 
 import shutil
 from collections.abc import Callable

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from wardrobe_contracts.check import CheckConfig, CheckReport, Frame
 from wardrobe_contracts.inspection import Inspection
 from wardrobe_contracts.rules import Finding
 from wardrobe_trainer.check import check
+from wardrobe_trainer.index import Side, Table
 from wardrobe_trainer.split import held_out
-from wardrobe_trainer.texts import has_frame, text_of
+from wardrobe_trainer.texts import has_frame, leaked, text_of
 from wardrobe_trainer.token_file import TokenFile
 
 Run = Callable[..., CheckReport]
@@ -126,3 +128,18 @@ def test_where_there_is_no_frame_every_answer_has_it() -> None:
 def test_what_is_compared() -> None:
     rows = [{"role": "system", "content": "Be kind."}, *row("Why?", "So."), *messages("And?", "Yes.")]
     assert text_of(rows, Frame(opening=GREETING, closing=FAREWELL)) == "Why?\nSo.\nAnd?\nYes."
+
+
+def test_leaked_passages_are_found_wherever_the_others_stand(tmp_path: Path) -> None:
+    """In a file of more runs than are compared at a time, the last rows of which are held out."""
+    trained = 600_000
+    found = np.zeros(trained + 12, dtype=[("hash", "u8"), ("row", "u4")])
+    found["hash"] = np.random.default_rng(7).integers(0, 2**64, len(found), dtype=np.uint64)
+    found["row"][:trained] = np.arange(trained) // 10
+    found["row"][trained:] = trained // 10 + np.arange(12) // 4
+    found["hash"][trained : trained + 2] = found["hash"][[3, trained - 1]]  # two of the first one's four
+    found["hash"][trained + 4] = found["hash"][trained // 2]  # one of the next one's
+    found.tofile(tmp_path / "runs")
+    side = np.full(trained // 10 + 3, Side.TRAIN, dtype=np.uint8)
+    side[-3:] = Side.HELDOUT
+    assert leaked(tmp_path / "runs", Table({"side": side})).tolist() == [trained // 10]

@@ -55,6 +55,8 @@ class Index:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._columns = {name: array(kind) for name, kind in COLUMNS.items()}
+        for name in COLUMNS:
+            _file(folder, name).write_bytes(b"")
 
     def add(self, row: tuple[int, ...]) -> None:
         """One row, in the order of COLUMNS."""

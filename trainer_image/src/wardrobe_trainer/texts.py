@@ -149,7 +149,9 @@ def _trained_on(hashes: Column, path: Path, table: Table) -> Column:
     """Which of the runs stand in rows that are trained on."""
     seen = np.zeros(len(hashes), dtype=bool)
     for block in _blocks(path):
-        seen |= among(hashes, block["hash"][_on(table, block, Side.TRAIN)])
+        trained = _on(table, block, Side.TRAIN)
+        if trained.any():
+            seen |= among(hashes, block["hash"][trained])
     return seen
 
 
