@@ -25,7 +25,9 @@ COMPARED = 16
 """Held-out texts of a band that each training text is compared with: thousands may share one."""
 RUN = 3
 _BATCH = 2**14
-"""Runs or pairs that are worked on at once."""
+"""Runs that are worked on at once."""
+_PAIRS = 2**11
+"""Pairs that are, whose signatures take a page each."""
 _WORD = re.compile(r"\w+")
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
@@ -145,9 +147,10 @@ class Signatures:
     def _similar(self, first: Column, second: Column) -> Column:
         """Whether pairs of texts are near copies, by the share of their signatures that is equal."""
         found = np.zeros(len(first), dtype=bool)
-        signatures = np.memmap(self._path, dtype=np.uint32, mode="r").reshape(-1, BANDS * WIDTH)
-        for begin in range(0, len(first), _BATCH):
-            chosen = slice(begin, begin + _BATCH)
+        for begin in range(0, len(first), _PAIRS):
+            chosen = slice(begin, begin + _PAIRS)
+            # anew each time: what a map has shown stays in memory as long as the map, a page for each text
+            signatures = np.memmap(self._path, dtype=np.uint32, mode="r").reshape(-1, BANDS * WIDTH)
             equal = signatures[first[chosen]] == signatures[second[chosen]]
             found[chosen] = equal.mean(axis=1) >= SIMILAR
         return found
