@@ -105,7 +105,11 @@ _FLOAT32_INT8 = Tolerance(
     relative=0.03,
     source="make bench-tolerance on CPU, 5.7M Llama: 0.003, as inputs are quantized too; decode against prefill 0.013",
 )
-_VLLM_FLOAT32 = Tolerance(noise=0.02, relative=0.03, source="not measured: other kernels than the trainer's")
+_VLLM_FLOAT32 = Tolerance(
+    noise=0.02,
+    relative=0.03,
+    source="make bench-tolerance, vLLM 0.32.0 on CPU, 5.7M Llama: 0.0000; wider, as its kernels are not the trainer's",
+)
 
 TRANSFORMERS: Tolerances = {
     (Variant.NONE, Precision.FLOAT32): _FLOAT32,
