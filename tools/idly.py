@@ -21,7 +21,7 @@ def main() -> int:
     """The command's exit status, in a shell's way. What it is told by SIGTERM or SIGHUP the command is told, too."""
     group = idle_group()
     join = ("/bin/sh", "-c", JOIN, str(group / "cgroup.procs")) if group else ()
-    process = subprocess.Popen([*join, *NICE, *sys.argv[1:]])
+    process = subprocess.Popen([*join, *NICE, *sys.argv[1:]], close_fds=False)  # make hands its job server on by number
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's, and timeout's, go to all of a process group
 
     def tell(number: int, _: FrameType | None) -> None:
