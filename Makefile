@@ -117,7 +117,7 @@ apart: node-free lint unit setup-trainer setup-engine setup-vllm setup-mlflow
 	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 --output-sync=target test-engine types test-gateway test-tgi test-vllm test-sources test-tracking test-chart
 
 # Tests on the node wait for a third of their time: meanwhile those of training take what they leave.
-beside-the-node: setup-trainer
+beside-the-node: setup setup-trainer
 	@OMP_NUM_THREADS=1 $(ROOT)/python tools/idly.py $(MAKE) --no-print-directory --output-sync=target test-trainer
 
 node-free: setup

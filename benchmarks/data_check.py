@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from wardrobe_trainer.index import Side
+from wardrobe_trainer.index import Column, Side
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "examples" / "tantanila" / "data"
@@ -32,8 +32,6 @@ COPIES = 0.01
 """Share of the rows that are near copies of another: 4 of some 150 words are others, one of them in the question, so
 that some of them come to the other side."""
 LOOK_SECONDS = 0.1
-Rows = np.ndarray[Any, np.dtype[Any]]
-"""Something of each row."""
 
 BARE = """
 import sys, time, json
@@ -135,7 +133,7 @@ class Copies:
     """Of the pairs on two sides alone: the one that would be trained on is not."""
 
     @classmethod
-    def of(cls, flagged: Rows, side: Rows, pairs: int) -> Self:
+    def of(cls, flagged: Column, side: Column, pairs: int) -> Self:
         """The rows that `write` wrote: the last `pairs` are copies of the first."""
         one, other = np.arange(pairs), np.arange(len(flagged) - pairs, len(flagged))
         said = flagged[one] | flagged[other]

@@ -63,13 +63,12 @@ def main() -> None:
         parser.error("--url needs --variant, and --adapters that the engine can read")
     if asked.engine is EngineType.TGI and not asked.url:
         parser.error("--engine TGI needs --url: it takes adapters only when it starts")
-    if asked.variant and not asked.url and asked.variant not in served(asked.engine):
-        parser.error(
-            f"--variant {asked.variant}: started here, {asked.engine} serves {', '.join(served(asked.engine))}"
-        )
+    known = served(asked.engine)
+    if asked.variant and not asked.url and asked.variant not in known:
+        parser.error(f"--variant {asked.variant}: started here, {asked.engine} serves {', '.join(known)}")
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as logs:
         adapters = asked.adapters or record(Path(folder))
-        for variant in [asked.variant] if asked.variant else served(asked.engine):
+        for variant in [asked.variant] if asked.variant else known:
             running = contextlib.nullcontext(asked.url) if asked.url else started(asked.engine, Path(logs), variant)
             with running as url:
                 folders = sorted(path for path in adapters.iterdir() if path.is_dir())

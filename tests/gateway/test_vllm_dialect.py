@@ -5,6 +5,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from support.gateway import Server
 
 from wardrobe_contracts.engines.vllm import BASE_NAME
 from wardrobe_gateway.engines import Token
@@ -32,16 +33,15 @@ async def test_prompts_are_read_as_they_are_and_answered_greedily(name: str | No
 
     app = web.Application()
     app.router.add_post("/v1/completions", handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server = Server(lambda: app)
+    await server.start()
     try:
         async with aiohttp.ClientSession() as session:
-            engine = VllmEngine(EngineHttp(session, f"http://127.0.0.1:{runner.addresses[0][1]}"))
+            engine = VllmEngine(EngineHttp(session, server.url))
             assert await engine.score(name, "Ab") == [Token(4, None), Token(5, -1.5)]
             made = await engine.generate(name, "Ab", 24)
     finally:
-        await runner.cleanup()
+        await server.stop()
     assert (made.text, made.tokens) == ("c", [Token(7, -0.25)])
     both = {"model": asked, "prompt": "Ab", "add_special_tokens": False, "temperature": 0, "return_token_ids": True}
     assert seen == [
